@@ -1,0 +1,1 @@
+"""Torch collectors: measure activation sparsity of checkpoints."""

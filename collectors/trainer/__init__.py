@@ -1,0 +1,1 @@
+"""Train the small reference models that the project measures."""

@@ -1,0 +1,1 @@
+"""Data files that ship with sparsefit; read them through `sparsefit.datasets`."""

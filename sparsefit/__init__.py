@@ -1,0 +1,62 @@
+"""Fit and forecast the laws of activation sparsity from training checkpoints.
+
+Importing this package loads nothing heavy: every public name is imported where it is first used.
+
+>>> import sparsefit as sf
+>>> fit = sf.fit(sf.read_table("points.csv"))  # doctest: +SKIP
+>>> fit.limit()  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# name -> module that defines it. One line a name: this table is the public interface.
+_EXPORTS: dict[str, str] = {
+    "fit": "sparsefit.estimation.api",
+    "fit_bayes": "sparsefit.bayes.api",
+    "load_fit": "sparsefit.results.serialize",
+    "Fit": "sparsefit.results.fit",
+    "Fits": "sparsefit.results.fits",
+    "read_table": "sparsefit.table",
+    "write_table": "sparsefit.table",
+    "validate": "sparsefit.table",
+    "fit_width_depth": "sparsefit.width_depth",
+    "backtest": "sparsefit.backtesting",
+    "compare": "sparsefit.backtesting",
+    "forecast_best": "sparsefit.backtesting",
+    "report": "sparsefit.reporting",
+}
+_MODULES = ("plots", "datasets", "laws", "errors")
+
+__all__ = sorted([*_EXPORTS, *_MODULES, "__version__"])
+
+if TYPE_CHECKING:
+    from sparsefit import datasets, errors, laws, plots
+    from sparsefit.backtesting import backtest, compare, forecast_best
+    from sparsefit.bayes.api import fit_bayes
+    from sparsefit.estimation.api import fit
+    from sparsefit.reporting import report
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
+    from sparsefit.results.serialize import load_fit
+    from sparsefit.table import read_table, validate, write_table
+    from sparsefit.width_depth import fit_width_depth
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        value = getattr(importlib.import_module(_EXPORTS[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"sparsefit.{name}")
+    else:
+        raise AttributeError(f"module 'sparsefit' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

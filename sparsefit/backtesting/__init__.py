@@ -1,0 +1,1 @@
+"""Compare forecasts on checkpoints that they have not seen."""

@@ -1,0 +1,1 @@
+"""Bayesian fits of the laws."""

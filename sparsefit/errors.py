@@ -1,0 +1,126 @@
+"""Every error that sparsefit raises on purpose.
+
+All derive from `SparsefitError`, so one ``except`` catches them; each also derives from the builtin
+that a caller would expect (`ValueError`, `ImportError`, ...). A message names the row, column, file
+or argument at fault and says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SparsefitError(Exception):
+    """Base class of all errors raised by sparsefit."""
+
+
+class ArgumentError(SparsefitError, ValueError):
+    """An argument of a call is outside what the call accepts."""
+
+
+class FitError(SparsefitError, ValueError):
+    """A law cannot be fitted to the points given."""
+
+
+class DatasetError(SparsefitError, KeyError):
+    """No shipped data set has the name asked for."""
+
+    def __str__(self) -> str:
+        # KeyError shows repr(message); a sentence reads better.
+        return str(self.args[0]) if self.args else ""
+
+
+class MissingDependencyError(SparsefitError, ImportError):
+    """An optional package is needed and not installed."""
+
+    @classmethod
+    def for_extra(cls, package: str, extra: str, purpose: str) -> MissingDependencyError:
+        """Build the message that says which extra to install.
+
+        Parameters
+        ----------
+        package : str
+            The module that could not be imported.
+        extra : str
+            The sparsefit extra that brings it.
+        purpose : str
+            What it is needed for, as a noun phrase.
+        """
+        return cls(
+            f"{purpose} needs the package {package!r}, which is not installed. "
+            f'Install it with: pip install "sparsefit[{extra}]"'
+        )
+
+
+class CollectorError(SparsefitError, RuntimeError):
+    """Measuring checkpoints failed before or outside a single checkpoint."""
+
+
+class ModelError(CollectorError):
+    """A model's feed-forward sites cannot be found or are not supported."""
+
+
+class CheckpointError(CollectorError):
+    """A checkpoint folder is missing, damaged or contradictory."""
+
+
+class TextError(CollectorError):
+    """The evaluation text cannot be used."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a measurement table.
+
+    Attributes
+    ----------
+    row : int or None
+        Zero-based row of the table as read (None where the whole column or table is meant).
+    column : str or None
+        Column name (None where the whole row or table is meant).
+    problem : str
+        What is wrong, with the offending value.
+    remedy : str
+        What to do about it.
+    """
+
+    row: int | None
+    column: str | None
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = []
+        if self.row is not None:
+            place.append(f"row {self.row}")
+        if self.column is not None:
+            place.append(f"column {self.column!r}")
+        where = ", ".join(place) or "table"
+        return f"{where}: {self.problem}. {self.remedy}"
+
+
+class TableError(SparsefitError, ValueError):
+    """A measurement table has faults; all of them are listed at once.
+
+    Attributes
+    ----------
+    faults : tuple of Fault
+        Every fault found.
+    source : str or None
+        File that the table came from.
+    """
+
+    def __init__(self, faults: Sequence[Fault], source: str | None = None) -> None:
+        self.faults = tuple(faults)
+        self.source = source
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        count = len(self.faults)
+        head = f"{self.source or 'table'}: {count} fault{'s' if count != 1 else ''}"
+        return "\n".join([head, *(f"  - {fault}" for fault in self.faults)])
+
+    def __reduce__(self) -> tuple[type[TableError], tuple[tuple[Fault, ...], str | None]]:
+        # Without this, unpickling (multiprocessing) would call __init__ with the message.
+        return (type(self), (self.faults, self.source))

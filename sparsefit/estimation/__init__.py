@@ -1,0 +1,1 @@
+"""Estimation of the laws from points."""

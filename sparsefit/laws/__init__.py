@@ -1,0 +1,1 @@
+"""The laws of activation sparsity as frozen objects (numpy only)."""

@@ -1,0 +1,1 @@
+"""Frozen results of fits and their verbs."""

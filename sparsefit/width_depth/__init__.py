@@ -1,0 +1,1 @@
+"""The width-depth law and its breakpoint."""
