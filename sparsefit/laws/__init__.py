@@ -1,1 +1,82 @@
-"""The laws of activation sparsity as frozen objects (numpy only)."""
+"""The laws of activation sparsity as frozen objects (numpy only).
+
+>>> from sparsefit import laws
+>>> law = laws.get("eq4")
+>>> float(law.value([41.6], [0.101, -0.0151, 3.20, 0.0614])[0])
+0.0706...
+"""
+
+from __future__ import annotations
+
+from sparsefit.errors import ArgumentError
+from sparsefit.laws.base import TOKENS_PER_UNIT, Law, Parameter
+from sparsefit.laws.logspace_power import LogspacePower
+from sparsefit.laws.vanilla_power import LossPower, VanillaPower
+
+__all__ = [
+    "TOKENS_PER_UNIT",
+    "Law",
+    "LogspacePower",
+    "LossPower",
+    "Parameter",
+    "VanillaPower",
+    "get",
+    "names",
+    "register",
+]
+
+_LAWS: dict[str, Law] = {}
+_BY_ALIAS: dict[str, str] = {}
+
+
+def register(law: Law) -> Law:
+    """Make a law available by name to `get`, `sf.fit` and the command line.
+
+    Parameters
+    ----------
+    law : Law
+        An instance of a subclass of `Law`.
+
+    Raises
+    ------
+    ArgumentError
+        If one of its names is taken.
+    """
+    if not isinstance(law, Law):
+        raise ArgumentError(f"register takes an instance of sparsefit.laws.Law, got {law!r}")
+    for name in (law.name, *law.aliases):
+        if name in _BY_ALIAS:
+            raise ArgumentError(
+                f"the name {name!r} already belongs to the law {_BY_ALIAS[name]!r}; choose another"
+            )
+    _LAWS[law.name] = law
+    for name in (law.name, *law.aliases):
+        _BY_ALIAS[name] = law.name
+    return law
+
+
+def names() -> tuple[str, ...]:
+    """Names of the registered laws."""
+    return tuple(_LAWS)
+
+
+def get(name: str | Law) -> Law:
+    """Return a law by name, alias, or itself.
+
+    Raises
+    ------
+    ArgumentError
+        Lists the known names.
+    """
+    if isinstance(name, Law):
+        return name
+    key = str(name).strip().lower()
+    if key not in _BY_ALIAS:
+        known = ", ".join(sorted(_BY_ALIAS))
+        raise ArgumentError(f"unknown law {name!r}; known names: {known}")
+    return _LAWS[_BY_ALIAS[key]]
+
+
+register(LogspacePower())
+register(VanillaPower())
+register(LossPower())
