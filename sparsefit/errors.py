@@ -83,15 +83,25 @@ class Fault:
         What is wrong, with the offending value.
     remedy : str
         What to do about it.
+    line : int or None
+        One-based line of the text file that the row came from, where there is one.
+    file : str or None
+        File that the row came from, where several were read into one table.
     """
 
     row: int | None
     column: str | None
     problem: str
     remedy: str
+    line: int | None = None
+    file: str | None = None
 
     def __str__(self) -> str:
         place = []
+        if self.file is not None:
+            place.append(self.file)
+        if self.line is not None:
+            place.append(f"line {self.line}")
         if self.row is not None:
             place.append(f"row {self.row}")
         if self.column is not None:
