@@ -1,0 +1,96 @@
+"""The JSON files that the authors of the sparsing law published.
+
+One file a training run, ``{"token_passed": [...], "activation_ratio": [...]}``; the file name, such
+as ``0.1b_relu.txt``, gives parameter scale and activation function.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from sparsefit.errors import Fault
+
+RENAMED = {"token_passed": "tokens"}
+
+NON_EMBEDDING_PARAMETERS = {
+    "0.1b": 1.08e8,
+    "0.2b": 2.41e8,
+    "0.4b": 4.52e8,
+    "0.8b": 7.60e8,
+    "1.2b": 1.18e9,
+    "2.4b": 2.44e9,
+}
+"""Table 3 of arXiv 2411.02335, by the scale in a file name."""
+
+_NAME = re.compile(r"(?P<scale>\d+(\.\d+)?b)_(?P<activation>relu|silu)", re.IGNORECASE)
+
+
+def parse(
+    content: bytes, name: str, run: str | None
+) -> tuple[dict[str, list[Any]] | None, list[Fault], list[str]]:
+    """Read one of the authors' files.
+
+    Parameters
+    ----------
+    content : bytes
+        The file.
+    name : str
+        Its name; without the suffix it names the run.
+    run : str or None
+        Name of the run, instead of the file's.
+
+    Returns
+    -------
+    columns : dict of str to list, or None
+        Cells by column: run, tokens, activation_ratio, what else the file has, activation and
+        n_params as far as the file name gives them.
+    faults : list of Fault
+    notes : list of str
+        What was taken from the file name.
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        return None, [Fault(None, None, f"this is no JSON ({error})", _REMEDY)], []
+    if not isinstance(document, dict) or "token_passed" not in document:
+        return None, [Fault(None, "token_passed", "the file lacks this key", _REMEDY)], []
+    columns: dict[str, Any] = {
+        (RENAMED[key] if key in RENAMED else key): value for key, value in document.items()
+    }
+    size = len(columns["tokens"]) if isinstance(columns["tokens"], list) else 0
+    faults = []
+    for key, value in document.items():
+        if not isinstance(value, list):
+            faults.append(
+                Fault(None, key, f"a {type(value).__name__} where a list is needed", _REMEDY)
+            )
+        elif len(value) != size:
+            problem = f"{len(value)} values where 'token_passed' has {size}"
+            faults.append(Fault(None, key, problem, "Give one value per checkpoint in each list"))
+    if faults:
+        return None, faults, []
+    stem = name.rsplit(".", 1)[0]
+    notes = []
+    if "run" not in columns:
+        columns = {"run": [run or stem] * size, **columns}
+        if run is None:
+            notes.append(f"run {stem!r} is named after its file")
+    match = _NAME.fullmatch(stem)
+    if match and "activation" not in columns:
+        activation = match["activation"].lower()
+        columns["activation"] = [activation] * size
+        notes.append(f"activation {activation!r} of {name} is taken from its name")
+    if match and "n_params" not in columns:
+        n_params = NON_EMBEDDING_PARAMETERS.get(match["scale"].lower())
+        if n_params is not None:
+            columns["n_params"] = [n_params] * size
+            notes.append(
+                f"n_params {n_params:.3g} of {name} is that of the scale in its name, from Table 3 "
+                "of arXiv 2411.02335: replace it if this is another model"
+            )
+    return columns, [], notes
+
+
+_REMEDY = "Give JSON with the lists 'token_passed' and 'activation_ratio', or CSV or Parquet"

@@ -1,0 +1,307 @@
+"""Check a measurement table: every fault at once, or a normalised copy."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefit.errors import ArgumentError, Fault, TableError
+from sparsefit.table import checks
+from sparsefit.table.coerce import is_missing, to_numbers, to_text
+from sparsefit.table.schema import COLUMNS, MIN_POINTS, MISTAKEN_NAMES, REQUIRED, RESPONSES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def validate(
+    table: pd.DataFrame,
+    *,
+    response: str = "activation_ratio",
+    law_params: int | None = None,
+    min_points: int | None = None,
+) -> pd.DataFrame:
+    """Check a measurement table and return a normalised copy.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per run and checkpoint: `run`, `tokens` (raw counts), `activation_ratio` (fraction
+        in (0, 1]) and optional columns; further columns are kept as they are.
+    response : {"activation_ratio", "loss"}
+        The column that must be there; the other one is optional.
+    law_params : int, optional
+        Number of parameters of the law to be fitted; a run then needs ``law_params + 2`` usable
+        points.
+    min_points : int, optional
+        Usable points that each run needs; overrides `law_params`. Without both, 5, which is what
+        the smallest law needs; 0 accepts a run of any length.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Sorted by `run` and `tokens`, index 0 to n - 1, `attrs` kept. Counts are int64 where every
+        value is whole, else float64; known text columns have object dtype with None where missing;
+        `activation` is in lower case; a missing `status` is "ok". Rows with status "failed" stay
+        (see `usable_rows`). No row is dropped, no value changed.
+
+    Raises
+    ------
+    TableError
+        With one `Fault` for each thing wrong, each naming row, column and remedy.
+    """
+    least = least_points(response, law_params, min_points)
+    copy, faults = check(table, response=response, min_points=least)
+    if faults:
+        raise TableError(faults)
+    assert copy is not None
+    return copy
+
+
+def least_points(response: str, law_params: int | None, min_points: int | None) -> int:
+    """Points that each run needs, from the arguments of `validate`."""
+    if response not in RESPONSES:
+        raise ArgumentError(f"response={response!r}: use one of {', '.join(RESPONSES)}")
+    for name, value in (("law_params", law_params), ("min_points", min_points)):
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= 0):
+            raise ArgumentError(f"{name}={value!r}: give a whole number that is not negative")
+    if min_points is not None:
+        return int(min_points)
+    return MIN_POINTS if law_params is None else int(law_params) + 2
+
+
+def usable_rows(table: pd.DataFrame, response: str = "activation_ratio") -> np.ndarray:
+    """Mask of the rows of a validated table that a fit may use.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame, n rows
+    response : str
+        Column to be fitted.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        True where the row did not fail and has a response.
+    """
+    present = table[response].notna().to_numpy()
+    if "status" in table:
+        present = present & (table["status"] != "failed").to_numpy()
+    return present
+
+
+def check(
+    table: Any,
+    *,
+    response: str,
+    min_points: int,
+    columns_checked: bool = False,
+    where: checks.Where = checks.in_row,
+) -> tuple[pd.DataFrame | None, list[Fault]]:
+    """Check a table without raising.
+
+    Parameters
+    ----------
+    table : object
+        What is to be a DataFrame.
+    response, min_points
+        As in `validate`.
+    columns_checked : bool
+        Whether the absence of columns has been reported already.
+    where : callable
+        Says in a message where another row stands.
+
+    Returns
+    -------
+    copy : pandas.DataFrame or None
+        The normalised copy, None where there are faults.
+    faults : list of Fault
+        In the order table, column, row.
+    """
+    faults = shape_faults(table)
+    if faults:
+        return None, faults
+    faults = [] if columns_checked else column_faults(table, response)
+    if not len(table):
+        faults.append(Fault(None, None, "the table has no rows", "Give at least one checkpoint"))
+        return None, faults
+
+    values: checks.Values = {}
+    bad: dict[str, np.ndarray] = {}
+    for name in (name for name in COLUMNS if name in table.columns):
+        position = int(np.flatnonzero(table.columns == name)[0])
+        convert = to_text if COLUMNS[name].kind == "text" else to_numbers
+        values[name], bad[name], found = convert(table.iloc[:, position])
+        faults.extend(found)
+    if "activation" in values:
+        values["activation"] = _each(
+            values["activation"], lambda text: text.strip().lower() or None
+        )
+    if "status" in values:
+        values["status"] = np.where(values["status"] == None, "ok", values["status"])  # noqa: E711
+
+    faults.extend(_value_faults(values, bad, response, min_points, where))
+    if faults:
+        order = {name: rank for rank, name in enumerate(COLUMNS)}
+        faults.sort(key=lambda fault: (order.get(fault.column or "", -1), _rank(fault.row)))
+        return None, faults
+    return _normalised(table, values), []
+
+
+def _rank(row: int | None) -> int:
+    return -1 if row is None else row
+
+
+def _each(values: np.ndarray, change: Any) -> np.ndarray:
+    changed = np.empty_like(values)
+    changed[:] = [None if value is None else change(value) for value in values]
+    return changed
+
+
+def shape_faults(table: Any) -> list[Fault]:
+    """Faults that make it pointless to look at single columns."""
+    import pandas as pd
+
+    if not isinstance(table, pd.DataFrame):
+        problem = f"a {type(table).__name__} is not a pandas DataFrame"
+        return [Fault(None, None, problem, "Pass a DataFrame, or read a file with read_table")]
+    faults = []
+    if isinstance(table.columns, pd.MultiIndex):
+        remedy = "Give the table one level of column names"
+        return [Fault(None, None, "the column names have several levels", remedy)]
+    for name in table.columns:
+        if not isinstance(name, str):
+            problem = f"the column name {name!r} is not text"
+            faults.append(Fault(None, str(name), problem, "Rename the column"))
+    for name in table.columns[table.columns.duplicated()].unique():
+        remedy = "Keep one of them or rename the others"
+        faults.append(Fault(None, str(name), "several columns have this name", remedy))
+    return faults
+
+
+def column_faults(table: pd.DataFrame, response: str) -> list[Fault]:
+    """Required columns that are not there."""
+    faults = []
+    for name in (*REQUIRED, response):
+        if name not in table.columns:
+            remedy = _missing_remedy(name, [str(column) for column in table.columns], table)
+            faults.append(Fault(None, name, "the required column is missing", remedy))
+    return faults
+
+
+def _missing_remedy(name: str, present: list[str], table: pd.DataFrame) -> str:
+    if name in table.index.names:
+        return f"{name!r} is in the index: call reset_index() first"
+    if name == "activation_ratio":
+        sparsity = next((column for column in present if column.startswith("sparsity")), None)
+        if sparsity:
+            return f"Add it as 1 - {sparsity}, as a fraction"
+        if "loss" in present:
+            return "Add it, or pass response='loss' to work on the training loss alone"
+    synonyms = [column for column in present if MISTAKEN_NAMES.get(column) == name]
+    unknown = [column for column in present if column not in COLUMNS]
+    close = synonyms or get_close_matches(name, unknown, n=1, cutoff=0.6)
+    if not close:
+        folded = {column.strip().lower(): column for column in unknown}
+        close = [folded[name]] if name in folded else []
+    if close:
+        return f"If {close[0]!r} holds it, rename that column to {name!r}"
+    if name == "run":
+        return "Add it; a file that holds one run can be read with read_table(path, run='name')"
+    return "Add it"
+
+
+def _value_faults(
+    values: checks.Values,
+    bad: dict[str, np.ndarray],
+    response: str,
+    min_points: int,
+    where: checks.Where,
+) -> list[Fault]:
+    size = len(next(iter(values.values()))) if values else 0
+    nobody = np.full(size, None, dtype=object)
+    run, status = values.get("run", nobody), values.get("status", nobody)
+    failed = status == "failed"
+    faults: list[Fault] = []
+    for name, column in COLUMNS.items():
+        if name not in values:
+            continue
+        if column.kind == "text":
+            faults.extend(checks.text_faults(name, values[name]))
+        else:
+            faults.extend(checks.number_faults(name, values[name], bad[name]))
+        if name in (*REQUIRED, response):
+            missing = np.array([is_missing(value) for value in values[name]]) & ~bad[name]
+            faults.extend(checks.missing_faults(name, missing, failed))
+        if column.constant:
+            faults.extend(checks.constant_faults(name, run, values[name], where))
+    if "n_params" in values:
+        faults.extend(_scale_faults(values["n_params"], bad["n_params"]))
+    if "tokens" in values:
+        faults.extend(checks.billions_faults(run, values["tokens"], bad["tokens"]))
+        faults.extend(checks.duplicate_faults(run, values["tokens"], where))
+    if response in values:
+        # A cell with a fault of its own is not counted a second time as a missing point.
+        usable = ~failed & ~(np.isnan(values[response]) & ~bad[response])
+        if "se" in values and response == "activation_ratio":
+            faults.extend(checks.se_faults(run, values["se"], usable & ~bad["se"]))
+        faults.extend(checks.few_points_faults(run, usable, min_points))
+    return faults
+
+
+def _scale_faults(n_params: np.ndarray, bad: np.ndarray) -> list[Fault]:
+    judged = np.isfinite(n_params) & (n_params > 0) & ~bad
+    small = judged & (n_params < checks.BILLIONS_BELOW) & (n_params != np.round(n_params))
+    remedy = "Give the raw count of non-embedding parameters, such as 1.08e8"
+    return [
+        Fault(int(row), "n_params", f"{n_params[row]:g} looks like millions or billions", remedy)
+        for row in np.flatnonzero(small)
+    ]
+
+
+def _normalised(table: pd.DataFrame, values: checks.Values) -> pd.DataFrame:
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for position, name in enumerate(table.columns):
+        if name in values:
+            columns[name] = _stored(name, values[name])
+        else:
+            columns[name] = _kept(table.iloc[:, position].reset_index(drop=True))
+    copy = pd.DataFrame(columns, index=pd.RangeIndex(len(table)))
+    order = np.lexsort((copy["tokens"].to_numpy(), _codes(values["run"])))
+    copy = copy.iloc[order].reset_index(drop=True)
+    copy.attrs = dict(table.attrs)
+    return copy
+
+
+def _codes(run: np.ndarray) -> np.ndarray:
+    rank = {name: code for code, name in enumerate(sorted(set(run)))}
+    return np.array([rank[name] for name in run])
+
+
+def _stored(name: str, values: np.ndarray) -> Any:
+    import pandas as pd
+
+    if COLUMNS[name].kind == "text":
+        return pd.Series(values, dtype=object)
+    if (
+        COLUMNS[name].kind != "number"
+        and np.all(np.isfinite(values))
+        and np.all(values == np.round(values))
+    ):
+        return values.astype(np.int64)
+    return values
+
+
+def _kept(series: pd.Series) -> pd.Series:
+    """Give missing cells of a free text column one form (files cannot tell None from NaN)."""
+    if series.dtype != object:
+        return series
+    cells = [None if is_missing(cell) else cell for cell in series.tolist()]
+    kept = series.copy()
+    kept[:] = cells
+    return kept
