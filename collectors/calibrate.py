@@ -1,0 +1,392 @@
+"""One dense pass that yields every layer's CETT curve and the dense loss; no activations are stored.
+
+``||sum of n_i||`` is the norm of a vector sum, so one point of a curve costs one product with the
+output projection (a fifth of a small model's forward pass over all layers). Three kinds of points
+keep that cheap:
+
+* *scout*: on the first batch, a few hundred tokens locate each target's threshold, starting from the
+  energy curve (the CETT that incoherent neuron outputs would have), which needs no product at all;
+* *shape*: a grid of thresholds around the targets, on a sample of tokens spread over the text;
+* *level*: every token at one threshold per target, moved along as the shape becomes better known.
+
+The ratio of level to shape corrects the sampled curve near each target (`LayerCurve`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from sparsefit.collectors.curve import LayerCurve
+from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
+from sparsefit.collectors.sites import Site
+from sparsefit.collectors.text import EvaluationText
+from sparsefit.errors import ArgumentError, ModelError
+
+_SCOUT_TOKENS = 512
+_ENERGY_POINTS = 64
+_SCOUT_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a calibration pass evaluates.
+
+    Attributes
+    ----------
+    targets : tuple of float
+        CETT values near which the curves must be exact.
+    ratios : tuple of float
+        Shape grid, as CETT relative to each target (approximate: placed by the scout's slope).
+    sample_tokens : int
+        Tokens in the shape sample (at least; all where the text is smaller).
+    level : bool
+        Whether every token is evaluated near the targets.
+    """
+
+    targets: tuple[float, ...]
+    ratios: tuple[float, ...] = (0.5, 0.75, 1.0, 1.35, 2.0)
+    sample_tokens: int = 2048
+    level: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.targets or not all(0 < target < 1 for target in self.targets):
+            raise ArgumentError(f"CETT targets must lie strictly between 0 and 1: {self.targets}")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Result of one calibration pass.
+
+    Attributes
+    ----------
+    curves : tuple of LayerCurve
+        One per layer.
+    losses : Losses
+        Dense losses of the same pass.
+    targets : tuple of float
+        CETT values at which the curves are exact.
+    window_cett : numpy.ndarray
+        CETT of each window near each target relative to the sample's curve at the same threshold,
+        shape (targets, windows, layers); ratios with mean `LayerCurve.factor`.
+    window_tokens : numpy.ndarray
+        Counted tokens of each window, shape (windows,).
+    """
+
+    curves: tuple[LayerCurve, ...]
+    losses: Losses
+    targets: tuple[float, ...]
+    window_cett: np.ndarray
+    window_tokens: np.ndarray
+
+    def thresholds(self, cett: float) -> np.ndarray:
+        """Per-layer thresholds at a shared CETT, shape (layers,)."""
+        return np.array([curve.threshold(cett) for curve in self.curves])
+
+    def covers(self, cett: float) -> bool:
+        """Whether every layer's curve reaches a CETT."""
+        return all(low <= cett <= high for low, high in (curve.range for curve in self.curves))
+
+
+def calibrate(
+    model: nn.Module,
+    sites: Sequence[Site],
+    text: EvaluationText,
+    plan: Plan,
+    *,
+    batch_size: int,
+    advance: Callable[[int], None] | None = None,
+) -> Calibration:
+    """Measure every layer's CETT curve and the dense loss in one forward pass.
+
+    Parameters
+    ----------
+    model, sites, text
+        Dense model, its sites and the evaluation text.
+    plan : Plan
+        Targets and sampling.
+    batch_size : int
+        Windows per batch.
+    advance : callable, optional
+        Progress callback (tokens done).
+
+    Returns
+    -------
+    Calibration
+    """
+    stride = max(1, text.n_tokens // plan.sample_tokens)
+    observers = [_LayerObserver(site, plan, text, stride) for site in sites]
+
+    def on_batch(batch: Batch) -> None:
+        for observer in observers:
+            observer.batch = batch
+
+    handles = [
+        observer.site.projection.register_forward_hook(observer.hook) for observer in observers
+    ]
+    try:
+        losses = forward_losses(model, text, batch_size, on_batch, advance)
+    finally:
+        for handle in handles:
+            handle.remove()
+    window_tokens = text.counted.sum(axis=1).astype(float)
+    finished = [observer.finish(window_tokens) for observer in observers]
+    return Calibration(
+        curves=tuple(curve for curve, _ in finished),
+        losses=losses,
+        targets=plan.targets,
+        window_cett=np.stack([ratios for _, ratios in finished], axis=-1),
+        window_tokens=window_tokens,
+    )
+
+
+class _LayerObserver:
+    """Accumulates one layer's curve over the batches of a pass."""
+
+    def __init__(self, site: Site, plan: Plan, text: EvaluationText, stride: int) -> None:
+        self.site = site
+        self.plan = plan
+        self.stride = stride
+        self.batch: Batch | None = None
+        self.norms = site.column_norms()
+        self.weight = site.weight
+        self.grid: np.ndarray | None = None
+        self.cett_sum = np.zeros(0)
+        self.active_sum = np.zeros(0)
+        self.sampled = 0
+        self.seen = 0
+        count = len(plan.targets)
+        self.level_cett = np.zeros((count, text.n_windows))
+        self.level_log_eps = np.full((count, text.n_windows), np.nan)
+        self.batches: list[tuple[int, int]] = []
+        self.length = text.tokens.shape[1]
+
+    def hook(self, module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        batch = self.batch
+        if batch is None:
+            return
+        hidden, out = flatten(args[0]), flatten(output)
+        if hidden.shape[0] != batch.counted.shape[0]:
+            raise ModelError(
+                f"{self.site.name} saw {hidden.shape[0]} positions of {batch.counted.shape[0]}: "
+                "the model drops or packs positions, so they cannot be told apart"
+            )
+        bias = self.site.bias
+        total = torch.linalg.vector_norm((out if bias is None else out - bias).float(), dim=-1)
+        positions = None if batch.complete else torch.nonzero(batch.counted).squeeze(1)
+        if positions is not None:
+            hidden, total = hidden[positions], total[positions]
+        self.batches.append((batch.start, batch.stop))
+        if self.grid is None:
+            self._scout(hidden, total)
+        if self.grid is not None:
+            self._shape(hidden, total)
+            if self.plan.level:
+                self._level(hidden, total, batch, positions)
+        self.seen += hidden.shape[0]
+
+    def _ratios(self, hidden: torch.Tensor, total: torch.Tensor, eps: float) -> torch.Tensor:
+        """Relative error of each token once neurons under eps are skipped (Eq. 3)."""
+        limit = (eps / self.norms).to(hidden.dtype)
+        weak = torch.where(hidden.abs() < limit, hidden, torch.zeros((), dtype=hidden.dtype))
+        skipped = torch.linalg.vector_norm((weak @ self.weight.t()).float(), dim=-1)
+        # A token whose FFN output is zero loses nothing: 0/0 counts as 0.
+        return torch.where(total > 0, skipped / total, torch.zeros_like(total))
+
+    def _cett(self, hidden: torch.Tensor, total: torch.Tensor, eps: float) -> float:
+        return float(self._ratios(hidden, total, eps).double().mean())
+
+    def _scout(self, hidden: torch.Tensor, total: torch.Tensor) -> None:
+        step = max(1, hidden.shape[0] // _SCOUT_TOKENS)
+        hidden, total = hidden[::step], total[::step]
+        sizes = hidden.abs().float() * self.norms
+        largest = float(sizes.max())
+        if not np.isfinite(largest):
+            raise ModelError(f"{self.site.name}: hidden states are not finite")
+        if largest == 0.0 or float(total.max()) == 0.0:
+            return
+        smallest = float(torch.where(sizes > 0, sizes, largest).min())
+        known = energy_curve(sizes, total)
+        points: dict[float, float] = {}
+        grid: list[float] = []
+        for target in sorted(self.plan.targets):
+            centre, slope = locate(
+                lambda log_eps: self._cett(hidden, total, float(np.exp(log_eps))),
+                target,
+                (np.log(smallest), np.log(largest * 1.001)),
+                known,
+                points,
+            )
+            # Never beyond the largest neuron, where the curve ends.
+            offsets = np.log(self.plan.ratios) / slope
+            grid.extend(np.minimum(centre + offsets, np.log(largest * 1.001)))
+        self.grid = _thin(np.array(grid))
+        self.cett_sum = np.zeros(self.grid.size)
+        self.active_sum = np.zeros(self.grid.size)
+
+    def _shape(self, hidden: torch.Tensor, total: torch.Tensor) -> None:
+        assert self.grid is not None
+        # The stride goes on across batches, so that the sample is even over the text.
+        first = -self.seen % self.stride
+        hidden, total = hidden[first :: self.stride], total[first :: self.stride]
+        if hidden.shape[0] == 0:
+            return
+        sizes = hidden.abs().float() * self.norms
+        for at, log_eps in enumerate(self.grid):
+            eps = float(np.exp(log_eps))
+            self.cett_sum[at] += float(self._ratios(hidden, total, eps).double().sum())
+            self.active_sum[at] += float((sizes >= eps).sum()) / hidden.shape[1]
+        self.sampled += hidden.shape[0]
+
+    def _level(
+        self,
+        hidden: torch.Tensor,
+        total: torch.Tensor,
+        batch: Batch,
+        positions: torch.Tensor | None,
+    ) -> None:
+        assert self.grid is not None
+        curve = self._curve()
+        windows = batch.stop - batch.start
+        for at, target in enumerate(self.plan.targets):
+            low, high = curve.range
+            eps = curve.threshold(min(max(target, low), high))
+            ratios = self._ratios(hidden, total, eps).double()
+            if positions is None:
+                sums = ratios.view(windows, -1).sum(dim=1)
+            else:
+                sums = torch.zeros(windows, dtype=torch.float64, device=ratios.device)
+                sums.index_add_(0, positions // self.length, ratios)
+            self.level_cett[at, batch.start : batch.stop] = sums.cpu().numpy()
+            self.level_log_eps[at, batch.start : batch.stop] = np.log(eps)
+
+    def _curve(self, log_eps: np.ndarray | None = None, factor: np.ndarray | None = None) -> LayerCurve:
+        assert self.grid is not None
+        empty = np.zeros(0)
+        return LayerCurve(
+            self.grid,
+            self.cett_sum / self.sampled,
+            self.active_sum / self.sampled,
+            empty if log_eps is None else log_eps,
+            empty if factor is None else factor,
+        )
+
+    def finish(self, window_tokens: np.ndarray) -> tuple[LayerCurve, np.ndarray]:
+        """Return the layer's curve and the windows' CETT relative to it, (targets, windows)."""
+        if not self.batches:
+            raise ModelError(
+                f"{self.site.name} was never called: this model computes its feed-forward output "
+                "without that module (tensor-parallel slices?), so it cannot be measured"
+            )
+        shape = (len(self.plan.targets), window_tokens.size)
+        if self.grid is None:
+            empty = np.zeros(0)
+            return LayerCurve(empty, empty, empty, empty, empty, dead=True), np.ones(shape)
+        curve = self._curve()
+        if not self.plan.level:
+            return curve, np.ones(shape)
+        weights = window_tokens / window_tokens.sum()
+        # Windows before the first non-zero output have CETT 0 at every threshold.
+        seen = np.isfinite(self.level_log_eps[0])
+        centre = self.level_log_eps[:, seen] @ (weights[seen] / weights[seen].sum())
+        self.level_log_eps[:, ~seen] = centre[:, None]
+        expected = curve.sample(self.level_log_eps) * window_tokens
+        factor = self.level_cett.sum(axis=1) / expected.sum(axis=1)
+        return self._curve(centre, factor), self.level_cett / expected
+
+
+def energy_curve(sizes: torch.Tensor, total: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """CETT that incoherent neuron outputs would have: (log eps, CETT), without any product.
+
+    Parameters
+    ----------
+    sizes : torch.Tensor
+        Neuron output norms, shape (tokens, d_ff).
+    total : torch.Tensor
+        Norms of the layer's outputs, shape (tokens,).
+    """
+    ordered, _ = torch.sort(sizes, dim=1)
+    energy = torch.cumsum(ordered.double().square(), dim=1)
+    top = float(ordered[:, -1].max())
+    log_eps = np.linspace(np.log(top) - 16.0, np.log(top), _ENERGY_POINTS)
+    levels = torch.from_numpy(np.exp(log_eps)).to(sizes)
+    index = torch.searchsorted(ordered, levels.expand(sizes.shape[0], -1).contiguous())
+    padded = nn.functional.pad(energy, (1, 0))
+    weak = torch.gather(padded, 1, index).sqrt()
+    safe = torch.where(total > 0, total, torch.full_like(total, torch.inf)).double()
+    return log_eps, (weak / safe[:, None]).mean(dim=0).cpu().numpy()
+
+
+def locate(
+    cett: Callable[[float], float],
+    target: float,
+    bounds: tuple[float, float],
+    energy: tuple[np.ndarray, np.ndarray],
+    points: dict[float, float],
+) -> tuple[float, float]:
+    """Find the log threshold of a CETT on a few tokens, to within about 5%.
+
+    Parameters
+    ----------
+    cett : callable
+        CETT at a log threshold.
+    target : float
+        CETT wanted.
+    bounds : (float, float)
+        Log thresholds at which CETT is 0 and about 1.
+    energy : (array, array)
+        `energy_curve`, the first guess.
+    points : dict
+        Points evaluated so far (log threshold -> CETT); extended.
+
+    Returns
+    -------
+    log_eps, slope : float
+        Where, and the exponent d log CETT / d log eps there.
+    """
+    log_eps, guess = energy
+    usable = guess > 0
+    at = float(np.interp(np.log(target), np.log(guess[usable]), log_eps[usable]))
+    slope = 1.0
+    low, high = bounds
+    at = min(max(at, low), high)
+    for _ in range(_SCOUT_STEPS):
+        value = cett(at)
+        points[at] = value
+        if value > 0 and abs(np.log(value / target)) < 0.05 and len(points) > 1:
+            break
+        if value < target:
+            low = at
+        else:
+            high = at
+        slope = _slope(points, target, slope)
+        step = at + np.log(target / value) / slope if value > 0 else np.inf
+        at = step if low < step < high else (low + high) / 2
+        if high - low < 1e-3:
+            break
+    return at, _slope(points, target, slope)
+
+
+def _slope(points: dict[float, float], target: float, fallback: float) -> float:
+    """Exponent between the two evaluated points nearest to the target, kept in a sane range."""
+    usable = sorted(
+        (abs(np.log(value / target)), at, value) for at, value in points.items() if value > 0
+    )[:2]
+    if len(usable) < 2 or abs(usable[0][1] - usable[1][1]) < 1e-6:
+        return fallback
+    (_, x0, y0), (_, x1, y1) = usable
+    return float(np.clip(np.log(y1 / y0) / (x1 - x0), 0.2, 5.0))
+
+
+def _thin(grid: np.ndarray, gap: float = 0.02) -> np.ndarray:
+    """Sort a grid of log thresholds and merge points that lie closer than `gap`."""
+    ordered = np.sort(grid)
+    keep = [float(ordered[0])]
+    for value in ordered[1:]:
+        if value - keep[-1] > gap:
+            keep.append(float(value))
+    return np.array(keep)

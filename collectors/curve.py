@@ -1,0 +1,159 @@
+"""One layer's CETT as a function of its threshold, and the inverse (Eq. 3). Pure numpy and scipy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from sparsefit.errors import CollectorError
+
+# Thresholds are never 0: a neuron whose output is exactly zero must not count as active.
+TINY = float(np.finfo(np.float32).tiny)
+
+
+class CurveRangeError(CollectorError):
+    """A CETT value lies outside the range in which a layer's curve was calibrated."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCurve:
+    """Calibrated curve of one layer.
+
+    The shape comes from a spread-out sample of tokens on a grid of thresholds, in logarithms; the
+    level from every token at thresholds near the targets (a ratio estimator), so that the curve is
+    exact near the targets up to second order and never extrapolated.
+
+    Attributes
+    ----------
+    log_eps : numpy.ndarray
+        Grid of log thresholds on ``||n_i||``, increasing, shape (K,).
+    cett : numpy.ndarray
+        CETT at the grid on the token sample, shape (K,), fraction.
+    active : numpy.ndarray
+        Share of neurons kept at the grid in the dense run, shape (K,).
+    anchor_log_eps, anchor_factor : numpy.ndarray
+        Mean log threshold and ratio all-tokens / sample of CETT at each target, shape (M,); empty
+        where only the sample was used.
+    dead : bool
+        True where the layer's output was zero at every token: every threshold has CETT 0.
+    """
+
+    log_eps: np.ndarray
+    cett: np.ndarray
+    active: np.ndarray
+    anchor_log_eps: np.ndarray
+    anchor_factor: np.ndarray
+    dead: bool = False
+
+    @cached_property
+    def _forward(self) -> Any:
+        from scipy.interpolate import PchipInterpolator
+
+        x, y = self._knots
+        return PchipInterpolator(x, y, extrapolate=False)
+
+    @cached_property
+    def _knots(self) -> tuple[np.ndarray, np.ndarray]:
+        return strictly_increasing(self.log_eps, self.cett)
+
+    def factor(self, log_eps: np.ndarray | float) -> np.ndarray:
+        """Ratio of all-tokens CETT to sample CETT at a log threshold."""
+        if self.anchor_factor.size == 0:
+            return np.ones_like(np.asarray(log_eps, dtype=float))
+        order = np.argsort(self.anchor_log_eps)
+        return np.interp(log_eps, self.anchor_log_eps[order], self.anchor_factor[order])
+
+    def sample(self, log_eps: np.ndarray | float) -> np.ndarray:
+        """CETT of the token sample at log thresholds inside the grid (NaN outside)."""
+        return np.exp(self._forward(log_eps))
+
+    def value(self, eps: float) -> float:
+        """CETT at a threshold (NaN outside the calibrated range, 0 for a dead layer)."""
+        if self.dead:
+            return 0.0
+        at = np.log(eps)
+        return float(self.sample(at) * self.factor(at))
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest CETT that `threshold` can reach."""
+        if self.dead:
+            return 0.0, np.inf
+        x, y = self._knots
+        ends = np.exp(y[[0, -1]]) * self.factor(x[[0, -1]])
+        return float(ends[0]), float(ends[1])
+
+    def threshold(self, cett: float) -> float:
+        """Threshold at which the layer's CETT is `cett`.
+
+        Parameters
+        ----------
+        cett : float
+            Target, fraction. 0 keeps every non-zero neuron; 1 or more drops all.
+
+        Raises
+        ------
+        CurveRangeError
+            Outside the calibrated range.
+        """
+        if self.dead or cett <= 0:
+            return TINY
+        if cett >= 1:
+            return float("inf")
+        low, high = self.range
+        if not low <= cett <= high:
+            raise CurveRangeError(f"CETT {cett:.6g} is outside the calibrated {low:.6g}..{high:.6g}")
+        a, b = (float(end) for end in self._knots[0][[0, -1]])
+        if cett == low:
+            return float(np.exp(a))
+        if cett == high:
+            return float(np.exp(b))
+        from scipy.optimize import brentq
+
+        root = brentq(
+            lambda at: float(self._forward(at) + np.log(self.factor(at))) - np.log(cett),
+            a,
+            b,
+            xtol=1e-10,
+        )
+        return max(TINY, float(np.exp(root)))
+
+    def slope(self, eps: float) -> float:
+        """Local exponent d log CETT / d log eps at a threshold inside the range."""
+        if self.dead:
+            return np.nan
+        x, _ = self._knots
+        at = np.clip(np.log(eps), x[0], x[-1])
+        return float(self._forward(at, nu=1))
+
+    def active_slope(self, eps: float) -> float:
+        """Local derivative d (activation ratio) / d log eps of the dense run (at most 0)."""
+        if self.dead or self.log_eps.size < 2:
+            return 0.0
+        gradient = np.gradient(self.active, self.log_eps)
+        return float(np.interp(np.log(eps), self.log_eps, gradient))
+
+
+def strictly_increasing(
+    log_eps: np.ndarray, cett: np.ndarray, tolerance: float = 1e-9
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (log eps, log CETT) knots of the curve's running maximum.
+
+    The mean of vector norms can fall by a hair where neuron outputs cancel; the running maximum is
+    the curve whose inverse is the first threshold that reaches a CETT. Knots with CETT 0 (thresholds
+    below the smallest neuron) carry no logarithm and are left out.
+    """
+    order = np.argsort(log_eps)
+    x, y = log_eps[order], cett[order]
+    positive = y > 0
+    x, y = x[positive], np.log(y[positive])
+    keep: list[int] = []
+    for at in range(x.size):
+        if not keep or (y[at] > y[keep[-1]] + tolerance and x[at] > x[keep[-1]] + 1e-12):
+            keep.append(at)
+    if len(keep) < 2:
+        raise CollectorError("a layer's CETT curve has fewer than two distinct points")
+    return x[keep], y[keep]

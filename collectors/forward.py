@@ -1,0 +1,199 @@
+"""Forward passes over an evaluation text: the model's own head, losses summed in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from sparsefit.collectors.text import EvaluationText
+from sparsefit.errors import CheckpointError, CollectorError
+
+Result = TypeVar("Result")
+
+# Rows of logits turned to float32 at once: bounds the memory that the loss adds to the pass.
+_LOSS_ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Windows that go through the model together.
+
+    Attributes
+    ----------
+    start, stop : int
+        Range of windows in the text.
+    tokens : torch.Tensor
+        Token ids, shape (windows, length), on the model's device.
+    counted : torch.Tensor
+        Flattened mask of counted positions, shape (windows * length,), on the device.
+    complete : bool
+        True where every position is counted.
+    """
+
+    start: int
+    stop: int
+    tokens: torch.Tensor
+    counted: torch.Tensor
+    complete: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """Cross-entropy of a text.
+
+    Attributes
+    ----------
+    sums : numpy.ndarray
+        Summed loss of each window, nats, shape (windows,).
+    counts : numpy.ndarray
+        Predicted tokens of each window, shape (windows,).
+    """
+
+    sums: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """Mean loss per predicted token, nats."""
+        return float(self.sums.sum() / self.counts.sum())
+
+
+def model_device(model: nn.Module) -> torch.device:
+    """Return the device of the model's first parameter."""
+    return next(model.parameters()).device
+
+
+def default_batch_size(text: EvaluationText) -> int:
+    """Windows per batch: about 2048 tokens, which keeps a CPU busy and the logits small."""
+    return max(1, min(text.n_windows, 2048 // text.tokens.shape[1]))
+
+
+@torch.inference_mode()
+def forward_losses(
+    model: nn.Module,
+    text: EvaluationText,
+    batch_size: int,
+    on_batch: Callable[[Batch], None] | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Losses:
+    """Run a model over a text.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Causal language model; put into evaluation mode for the pass.
+    text : EvaluationText
+        Windows to run.
+    batch_size : int
+        Windows per batch.
+    on_batch : callable, optional
+        Called before each batch (hooks need to know which windows they see).
+    advance : callable, optional
+        Called after each batch with the number of counted tokens done.
+
+    Raises
+    ------
+    CheckpointError
+        The loss is not finite.
+    """
+    device = model_device(model)
+    sums = np.zeros(text.n_windows)
+    training = model.training
+    model.eval()
+    try:
+        for start in range(0, text.n_windows, batch_size):
+            stop = min(start + batch_size, text.n_windows)
+            counted = text.counted[start:stop]
+            tokens = torch.from_numpy(text.tokens[start:stop]).to(device)
+            batch = Batch(
+                start,
+                stop,
+                tokens,
+                torch.from_numpy(counted.ravel()).to(device),
+                bool(counted.all()),
+            )
+            if on_batch is not None:
+                on_batch(batch)
+            logits = model(input_ids=tokens, use_cache=False).logits
+            sums[start:stop] = _window_losses(logits, tokens, text.predicted[start:stop])
+            del logits
+            if advance is not None:
+                advance(int(counted.sum()))
+    finally:
+        model.train(training)
+    if not np.isfinite(sums).all():
+        bad = int(np.flatnonzero(~np.isfinite(sums))[0])
+        raise CheckpointError(
+            f"the loss of window {bad} is not finite: the weights hold NaN or infinity, or the "
+            "dtype overflows (try --dtype float32)"
+        )
+    return Losses(sums, text.predicted.sum(axis=1).astype(float))
+
+
+def _window_losses(logits: torch.Tensor, tokens: torch.Tensor, predicted: np.ndarray) -> np.ndarray:
+    windows, length = tokens.shape
+    targets = torch.where(
+        torch.from_numpy(predicted).to(tokens.device), tokens[:, 1:], torch.full_like(tokens[:, 1:], -100)
+    )
+    result = np.zeros(windows)
+    for row in range(windows):
+        for at in range(0, length - 1, _LOSS_ROWS):
+            stop = min(at + _LOSS_ROWS, length - 1)
+            losses = nn.functional.cross_entropy(
+                logits[row, at:stop].float(),
+                targets[row, at:stop],
+                ignore_index=-100,
+                reduction="none",
+            )
+            result[row] += float(losses.double().sum())
+    return result
+
+
+def with_batch_size(
+    call: Callable[[int], Result], batch_size: int
+) -> tuple[Result, int]:
+    """Call with a batch size, halving it whenever memory runs out.
+
+    Returns
+    -------
+    result, int
+        The call's result and the batch size that fitted.
+
+    Raises
+    ------
+    CollectorError
+        Not even one window fits.
+    """
+    size = batch_size
+    while True:
+        try:
+            return call(size), size
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            if size == 1:
+                raise CollectorError(
+                    "out of memory with one window per batch: use a shorter --seq-len, a smaller "
+                    "--dtype or another --device"
+                ) from error
+        # Outside the except block, so that the traceback no longer holds the tensors.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        size = max(1, size // 2)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    message = str(error)
+    return "out of memory" in message or "not enough memory" in message
+
+
+def flatten(hidden: Any) -> torch.Tensor:
+    """See a hook's (windows, length, width) or (positions, width) tensor as (positions, width)."""
+    return hidden.reshape(-1, hidden.shape[-1])
