@@ -1,1 +1,28 @@
 """Compare forecasts on checkpoints that they have not seen."""
+
+from __future__ import annotations
+
+from sparsefit.backtesting.forecast import MethodForecast, Predictive
+from sparsefit.backtesting.registry import (
+    DEFAULT_METHODS,
+    METHODS,
+    Method,
+    register_method,
+)
+from sparsefit.backtesting.result import Backtest
+from sparsefit.backtesting.rolling import backtest
+from sparsefit.backtesting.seen import target_of, target_series, with_target
+
+__all__ = [
+    "DEFAULT_METHODS",
+    "METHODS",
+    "Backtest",
+    "Method",
+    "MethodForecast",
+    "Predictive",
+    "backtest",
+    "register_method",
+    "target_of",
+    "target_series",
+    "with_target",
+]

@@ -1,0 +1,393 @@
+"""Backtest: forecast points that were held back, and score the forecasts."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sparsefit.backtesting import scores
+from sparsefit.backtesting.forecast import MethodForecast
+from sparsefit.backtesting.registry import Method, MethodFunction, resolve
+from sparsefit.backtesting.seen import with_target
+from sparsefit.errors import ArgumentError, SparsefitError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.backtesting.result import Backtest
+
+Scheme = Literal["rolling", "leave-one-run-out"]
+Others = Literal["smaller", "all"]
+
+# Upper ends of the horizon buckets in units of the last seen tokens.
+BUCKET_ENDS = (1.25, 1.6, 2.2, np.inf)
+BUCKETS = ("1-1.25", "1.25-1.6", "1.6-2.2", ">2.2")
+UNSEEN = "unseen run"
+
+# Shares of the held-back change at which budgets (token counts that reach a ratio) are scored.
+BUDGET_SHARES = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One forecasting problem: a run, a cut, and what may be seen of it."""
+
+    run: str
+    cut: float
+    seen: pd.DataFrame
+    tokens: np.ndarray
+    observed: np.ndarray
+    last_seen: float
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A cell that could not be formed, and why."""
+
+    run: str
+    cut: float
+    reason: str
+
+
+def backtest(
+    table: pd.DataFrame,
+    methods: Iterable[str | Method | MethodFunction]
+    | Mapping[str, MethodFunction]
+    | str
+    | None = None,
+    cuts: Sequence[float] = (0.3, 0.5, 0.7),
+    *,
+    scheme: Scheme = "rolling",
+    others: Others = "smaller",
+    min_seen: int = 6,
+    rng: int | np.random.Generator = 0,
+    jobs: int = 1,
+    on_error: Literal["record", "raise"] = "record",
+) -> Backtest:
+    """Score forecasting methods on checkpoints that they have not seen.
+
+    For each run and cut the first ``round(cut * n)`` of its n checkpoints are seen and all later
+    ones are forecast.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Measurement table: run, tokens, activation_ratio, and optional columns. Rows whose `status`
+        is not "ok" are left out and counted in `Backtest.skipped`.
+    methods : names, functions or a mapping name -> function, optional
+        Names of `sparsefit.backtesting.METHODS`, or plain functions
+        ``(seen, tokens, rng) -> MethodForecast``. Default: all registered but the slow ones.
+    cuts : sequence of float
+        Shares of each run's checkpoints that are seen, each inside (0, 1).
+    scheme : {"rolling", "leave-one-run-out"}
+        Rolling origin, or forecasting a whole run from the others alone (pooled methods only).
+    others : {"smaller", "all"}
+        Which other runs a pooled method sees in full: those with strictly fewer parameters
+        (`n_params`), or all. No method ever sees later points of the run that it forecasts.
+    min_seen : int
+        A cell with fewer seen points is skipped, and listed in `Backtest.skipped`.
+    rng : int or Generator
+        Seed. Each cell and method gets its own stream, so that results depend neither on the
+        order nor on `jobs`.
+    jobs : int
+        Processes.
+    on_error : {"record", "raise"}
+        Whether a method's exception is kept as that cell's message, or raised.
+
+    Returns
+    -------
+    Backtest
+
+    Raises
+    ------
+    ArgumentError
+        For a wrong argument, or where no cell could be formed.
+    """
+    import pandas as pd
+
+    from sparsefit.backtesting.result import Backtest
+
+    chosen = resolve(methods)
+    _check_arguments(table, cuts, scheme, others, jobs, on_error, min_seen)
+    if scheme == "leave-one-run-out":
+        own = [method.name for method in chosen if not method.pooled]
+        if own and methods is not None:
+            raise ArgumentError(
+                f"scheme: leave-one-run-out shows nothing of the run itself, which "
+                f"{', '.join(own)} need; pass pooled methods."
+            )
+        chosen = tuple(method for method in chosen if method.pooled)
+        cuts = (0.0,)
+    kept, skipped = _usable(table)
+    cells: list[Cell] = []
+    for item in _cells(kept, cuts, scheme, others, min_seen):
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        else:
+            cells.append(item)
+    if not cells or not chosen:
+        reasons = "; ".join(f"{s.run} at {s.cut:g}: {s.reason}" for s in skipped[:5])
+        raise ArgumentError(f"table: nothing to forecast ({reasons or 'no pooled method given'}).")
+    seed = _seed(rng)
+    tasks = [
+        (method, cell if method.pooled else _alone(cell), seed, on_error == "raise")
+        for cell in cells
+        for method in chosen
+    ]
+    outcomes = list(_run(tasks, jobs))
+    points = pd.DataFrame([row for rows, _, _ in outcomes for row in rows], columns=POINT_COLUMNS)
+    budgets = pd.DataFrame([row for _, rows, _ in outcomes for row in rows], columns=BUDGET_COLUMNS)
+    return Backtest(
+        points=points,
+        cells=_cell_table([row for _, _, row in outcomes], points),
+        budgets=budgets,
+        skipped=tuple(skipped),
+        methods=tuple(method.name for method in chosen),
+        cuts=tuple(float(cut) for cut in cuts),
+        scheme=scheme,
+        others=others,
+        seed=seed,
+    )
+
+
+POINT_COLUMNS = [
+    "method", "run", "cut", "tokens", "horizon", "bucket", "observed", "median",
+    "lower50", "upper50", "lower90", "upper90", "abs_error", "crps", "winkler90",
+    "covered50", "covered90", "width50", "width90", "pit",
+]  # fmt: skip
+BUDGET_COLUMNS = ["method", "run", "cut", "target", "tokens", "covered"]
+# Scores in percentage points of the activation ratio.
+POINT_SCORES = ("abs_error", "crps", "winkler90", "covered50", "covered90", "width50", "width90")
+
+
+def _check_arguments(
+    table: Any,
+    cuts: Sequence[float],
+    scheme: str,
+    others: str,
+    jobs: int,
+    on_error: str,
+    min_seen: int,
+) -> None:
+    missing = [name for name in ("run", "tokens", "activation_ratio") if name not in table]
+    if missing:
+        raise ArgumentError(
+            f"table: column {', '.join(missing)} is missing; read it with sparsefit.read_table."
+        )
+    if len(table) == 0:
+        raise ArgumentError("table: it has no rows.")
+    bad = [cut for cut in cuts if not 0 < cut < 1]
+    if bad or len(cuts) == 0:
+        raise ArgumentError(f"cuts: shares inside (0, 1) are expected, got {list(cuts)}.")
+    if len(set(cuts)) < len(cuts):
+        raise ArgumentError(f"cuts: a cut is given more than once in {list(cuts)}.")
+    for name, value, allowed in (
+        ("scheme", scheme, ("rolling", "leave-one-run-out")),
+        ("others", others, ("smaller", "all")),
+        ("on_error", on_error, ("record", "raise")),
+    ):
+        if value not in allowed:
+            raise ArgumentError(f"{name}: one of {', '.join(allowed)} is expected, got {value!r}.")
+    if jobs < 1:
+        raise ArgumentError(f"jobs: at least 1 process is needed, got {jobs}.")
+    if min_seen < 2:
+        raise ArgumentError(f"min_seen: at least 2 points must be seen, got {min_seen}.")
+
+
+def _seed(rng: int | np.random.Generator) -> int:
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**31))
+    return int(rng)
+
+
+def _usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Skipped]]:
+    """Rows that hold a measurement, and one note a run for those that do not."""
+    keep = table["activation_ratio"].notna()
+    if "status" in table.columns:
+        keep &= table["status"].fillna("ok").eq("ok")
+    lost = table[~keep].groupby("run", sort=False).size()
+    skipped = [
+        Skipped(str(run), float("nan"), f"{count} rows without a usable measurement")
+        for run, count in lost.items()
+    ]
+    return table[keep].sort_values(["run", "tokens"], kind="stable"), skipped
+
+
+def _cells(
+    table: pd.DataFrame, cuts: Sequence[float], scheme: str, others: str, min_seen: int
+) -> Iterator[Cell | Skipped]:
+    for run in table["run"].drop_duplicates():
+        rows = table[table["run"] == run]
+        rest, note = _others(table, rows, others)
+        for cut in cuts:
+            count = round(cut * len(rows))
+            if scheme == "rolling" and count < min_seen:
+                yield Skipped(str(run), cut, f"{count} points seen, fewer than {min_seen}")
+                continue
+            if count >= len(rows):
+                yield Skipped(str(run), cut, "no point is left to forecast")
+                continue
+            if scheme == "leave-one-run-out" and rest.empty:
+                yield Skipped(str(run), cut, note or "there is no other run to learn from")
+                continue
+            yield _cell(rows, rest, str(run), cut, count, note)
+
+
+def _cell(
+    rows: pd.DataFrame, rest: pd.DataFrame, run: str, cut: float, count: int, note: str | None
+) -> Cell:
+    import pandas as pd
+
+    own, later = rows.iloc[:count], rows.iloc[count:]
+    parts = [part for part in (own, rest) if not part.empty]
+    seen = with_target(pd.concat(parts, ignore_index=True), run, known=rows)
+    tokens = later["tokens"].to_numpy(dtype=float)
+    observed = later["activation_ratio"].to_numpy(dtype=float)
+    last = float(own["tokens"].iloc[-1]) if count else float("nan")
+    return Cell(run, float(cut), seen, tokens, observed, last, note)
+
+
+def _others(
+    table: pd.DataFrame, rows: pd.DataFrame, others: str
+) -> tuple[pd.DataFrame, str | None]:
+    """Other runs that a pooled method may see in full."""
+    rest = table[table["run"] != rows["run"].iloc[0]]
+    if others == "all":
+        return rest, None
+    if "n_params" not in table.columns or rows["n_params"].isna().any():
+        return rest.iloc[:0], "no n_params: smaller runs cannot be told, none is shown"
+    return rest[rest["n_params"] < rows["n_params"].iloc[0]], None
+
+
+def _alone(cell: Cell) -> Cell:
+    """The same cell without other runs."""
+    seen = cell.seen[cell.seen["run"] == cell.run]
+    seen.attrs = dict(cell.seen.attrs)
+    return Cell(cell.run, cell.cut, seen, cell.tokens, cell.observed, cell.last_seen)
+
+
+Task = tuple[Method, Cell, int, bool]
+Outcome = tuple[list[list[Any]], list[list[Any]], dict[str, Any]]
+
+
+def _run(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
+    if jobs == 1:
+        yield from map(_evaluate, tasks)
+        return
+    import pickle
+    from concurrent.futures import ProcessPoolExecutor
+
+    for method in {task[0].name: task[0] for task in tasks}.values():
+        try:
+            pickle.dumps(method)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ArgumentError(
+                f"methods: {method.name!r} cannot be sent to another process ({error}); define it "
+                "at the top of a module, or use jobs=1."
+            ) from error
+    with ProcessPoolExecutor(max_workers=jobs) as pool:
+        yield from pool.map(_evaluate, tasks)
+
+
+def _evaluate(task: Task) -> Outcome:
+    """Run one method on one cell."""
+    method, cell, seed, throw = task
+    key = zlib.crc32(f"{method.name}|{cell.run}|{cell.cut:.6f}".encode())
+    generator = np.random.default_rng([seed, key])
+    head = {"method": method.name, "run": cell.run, "cut": cell.cut}
+    summary: dict[str, Any] = {
+        **head, "n_seen": int((cell.seen["run"] == cell.run).sum()), "n_points": len(cell.tokens),
+        "status": "ok", "seconds": 0.0, "fallback": None, "note": cell.note, "message": None,
+    }  # fmt: skip
+    started = time.perf_counter()
+    try:
+        forecast = method.function()(cell.seen, cell.tokens.copy(), generator)
+        _check_forecast(method.name, forecast, cell)
+    except Exception as error:  # a user's method may raise anything: its cell is marked failed
+        if throw:
+            raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = "" if isinstance(error, SparsefitError) else f" ({place.name}:{place.lineno})"
+        summary.update(status="failed", message=f"{type(error).__name__}: {error}{where}")
+        summary["seconds"] = time.perf_counter() - started
+        return [], [], summary
+    summary["seconds"] = time.perf_counter() - started
+    summary["fallback"] = forecast.fallback
+    summary["note"] = "; ".join(text for text in (cell.note, forecast.note) if text) or None
+    return _score_points(head, cell, forecast), _score_budgets(head, cell, forecast), summary
+
+
+def _check_forecast(name: str, forecast: Any, cell: Cell) -> None:
+    if not isinstance(forecast, MethodForecast):
+        raise ArgumentError(
+            f"methods: {name!r} returned {type(forecast).__name__}, not a MethodForecast."
+        )
+    if len(forecast.tokens) != len(cell.tokens) or not np.array_equal(forecast.tokens, cell.tokens):
+        raise ArgumentError(f"methods: {name!r} did not forecast at the tokens asked for.")
+
+
+def _score_points(head: dict[str, Any], cell: Cell, forecast: MethodForecast) -> list[list[Any]]:
+    sample, observed = forecast.observation.sample(), cell.observed
+    lower50, upper50 = forecast.interval(0.5)
+    lower90, upper90 = forecast.interval(0.9)
+    median = forecast.median
+    horizon = cell.tokens / cell.last_seen
+    buckets = (
+        [UNSEEN] * len(horizon)
+        if np.isnan(cell.last_seen)
+        else [BUCKETS[index] for index in np.searchsorted(BUCKET_ENDS, horizon)]
+    )
+    columns = [
+        cell.tokens, horizon, buckets, observed, median, lower50, upper50, lower90, upper90,
+        100 * np.abs(median - observed),
+        100 * scores.crps(sample, observed),
+        100 * scores.winkler(lower90, upper90, observed, 0.9),
+        scores.covered(lower50, upper50, observed),
+        scores.covered(lower90, upper90, observed),
+        100 * (upper50 - lower50),
+        100 * (upper90 - lower90),
+        scores.probability_integral(sample, observed),
+    ]  # fmt: skip
+    return [[*head.values(), *values] for values in zip(*columns, strict=True)]
+
+
+def _score_budgets(head: dict[str, Any], cell: Cell, forecast: MethodForecast) -> list[list[Any]]:
+    """Does the band of the curve hold the target where the run truly crosses it?
+
+    The truth is the monotone least-squares curve through the held-back points; an interval for the
+    budget that inverts the band covers the true crossing exactly when this holds.
+    """
+    if forecast.curve is None or len(cell.tokens) < 3:
+        return []
+    rising = cell.observed[-1] > cell.observed[0]
+    truth = scores.isotonic(cell.observed, bool(rising))
+    lower, upper = forecast.curve.quantile([0.05, 0.95])
+    rows = []
+    for share in BUDGET_SHARES:
+        target = truth[0] + share * (truth[-1] - truth[0])
+        tokens = scores.first_crossing(cell.tokens, truth, target)
+        if np.isnan(tokens):
+            continue
+        at = np.log(tokens), np.log(cell.tokens)
+        inside = np.interp(*at, lower) <= target <= np.interp(*at, upper)
+        rows.append([*head.values(), target, tokens, bool(inside)])
+    return rows
+
+
+def _cell_table(summaries: list[dict[str, Any]], points: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    cells = pd.DataFrame(summaries)
+    keys = ["method", "run", "cut"]
+    numeric = points[[*keys, *POINT_SCORES]].copy()
+    for name in ("covered50", "covered90"):
+        numeric[name] = numeric[name].astype(float)
+    means = numeric.groupby(keys, sort=False).mean().reset_index()
+    return cells.merge(means.rename(columns={"abs_error": "mae"}), on=keys, how="left")

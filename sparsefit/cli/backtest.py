@@ -1,0 +1,107 @@
+"""``sparsefit backtest``: score forecasting methods on held-out checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from sparsefit.backtesting import Backtest, Method
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("files", nargs="*", metavar="FILE", help="measurement tables")
+    parser.add_argument(
+        "--methods", nargs="+", metavar="NAME", help="methods to score (default: all fast ones)"
+    )
+    parser.add_argument("--list-methods", action="store_true", help="list the methods and stop")
+    parser.add_argument(
+        "--cuts",
+        nargs="+",
+        type=float,
+        default=[0.3, 0.5, 0.7],
+        metavar="SHARE",
+        help="shares of each run's checkpoints that are seen (default: .3 .5 .7)",
+    )
+    parser.add_argument(
+        "--leave-one-run-out",
+        action="store_true",
+        help="forecast each run from the others alone (pooled methods only)",
+    )
+    parser.add_argument(
+        "--others",
+        choices=("smaller", "all"),
+        default="smaller",
+        help="other runs that pooled methods see: those with fewer parameters, or all",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument("--out", metavar="FIGURE", help="write error against horizon to this file")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    if arguments.list_methods:
+        return _list_methods(as_json=arguments.json)
+    if not arguments.files:
+        raise ArgumentError("FILE: give at least one measurement table, or --list-methods.")
+
+    from sparsefit.backtesting import backtest
+    from sparsefit.table import read_table
+
+    result = backtest(
+        read_table(arguments.files),
+        arguments.methods,
+        arguments.cuts,
+        scheme="leave-one-run-out" if arguments.leave_one_run_out else "rolling",
+        others=arguments.others,
+        rng=arguments.seed,
+        jobs=arguments.jobs,
+    )
+    if arguments.out:
+        _write_figure(result, arguments.out)
+    if arguments.json:
+        import json
+
+        print(json.dumps(result.to_dict(), allow_nan=False))
+    else:
+        print(result.summary())
+        if arguments.out:
+            print(f"\nfigure: {arguments.out}")
+    return 3 if (result.cells["status"] != "ok").any() else 0
+
+
+def _list_methods(as_json: bool) -> int:
+    from sparsefit.backtesting.registry import METHODS
+
+    if as_json:
+        import json
+
+        print(json.dumps([_described(method) for method in METHODS.values()]))
+        return 0
+    for method in METHODS.values():
+        pooled = " [pooled]" if method.pooled else ""
+        print(f"{method.name:<18} {method.description}{pooled}")
+    return 0
+
+
+def _described(method: Method) -> dict[str, object]:
+    return {"name": method.name, "description": method.description, "pooled": method.pooled}
+
+
+def _write_figure(result: Backtest, path: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from sparsefit.plots.backtest import error_by_horizon
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    error_by_horizon(result, ax=axes)
+    figure.savefig(path)
+    plt.close(figure)
