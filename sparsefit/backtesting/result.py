@@ -216,7 +216,7 @@ class Backtest:
         complete = table[table["failed"] == 0].dropna(subset=[score])
         if complete.empty:
             raise ArgumentError("best: every method failed on some cell.")
-        return str(complete.loc[complete[score].idxmin(), "method"])
+        return str(complete.sort_values(score, kind="stable")["method"].iloc[0])
 
     def tidy(self) -> pd.DataFrame:
         """All mean scores in long form: method, by, group, score, value, lower, upper."""

@@ -214,7 +214,9 @@ def _usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Skipped]]:
         keep &= table["status"].fillna("ok").eq("ok")
     lost = table[~keep].groupby("run", sort=False).size()
     skipped = [
-        Skipped(str(run), float("nan"), f"{count} rows without a usable measurement")
+        Skipped(
+            str(run), float("nan"), f"{count} row{'s' * (count != 1)} without a usable measurement"
+        )
         for run, count in lost.items()
     ]
     return table[keep].sort_values(["run", "tokens"], kind="stable"), skipped

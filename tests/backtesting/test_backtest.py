@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sparsefit as sf
+from sparsefit.backtesting import (
+    METHODS,
+    Method,
+    MethodForecast,
+    register_method,
+    target_of,
+    target_series,
+    with_target,
+)
+from sparsefit.errors import ArgumentError
+
+FAST = ["last_value", "log_linear"]
+
+
+def truth_plus(offset: float):
+    """A method that knows the simulated falling law and misses it by `offset`."""
+
+    def method(seen, tokens, rng):
+        d = np.asarray(tokens) / 1e9
+        curve = 0.07 + 0.03 * np.exp(-0.4 * (np.sqrt(d) - 1.0)) + offset
+        draws = curve + 2e-4 * rng.normal(size=(2000, len(d)))
+        return MethodForecast.from_draws(tokens, draws, curve_draws=draws)
+
+    return method
+
+
+def test_seen_is_the_first_rounded_share_and_never_the_future(make_run):
+    run = make_run(points=25)
+    lengths = []
+
+    def spy(seen, tokens, rng):
+        assert seen["tokens"].max() < tokens.min()
+        assert len(seen) + len(tokens) == 25
+        lengths.append(len(seen))
+        return METHODS["log_linear"].function()(seen, tokens, rng)
+
+    sf.backtest(run, {"spy": spy}, [0.3, 0.5, 0.7])
+    assert lengths == [round(0.3 * 25), round(0.5 * 25), round(0.7 * 25)]
+
+
+def test_a_method_cannot_change_what_the_next_one_sees(make_run):
+    run = make_run()
+    before = run.copy()
+
+    def vandal(seen, tokens, rng):
+        forecast = METHODS["log_linear"].function()(seen, np.array(tokens), rng)
+        tokens[:] = 1.0
+        seen.loc[:, "activation_ratio"] = 0.5
+        return forecast
+
+    def witness(seen, tokens, rng):
+        return METHODS["log_linear"].function()(seen, tokens, rng)
+
+    both = sf.backtest(run, {"vandal": vandal, "witness": witness})
+    alone = sf.backtest(run, {"witness": witness})
+    pd.testing.assert_frame_equal(run, before)
+    assert both.table().set_index("method").loc["witness", "mae"] == pytest.approx(
+        alone.table()["mae"].iloc[0]
+    )
+
+
+def test_averages_are_within_cell_then_series(two_runs):
+    result = sf.backtest(two_runs, ["log_linear"])
+    points = result.points
+    by_hand = points.groupby(["run", "cut"])["abs_error"].mean().groupby("run").mean().mean()
+    assert result.table()["mae"].iloc[0] == pytest.approx(by_hand)
+    assert points["abs_error"].mean() != pytest.approx(by_hand)  # cells differ in size
+
+
+def test_errors_are_in_percentage_points(make_run):
+    result = sf.backtest(make_run(noise=0.0), {"off": truth_plus(0.001)})
+    assert result.table()["mae"].iloc[0] == pytest.approx(0.1, rel=0.02)
+
+
+def test_a_true_law_covers_and_a_shifted_one_does_not(make_run):
+    runs = pd.concat([make_run(f"r{i}", seed=i) for i in range(8)], ignore_index=True)
+    result = sf.backtest(runs, {"truth": truth_plus(0.0), "shifted": truth_plus(0.002)})
+    table = result.table().set_index("method")
+    assert 0.85 < table.loc["truth", "covered90"] < 0.95
+    assert table.loc["truth", "covered90_lower"] < 0.9 < table.loc["truth", "covered90_upper"]
+    assert table.loc["shifted", "covered90"] < 0.05
+    verdict = result.differences("truth").set_index("method").loc["shifted"]
+    assert verdict["verdict"] == "worse" and verdict["cells_worse"] == 1.0
+    assert result.best() == "truth"
+    curve = result.calibration().query("method == 'truth'")
+    assert (np.abs(curve["covered"] - curve["level"]) < 0.12).all()
+
+
+def test_two_series_never_suffice_to_call_a_method_better(two_runs):
+    result = sf.backtest(two_runs, ["log_linear", "last_value"])
+    assert set(result.differences("last_value")["verdict"]) == {"not shown"}
+
+
+def test_budget_coverage_counts_bands_that_hold_the_true_crossing(make_run):
+    run = make_run(noise=1e-6)
+    result = sf.backtest(run, {"truth": truth_plus(0.0), "shifted": truth_plus(0.002)})
+    budgets = result.table().set_index("method")["budget90"]
+    assert budgets["truth"] == 1.0
+    assert budgets["shifted"] == 0.0
+    assert np.isnan(sf.backtest(run, ["last_value"]).table()["budget90"].iloc[0])
+
+
+def test_buckets_follow_the_horizon(make_run):
+    points = sf.backtest(make_run(), ["last_value"], [0.3]).points
+    ends = {"1-1.25": (1, 1.25), "1.25-1.6": (1.25, 1.6), "1.6-2.2": (1.6, 2.2), ">2.2": (2.2, 9)}
+    for _, row in points.iterrows():
+        low, high = ends[row["bucket"]]
+        assert low < row["horizon"] <= high
+
+
+def test_same_seed_same_result_whatever_order_or_jobs(two_runs):
+    first = sf.backtest(two_runs, FAST, [0.3, 0.6], rng=4)
+    reversed_ = sf.backtest(two_runs, FAST[::-1], [0.6, 0.3], rng=4)
+    parallel = sf.backtest(two_runs, FAST, [0.3, 0.6], rng=4, jobs=2)
+    key = ["method", "run", "cut", "tokens"]
+    expected = first.points.sort_values(key).reset_index(drop=True)
+    for other in (reversed_, parallel):
+        got = other.points.sort_values(key).reset_index(drop=True)
+        pd.testing.assert_frame_equal(got, expected)
+    assert not sf.backtest(two_runs, FAST, [0.3, 0.6], rng=5).points.equals(first.points)
+
+
+def test_a_lambda_in_two_processes_is_a_typed_error(make_run):
+    with pytest.raises(ArgumentError, match="jobs=1"):
+        sf.backtest(make_run(), {"mine": lambda s, t, r: None}, jobs=2)
+
+
+def test_a_failing_method_is_recorded_and_left_out_of_the_best(make_run):
+    def breaks(seen, tokens, rng):
+        raise ZeroDivisionError("no luck")
+
+    def confused(seen, tokens, rng):
+        return np.zeros(len(tokens))
+
+    result = sf.backtest(
+        make_run(), {"breaks": breaks, "confused": confused, "truth": truth_plus(0.0)}
+    )
+    table = result.table().set_index("method")
+    assert table.loc["breaks", "failed"] == 3 and np.isnan(table.loc["breaks", "mae"])
+    assert "no luck" in result.summary() and "not a MethodForecast" in result.summary()
+    assert result.best() == "truth"
+    with pytest.raises(ZeroDivisionError):
+        sf.backtest(make_run(), {"breaks": breaks}, on_error="raise")
+
+
+def test_unusable_rows_and_short_runs_are_listed_not_lost(make_run):
+    run = make_run("long")
+    run["status"] = "ok"
+    run.loc[3, "status"] = "failed"
+    short = make_run("short", points=8)
+    short["status"] = "ok"
+    result = sf.backtest(pd.concat([run, short], ignore_index=True), ["last_value"], [0.5])
+    reasons = {item.run: item.reason for item in result.skipped}
+    assert "1 row" in reasons["long"]
+    assert "fewer than" in reasons["short"]
+    assert "skipped: short" in result.summary()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["lm_multistrat"]}, "Did you mean 'lm_multistart'"),
+        ({"methods": []}, "empty"),
+        ({"methods": ["last_value", "last_value"]}, "more than once"),
+        ({"cuts": [0.0]}, "inside"),
+        ({"cuts": [0.5, 0.5]}, "more than once"),
+        ({"jobs": 0}, "jobs"),
+        ({"scheme": "random"}, "scheme"),
+        ({"others": "larger"}, "others"),
+        ({"methods": ["last_value"], "scheme": "leave-one-run-out"}, "last_value"),
+        ({"min_seen": 40}, "nothing to forecast"),
+    ],
+)
+def test_wrong_arguments_are_named(change, message, make_run):
+    with pytest.raises(ArgumentError, match=message):
+        sf.backtest(make_run(), **{"methods": FAST, **change})
+
+
+def test_pooled_methods_see_smaller_runs_only(make_run):
+    runs = pd.concat(
+        [make_run(name, n_params=n) for name, n in (("s", 1e7), ("m", 1e8), ("l", 1e9))],
+        ignore_index=True,
+    )
+    saw = {}
+
+    def pooled(seen, tokens, rng):
+        target = target_of(seen)["run"]
+        own = seen[seen["run"] == target]
+        assert len(own) == 0 or own["tokens"].max() < tokens.min()
+        saw[target] = set(seen["run"]) - {target}
+        draws = 0.08 + 0.01 * rng.normal(size=(200, len(tokens)))
+        return MethodForecast.from_draws(tokens, draws)
+
+    method = Method("mine", pooled, pooled=True)
+    sf.backtest(runs, [method], [0.5])
+    assert saw == {"s": set(), "m": {"s"}, "l": {"s", "m"}}
+    sf.backtest(runs, [method], [0.5], others="all")
+    assert saw["s"] == {"m", "l"}
+    left_out = sf.backtest(runs, [method], scheme="leave-one-run-out", others="all")
+    assert set(left_out.points["bucket"]) == {"unseen run"}
+    assert len(left_out.points) == len(runs)
+    unknown = sf.backtest(runs.drop(columns="n_params"), [method], [0.5])
+    assert saw["l"] == set()
+    assert unknown.cells["note"].str.contains("n_params").all()
+
+
+def test_a_table_of_several_runs_must_name_its_target(two_runs):
+    with pytest.raises(ArgumentError, match="which to forecast"):
+        target_series(two_runs)
+    marked = with_target(two_runs, "rising")
+    assert target_of(marked)["n_params"] == 2e8
+    assert target_series(marked).values[-1] > 0.3
+
+
+def test_registered_names_are_taken_once():
+    with pytest.raises(ArgumentError, match="registered already"):
+        register_method("last_value", "x:y")
+
+
+def test_views_agree_and_json_is_strict(two_runs):
+    result = sf.backtest(two_runs, FAST)
+    text = json.dumps(result.to_dict(), allow_nan=False)
+    document = json.loads(text)
+    assert {row["method"] for row in document["by_overall"]} == set(FAST)
+    tidy = result.tidy().query("by == 'overall' and score == 'mae'").set_index("method")["value"]
+    table = result.table().set_index("method")["mae"]
+    pd.testing.assert_series_equal(tidy.loc[FAST], table.loc[FAST], check_names=False)
+    assert "<table>" in result._repr_html_() and "2 methods, 2 series" in repr(result)
+
+
+def test_forecasts_refuse_wrong_shapes_and_values():
+    tokens = np.array([1.0, 2.0])
+    with pytest.raises(ArgumentError, match="columns"):
+        MethodForecast.from_draws(tokens, np.zeros((10, 3)))
+    with pytest.raises(ArgumentError, match="not finite"):
+        MethodForecast.from_draws(tokens, np.full((10, 2), np.nan))
+    with pytest.raises(ArgumentError, match="decrease"):
+        MethodForecast.from_quantiles(tokens, [0.1, 0.9], [[1.0, 1.0], [0.0, 2.0]])
+    with pytest.raises(ArgumentError, match="increase"):
+        MethodForecast.from_quantiles(tokens, [0.9, 0.1], [[1.0, 1.0], [2.0, 2.0]])
+
+
+def test_quantile_forecasts_are_scored_like_draws(make_run):
+    from scipy.stats import norm
+
+    levels = np.array([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99])
+
+    def as_quantiles(seen, tokens, rng):
+        curve = 0.07 + 0.03 * np.exp(-0.4 * (np.sqrt(tokens / 1e9) - 1.0))
+        return MethodForecast.from_quantiles(
+            tokens, levels, curve + 2e-4 * norm.ppf(levels)[:, None]
+        )
+
+    result = sf.backtest(make_run(), {"quantiles": as_quantiles, "draws": truth_plus(0.0)})
+    crps = result.table().set_index("method")["crps"]
+    assert crps["quantiles"] == pytest.approx(crps["draws"], rel=0.05)
+
+
+def test_command_prints_a_table_or_one_json_document(tmp_path, two_runs, capsys):
+    from sparsefit.cli import main
+
+    path = tmp_path / "runs.csv"
+    two_runs.to_csv(path, index=False)
+    words = ["backtest", str(path), "--methods", *FAST, "--cuts", "0.5"]
+    assert main(words) == 0
+    assert "cover 90%" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cuts"] == [0.5]
+    assert main(["backtest", "--list-methods"]) == 0
+    assert "lm_multistart" in capsys.readouterr().out
+    assert main(["backtest"]) == 1
+    assert main(["backtest", str(path), "--methods", "nonsense"]) == 1
