@@ -1,0 +1,97 @@
+"""Command line of the trainer: ``python -m sparsefit.collectors.trainer``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparsefit.collectors.trainer import families
+from sparsefit.errors import SparsefitError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sparsefit.collectors.trainer",
+        description="Train the reference runs and measure them. Every command can be interrupted "
+        "and run again: it continues where it stopped.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    texts = {
+        "list": "list the runs of the families",
+        "train": "train families, most useful runs first",
+        "measure": "measure the trained runs of families and write their tables and cards",
+        "reproduce": "train, then measure: any shipped table from nothing",
+    }
+    for name, text in texts.items():
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        command.add_argument("families", nargs="+", choices=families.NAMES)
+        command.add_argument("--seeds", type=int, nargs="+", help="in place of the family's own")
+        if name == "list":
+            command.add_argument("--json", action="store_true")
+            continue
+        command.add_argument("--out", type=Path, required=True, help="folder of runs and corpus")
+        command.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+        if name != "train":
+            command.add_argument("--tables", type=Path, required=True, help="folder for the tables")
+    return parser
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    runs = families.queue(arguments.families, arguments.seeds)
+    if arguments.json:
+        rows = [{**spec.to_dict(), "n_params": spec.n_params} for spec in runs]
+        print(json.dumps(rows, indent=1))
+        return
+    for spec in runs:
+        print(
+            f"{spec.name:24s} N={spec.n_params:>7,} hidden={spec.hidden_size:<3d} "
+            f"layers={spec.n_layers:<2d} d_ff={spec.d_ff:<4d} lr={spec.learning_rate:g} "
+            f"tokens={spec.n_steps * spec.tokens_per_step:>10,} "
+            f"tokens/N={spec.n_steps * spec.tokens_per_step / spec.n_params:.0f}"
+        )
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from sparsefit.collectors.trainer.corpus import build_corpus
+    from sparsefit.collectors.trainer.loop import train
+
+    corpus = build_corpus(arguments.out / "corpus")
+    for spec in families.queue(arguments.families, arguments.seeds):
+        train(
+            spec,
+            corpus,
+            arguments.out,
+            threads=arguments.threads,
+            report=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+
+
+def _measure(arguments: argparse.Namespace) -> None:
+    from sparsefit.collectors.trainer.tables import write_family
+
+    for name in arguments.families:
+        chosen = families.family(name, arguments.seeds)
+        print(write_family(chosen, arguments.out, arguments.tables, threads=arguments.threads))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        if arguments.command == "list":
+            _list(arguments)
+        if arguments.command in ("train", "reproduce"):
+            _train(arguments)
+        if arguments.command in ("measure", "reproduce"):
+            _measure(arguments)
+    except SparsefitError as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

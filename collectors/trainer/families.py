@@ -1,0 +1,155 @@
+"""The reference families: which runs the shipped tables come from, and in what order they train.
+
+All use the whole standard library and a BPE vocabulary of 1,024. Sizes, widths and learning rates
+were chosen by short pilots (docs/reference_runs.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sparsefit.collectors.trainer.spec import RunSpec
+from sparsefit.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Family:
+    """Runs that are measured together and shipped as one table.
+
+    Attributes
+    ----------
+    name : str
+        Name of the family; its table is ``reference_<name>``.
+    title : str
+        One line for its card.
+    runs : tuple of RunSpec
+        All runs, in the order in which they should be trained.
+    notes : tuple of str
+        What a reader of the table has to know about the family.
+    """
+
+    name: str
+    title: str
+    runs: tuple[RunSpec, ...]
+    notes: tuple[str, ...]
+
+
+# (hidden size, layers, heads, tokens): 0.03M to 0.26M parameters with d_ff = 8 hidden sizes.
+_SCALES = (
+    (24, 2, 2, 6_200_000),
+    (32, 2, 2, 11_000_000),
+    (36, 3, 3, 11_000_000),
+    (48, 4, 3, 10_400_000),
+)
+# (layers, hidden size): 11.5 d^2 L is within 5% of one value.
+_DEPTHS = ((1, 96), (2, 68), (3, 56), (4, 48), (6, 40), (8, 34), (12, 28), (16, 24), (20, 22))
+_DEPTH_PARAMS = 105_000
+_DEPTH_TOKENS = 3_000_000
+
+
+def _millions(n_params: int) -> str:
+    return f"{n_params / 1e6:.2f}m"
+
+
+def scales(seeds: Iterable[int] = (0, 1, 2)) -> Family:
+    """ReLU and SiLU at four parameter scales: low learning rate, wide FFN."""
+    runs = []
+    for seed in seeds:
+        for hidden, layers, heads, tokens in _SCALES:
+            for activation in ("relu", "silu"):
+                spec = RunSpec(
+                    name="",
+                    activation=activation,
+                    hidden_size=hidden,
+                    n_layers=layers,
+                    d_ff=8 * hidden,
+                    n_heads=heads,
+                    learning_rate=5e-4,
+                    tokens=tokens,
+                    seed=seed,
+                )
+                runs.append(_named(spec, f"{_millions(spec.n_params)}_{activation}_s{seed}"))
+    return Family(
+        "scales",
+        "ReLU and SiLU language models of 0.03M to 0.26M parameters, measured by sparsefit",
+        tuple(runs),
+        (
+            "d_ff is 8 hidden sizes; the width-depth ratio is 12, at the second scale 16, because "
+            "layer counts are whole numbers.",
+        ),
+    )
+
+
+def turning(seeds: Iterable[int] = (0, 1, 2)) -> Family:
+    """ReLU with a narrow FFN and a high learning rate: its activation ratio falls, then rises."""
+    runs = []
+    for seed in seeds:
+        spec = RunSpec(
+            name="",
+            activation="relu",
+            hidden_size=32,
+            n_layers=2,
+            d_ff=80,
+            n_heads=2,
+            learning_rate=4e-3,
+            tokens=6_200_000,
+            seed=seed,
+        )
+        runs.append(_named(spec, f"turning_{_millions(spec.n_params)}_relu_s{seed}"))
+    return Family(
+        "turning",
+        "A ReLU language model whose activation ratio turns upwards, measured by sparsefit",
+        tuple(runs),
+        ("Kept to show a curve that Eq. 4 cannot describe: it falls and then rises.",),
+    )
+
+
+def width_depth(seeds: Iterable[int] = (0, 1)) -> Family:
+    """ReLU over nine layer counts at one parameter count, d_ff about 2.5 hidden sizes."""
+    runs = []
+    for seed in seeds:
+        for layers, hidden in _DEPTHS:
+            # The FFN width takes up what whole hidden sizes leave of the parameter count.
+            d_ff = round((_DEPTH_PARAMS / layers - 4 * hidden**2) / (3 * hidden))
+            spec = RunSpec(
+                name=f"depth{layers:02d}_relu_s{seed}",
+                activation="relu",
+                hidden_size=hidden,
+                n_layers=layers,
+                d_ff=d_ff,
+                n_heads=2 if hidden % 4 == 0 else 1,
+                learning_rate=5e-4,
+                tokens=_DEPTH_TOKENS,
+                seed=seed,
+                checkpoints=16,
+            )
+            runs.append(spec)
+    return Family(
+        "width_depth",
+        "ReLU language models of equal size over nine layer counts, measured by sparsefit",
+        tuple(runs),
+        ("Parameter counts are equal within 5%; d_ff is 2.5 hidden sizes up to rounding.",),
+    )
+
+
+def _named(spec: RunSpec, name: str) -> RunSpec:
+    return RunSpec(**{**spec.to_dict(), "name": name})
+
+
+_FAMILIES = {"scales": scales, "turning": turning, "width_depth": width_depth}
+NAMES = tuple(_FAMILIES)
+
+
+def family(name: str, seeds: Iterable[int] | None = None) -> Family:
+    """Look a family up by name, with its own seeds or those given."""
+    if name not in _FAMILIES:
+        raise ArgumentError(f"family={name!r}: choose one of {', '.join(NAMES)}")
+    return _FAMILIES[name]() if seeds is None else _FAMILIES[name](tuple(seeds))
+
+
+def queue(names: Iterable[str], seeds: Iterable[int] | None = None) -> list[RunSpec]:
+    """Order runs so that the most useful are trained first: all of one seed before the next."""
+    chosen = tuple(seeds) if seeds is not None else None
+    runs = [spec for name in names for spec in family(name, chosen).runs]
+    return sorted(runs, key=lambda spec: spec.seed)
