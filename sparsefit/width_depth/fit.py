@@ -1,0 +1,175 @@
+"""Fit the width-depth law to a table, to fits, or to arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sparsefit.errors import ArgumentError, FitError
+from sparsefit.width_depth.intervals import Inference
+from sparsefit.width_depth.models import MODELS, ModelName
+from sparsefit.width_depth.points import (
+    Points,
+    Replicates,
+    read_points,
+    require_enough,
+)
+from sparsefit.width_depth.result import BreakpointFit
+from sparsefit.width_depth.scaled import scale
+
+_INF = float("inf")
+
+
+def fit_width_depth(
+    points: Any,
+    *,
+    ratios: Any = None,
+    model: ModelName = "line_plateau",
+    replicates: Replicates = "error",
+    draws: int = 999,
+    rng: int | np.random.Generator = 0,
+) -> BreakpointFit:
+    """Fit the law of the limit activation ratio over the width-depth ratio.
+
+    The limit rises linearly with the ratio up to a break and is level after it (Section 5.2 and
+    Figure 5 of the paper). The break is found by exact profile least squares, without a start
+    value; its interval and the test of no break hold their level with few points.
+
+    Parameters
+    ----------
+    points : DataFrame, or mapping of run to a fit
+        Table with one row per architecture: `width_depth_ratio` (or `hidden_size` and `n_layers`),
+        `limit` (fraction) and optionally `se` (standard error of the limit) and `run`. Or the
+        fits themselves (`sparsefit.fit` of several runs), whose intervals give the standard errors.
+    ratios : mapping of run to ratio, or DataFrame with `run` and the architecture, optional
+        Needed with fits.
+    model : {"line_plateau", "line_line"}
+        Law.
+    replicates : {"error", "keep"}
+        Several points at one ratio are refused unless kept on purpose (other seeds).
+    draws : int
+        Simulated samples behind intervals and tests.
+    rng : int or numpy.random.Generator
+        Seed.
+
+    Returns
+    -------
+    BreakpointFit
+
+    Raises
+    ------
+    TableError
+        Listing every fault of the table with its row and column.
+    FitError
+        With fewer than five distinct ratios.
+    ArgumentError
+        For an unknown model or unusable argument.
+
+    Examples
+    --------
+    >>> import pandas as pd, sparsefit as sf
+    >>> table = pd.DataFrame({"width_depth_ratio": [20, 40, 60, 90, 130, 200, 300],
+    ...                       "limit": [.050, .057, .062, .0715, .0805, .0795, .080]})
+    >>> fit = sf.fit_width_depth(table)
+    >>> fit.located
+    True
+    """
+    read = read_points(points, ratios=ratios, replicates=replicates)
+    require_enough(read)
+    return _fit(read, model, draws, rng, bounds=(0.0, 1.0))
+
+
+def fit_segmented(
+    x: Any,
+    y: Any,
+    se: Any = None,
+    *,
+    model: ModelName = "line_line",
+    draws: int = 999,
+    rng: int | np.random.Generator = 0,
+) -> BreakpointFit:
+    """Fit a continuous law with one break to any two arrays (no physical range assumed).
+
+    Parameters
+    ----------
+    x, y : array_like, shape (n,)
+        Points, in any order; repeated x are allowed.
+    se : array_like, shape (n,), optional
+        Standard errors of y.
+    model, draws, rng
+        As in `fit_width_depth`.
+
+    Raises
+    ------
+    ArgumentError
+        For arrays of unequal length or with non-finite entries.
+    FitError
+        With fewer than five distinct x.
+    """
+    arrays = [np.asarray(a, dtype=float) for a in (x, y)]
+    if se is not None:
+        arrays.append(np.asarray(se, dtype=float))
+    for name, a in zip(("x", "y", "se"), arrays, strict=False):
+        if a.ndim != 1 or a.shape != arrays[0].shape:
+            raise ArgumentError(f"{name}: expected {arrays[0].size} numbers, got shape {a.shape}")
+        if not np.all(np.isfinite(a)):
+            row = int(np.flatnonzero(~np.isfinite(a))[0])
+            raise ArgumentError(f"{name}: entry {row} is not finite ({a[row]})")
+    if se is not None and np.any(arrays[2] <= 0):
+        raise ArgumentError("se: standard errors must be positive")
+    order = np.argsort(arrays[0], kind="stable")
+    label = tuple(str(i) for i in order)
+    ordered = [a[order] for a in arrays]
+    read = Points(ordered[0], ordered[1], ordered[2] if se is not None else None, label)
+    require_enough(read)
+    return _fit(read, model, draws, rng, bounds=(-_INF, _INF))
+
+
+def _fit(
+    points: Points,
+    model: ModelName,
+    draws: int,
+    rng: int | np.random.Generator,
+    bounds: tuple[float, float],
+) -> BreakpointFit:
+    if model not in MODELS:
+        raise ArgumentError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
+    if not isinstance(draws, int) or draws < 99:
+        raise ArgumentError(f"draws: expected an integer of at least 99, got {draws!r}")
+    seed = as_seed(rng)
+    scaled = scale(model, points.ratio, points.value, points.se)
+    if scaled.weights.df < 1:
+        raise FitError(f"{len(points.ratio)} points leave no degree of freedom for {model!r}")
+    inference = Inference(scaled, draws, seed)
+    slope = inference.estimate("slope")
+    level = model == "line_plateau"
+    residual = scaled.residual()
+    return BreakpointFit(
+        model=model,
+        breakpoint=scaled.breakpoint * scaled.x_scale,
+        slope=slope,
+        intercept=inference.estimate("law", 0.0),
+        plateau=inference.estimate("law") if level else None,
+        slope_after=0.0 if level else inference.estimate("slope_after"),
+        sigma=float(np.sqrt(residual @ residual / scaled.weights.df)),
+        scatter=(
+            None
+            if scaled.weights.scatter is None
+            else float(scaled.weights.scatter * scaled.y_scale)
+        ),
+        points=points,
+        bounds=bounds,
+        draws=draws,
+        seed=seed,
+        _inference=inference,
+    )
+
+
+def as_seed(rng: int | np.random.Generator) -> int:
+    """One integer seed, so that a result repeats its own draws at every call."""
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**62))
+    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0:
+        return int(rng)
+    raise ArgumentError(f"rng: expected a non-negative integer or a numpy Generator, got {rng!r}")

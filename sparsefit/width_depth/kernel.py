@@ -1,0 +1,175 @@
+"""Exact least squares over one break: no grid, no start value.
+
+Every model of this package has the form ``y = Z g + c (u_k + t v_k) + noise`` on the stretch k of
+the break parameter t, i.e. one column that is linear in t between two neighbouring measured ratios.
+For given t the fit is linear; over t the residual sum of squares of one stretch has a closed-form
+minimum, so the global minimum over t is the best of finitely many numbers (Hudson 1966, J. Am.
+Stat. Assoc. 61, 1097-1129). All functions take many responses at once, because the intervals need
+thousands of refits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Relative size under which a column is treated as lying in the span of the base columns.
+_DEGENERATE = 1e-12
+
+
+class Minimum(NamedTuple):
+    """Global minimum over the break parameter, one entry per response.
+
+    Attributes
+    ----------
+    rss : ndarray, shape (m,)
+        Residual sum of squares.
+    at : ndarray, shape (m,)
+        Break parameter at the minimum.
+    stretch : ndarray of int, shape (m,)
+        Stretch that holds the minimum.
+    """
+
+    rss: Array
+    at: Array
+    stretch: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """One column that is linear in the break parameter, stretch by stretch.
+
+    Attributes
+    ----------
+    base : ndarray, shape (n, q)
+        Columns whose coefficients are free and that do not depend on the break (q may be 0).
+    u, v : ndarray, shape (K, n)
+        The column is ``u[k] + t * v[k]`` for ``lower[k] <= t <= upper[k]``.
+    lower, upper : ndarray, shape (K,)
+        Ends of the stretches, ascending.
+    """
+
+    base: Array
+    u: Array
+    v: Array
+    lower: Array
+    upper: Array
+
+    def scaled(self, root_weight: Array) -> Stretches:
+        """Multiply every row by the square root of its weight."""
+        return Stretches(
+            self.base * root_weight[:, None],
+            self.u * root_weight,
+            self.v * root_weight,
+            self.lower,
+            self.upper,
+        )
+
+    def column(self, stretch: int, t: float) -> Array:
+        """The column at one value of the break parameter, shape (n,)."""
+        return self.u[stretch] + t * self.v[stretch]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """`Stretches` with the base projected out, ready for repeated fits (build with `prepare`)."""
+
+    parts: Stretches
+    basis: Array
+    u: Array
+    v: Array
+    uu: Array
+    uv: Array
+    vv: Array
+    tiny: float
+
+    def residual(self, y: Array) -> Array:
+        """Remove the base from responses of shape (m, n)."""
+        if self.basis.shape[1] == 0:
+            return y
+        return y - (y @ self.basis) @ self.basis.T
+
+    def minimise(self, y: Array) -> Minimum:
+        """Minimise over the break, the base and the column's own coefficient.
+
+        Parameters
+        ----------
+        y : ndarray, shape (m, n)
+            Responses.
+        """
+        r = self.residual(y)
+        total = np.einsum("ij,ij->i", r, r)
+        a, b = r @ self.u.T, r @ self.v.T
+        # d/dt of (a + b t)^2 / (uu + 2 uv t + vv t^2) has one zero where the gain is not 0.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inner = (a * self.uv - b * self.uu) / (b * self.uv - a * self.vv)
+        lower, upper = self.parts.lower, self.parts.upper
+        inner = np.where(np.isfinite(inner), inner, lower)
+        inner = np.minimum(np.maximum(inner, lower), upper)
+        best_gain = self._gain(a, b, inner)
+        at = inner
+        for end in (lower, upper):
+            t = np.broadcast_to(end, a.shape)
+            gain = self._gain(a, b, t)
+            better = gain > best_gain
+            best_gain = np.where(better, gain, best_gain)
+            at = np.where(better, t, at)
+        k = np.argmax(best_gain, axis=1)
+        row = np.arange(len(k))
+        return Minimum(np.maximum(total - best_gain[row, k], 0.0), at[row, k], k)
+
+    def minimise_given(self, y: Array, coefficient: float) -> Minimum:
+        """Minimise over the break and the base with the column's coefficient held fixed."""
+        r = self.residual(y)
+        total = np.einsum("ij,ij->i", r, r)
+        c = coefficient
+        a, b = r @ self.u.T, r @ self.v.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = (b - c * self.uv) / (c * self.vv)
+        lower, upper = self.parts.lower, self.parts.upper
+        t = np.where(np.isfinite(t), t, lower)
+        t = np.minimum(np.maximum(t, lower), upper)
+        change = c * c * (self.uu + 2 * t * self.uv + t * t * self.vv) - 2 * c * (a + t * b)
+        k = np.argmin(change, axis=1)
+        row = np.arange(len(k))
+        return Minimum(np.maximum(total + change[row, k], 0.0), t[row, k], k)
+
+    def _gain(self, a: Array, b: Array, t: Array) -> Array:
+        square = self.uu + t * (2 * self.uv + t * self.vv)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = (a + t * b) ** 2 / square
+        return np.where(square > self.tiny, gain, 0.0)
+
+
+def prepare(parts: Stretches) -> Kernel:
+    """Project the base out of the stretches once."""
+    basis = orthonormal(parts.base)
+    u = parts.u - (parts.u @ basis) @ basis.T
+    v = parts.v - (parts.v @ basis) @ basis.T
+    uu = np.einsum("ij,ij->i", u, u)
+    uv = np.einsum("ij,ij->i", u, v)
+    vv = np.einsum("ij,ij->i", v, v)
+    size = np.max(np.abs(parts.u)) + np.max(np.abs(parts.v)) * np.max(np.abs(parts.upper))
+    tiny = _DEGENERATE * max(float(size) ** 2, np.finfo(float).tiny)
+    return Kernel(parts, basis, u, v, uu, uv, vv, tiny)
+
+
+def orthonormal(columns: Array) -> Array:
+    """Orthonormal basis of the span of the columns, shape (n, rank)."""
+    if columns.shape[1] == 0:
+        return np.zeros((columns.shape[0], 0))
+    left, singular, _ = np.linalg.svd(columns, full_matrices=False)
+    return np.asarray(left[:, singular > _DEGENERATE * singular[0]], dtype=float)
+
+
+def linear_fit(columns: Array, y: Array) -> tuple[Array, Array]:
+    """Least squares on fixed columns: coefficients (q,) and fitted values (n,)."""
+    if columns.shape[1] == 0:
+        return np.zeros(0), np.zeros_like(y)
+    coefficients = np.linalg.lstsq(columns, y, rcond=None)[0]
+    return coefficients, columns @ coefficients

@@ -1,0 +1,283 @@
+"""From tables or fits to the arrays of the width-depth law, with every fault named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from sparsefit.errors import ArgumentError, Fault, FitError, TableError
+from sparsefit.width_depth.kernel import Array
+
+Replicates = Literal["error", "keep"]
+
+MIN_RATIOS = 5
+# Two ways of giving a ratio may differ by rounding in a printed table.
+_RATIO_TOLERANCE = 5e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points of the width-depth law, ascending in the ratio.
+
+    Attributes
+    ----------
+    ratio : ndarray, shape (n,)
+        Width-depth ratios (hidden size / number of layers).
+    value : ndarray, shape (n,)
+        Limit activation ratios (fractions) or losses (nats).
+    se : ndarray, shape (n,), or None
+        Standard errors of `value`.
+    label : tuple of str
+        Run of each point.
+    """
+
+    ratio: Array
+    value: Array
+    se: Array | None
+    label: tuple[str, ...]
+
+
+def read_points(
+    points: Any,
+    *,
+    ratios: Any = None,
+    column: str = "limit",
+    fraction: bool = True,
+    replicates: Replicates = "error",
+    level: float = 0.9,
+) -> Points:
+    """Validate points given as a table or as fits.
+
+    Parameters
+    ----------
+    points : DataFrame, or mapping of run to a fit
+        Table with `width_depth_ratio` (or `hidden_size` and `n_layers`), `column` and optionally
+        `se` and `run`; or fits whose ``limit(level)`` has estimate, lower and upper.
+    ratios : mapping of run to ratio, or DataFrame with `run`, optional
+        Architectures of the fits (not for tables).
+    column : str
+        Column of the values.
+    fraction : bool
+        Whether values must lie in [0, 1).
+    replicates : {"error", "keep"}
+        What to do with several points at one ratio.
+    level : float
+        Level of the limits' intervals that become standard errors.
+
+    Raises
+    ------
+    TableError
+        Listing every fault with its row and column.
+    ArgumentError
+        For arguments of another kind.
+    """
+    if isinstance(points, Mapping):
+        table = _table_of_fits(points, ratios, column, level)
+    elif isinstance(points, pd.DataFrame):
+        if ratios is not None:
+            raise ArgumentError(
+                "ratios: only used with fits; give the table a column 'width_depth_ratio' "
+                "or the columns 'hidden_size' and 'n_layers'"
+            )
+        table = points.reset_index(drop=True)
+    else:
+        raise ArgumentError(
+            f"points: expected a DataFrame or a mapping of run to fit, got {type(points).__name__}"
+        )
+    if replicates not in ("error", "keep"):
+        raise ArgumentError(f"replicates: expected 'error' or 'keep', got {replicates!r}")
+    return _points_of_table(table, column, fraction, replicates)
+
+
+def require_enough(points: Points) -> None:
+    """Refuse points that no law with a break could be fitted to.
+
+    Raises
+    ------
+    FitError
+        With fewer than five distinct ratios.
+    """
+    distinct = len(np.unique(points.ratio))
+    if distinct < MIN_RATIOS:
+        raise FitError(
+            f"{distinct} distinct width-depth ratio{'s' if distinct != 1 else ''}: the law has "
+            f"three parameters and needs at least {MIN_RATIOS}. Measure more architectures at the "
+            "same parameter scale."
+        )
+
+
+def ratio_column(table: pd.DataFrame, faults: list[Fault]) -> Array:
+    """Ratios of a table, from the column or from hidden size and number of layers."""
+    n = len(table)
+    given = architecture = None
+    if "width_depth_ratio" in table:
+        given = number_column(table, "width_depth_ratio", faults, positive=True)
+    if {"hidden_size", "n_layers"} <= set(table.columns):
+        hidden = number_column(table, "hidden_size", faults, positive=True)
+        layers = number_column(table, "n_layers", faults, positive=True)
+        architecture = hidden / layers
+    if given is None and architecture is None:
+        faults.append(
+            Fault(
+                None,
+                "width_depth_ratio",
+                "is missing",
+                "Add it, or add the columns 'hidden_size' and 'n_layers'",
+            )
+        )
+        return np.full(n, np.nan)
+    if given is None or architecture is None:
+        ratio = given if given is not None else architecture
+        assert ratio is not None
+        return ratio
+    for row in np.flatnonzero(np.abs(given / architecture - 1) > _RATIO_TOLERANCE):
+        faults.append(
+            Fault(
+                int(row),
+                "width_depth_ratio",
+                f"{given[row]:g} differs from hidden_size / n_layers = {architecture[row]:g}",
+                "Correct one of them or leave one out",
+            )
+        )
+    return given
+
+
+def number_column(
+    table: pd.DataFrame, name: str, faults: list[Fault], *, positive: bool = False
+) -> Array:
+    """A column as finite numbers; faulty entries are reported and become NaN."""
+    if name not in table:
+        faults.append(Fault(None, name, "is missing", "Add the column"))
+        return np.full(len(table), np.nan)
+    column = table[name]
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    numbers = numbers.copy()
+    for row in range(len(table)):
+        value = numbers[row]
+        if not np.isfinite(value):
+            problem = f"{column.iloc[row]!r} is not a finite number"
+            faults.append(Fault(row, name, problem, "Give a number or remove the row"))
+            numbers[row] = np.nan
+        elif positive and value <= 0:
+            faults.append(Fault(row, name, f"{value:g} is not positive", "Correct the value"))
+            numbers[row] = np.nan
+    return numbers
+
+
+def _points_of_table(
+    table: pd.DataFrame, column: str, fraction: bool, replicates: Replicates
+) -> Points:
+    faults: list[Fault] = []
+    if table.empty:
+        raise TableError([Fault(None, None, "has no rows", "Give one row per architecture")])
+    ratio = ratio_column(table, faults)
+    value = number_column(table, column, faults)
+    if fraction:
+        for row in np.flatnonzero((value < 0) | (value >= 1)):
+            faults.append(
+                Fault(
+                    int(row),
+                    column,
+                    f"{value[row]:g} is not a fraction in [0, 1)",
+                    "Give activation ratios as fractions, not percent",
+                )
+            )
+    se = number_column(table, "se", faults, positive=True) if "se" in table else None
+    if replicates == "error":
+        faults.extend(_repeated(ratio))
+    if faults:
+        raise TableError(faults)
+    label = table["run"].astype(str) if "run" in table else table.index.astype(str)
+    order = np.argsort(ratio, kind="stable")
+    return Points(
+        ratio[order],
+        value[order],
+        None if se is None else se[order],
+        tuple(np.asarray(label, dtype=object)[order]),
+    )
+
+
+def _repeated(ratio: Array) -> list[Fault]:
+    faults = []
+    first: dict[float, int] = {}
+    for row, value in enumerate(ratio):
+        if not np.isfinite(value):
+            continue
+        if value in first:
+            faults.append(
+                Fault(
+                    row,
+                    "width_depth_ratio",
+                    f"{value:g} is already in row {first[value]}",
+                    "Remove a copied row; if the two are different runs (other seeds), "
+                    'pass replicates="keep"',
+                )
+            )
+        else:
+            first[value] = row
+    return faults
+
+
+def _table_of_fits(fits: Mapping[Any, Any], ratios: Any, column: str, level: float) -> pd.DataFrame:
+    if ratios is None:
+        raise ArgumentError(
+            "ratios: fits do not know their architecture; give a mapping of run to width-depth "
+            "ratio, or a table with the columns run, hidden_size, n_layers"
+        )
+    ratio_of = _ratio_of_run(ratios)
+    faults, rows = [], []
+    for row, (run, fit) in enumerate(fits.items()):
+        limit = fit.limit(level)
+        estimate, se = _estimate_and_se(limit, level)
+        if not np.isfinite(se) or se <= 0:
+            faults.append(
+                Fault(
+                    row,
+                    column,
+                    f"run {run!r} has no bounded interval for its limit",
+                    "Leave the run out or measure further checkpoints",
+                )
+            )
+        if str(run) not in ratio_of:
+            remedy = "Add it to `ratios`"
+            faults.append(
+                Fault(row, "width_depth_ratio", f"run {run!r} has no architecture", remedy)
+            )
+            continue
+        rows.append((str(run), ratio_of[str(run)], estimate, se))
+    if faults:
+        raise TableError(faults)
+    return pd.DataFrame(rows, columns=["run", "width_depth_ratio", column, "se"])
+
+
+def _estimate_and_se(limit: Any, level: float) -> tuple[float, float]:
+    """A limit's estimate and standard error, from its draws where it has them."""
+    estimate = float(limit.estimate)
+    draws = getattr(limit, "draws", None)
+    if draws is not None and np.size(draws) > 1:
+        return estimate, float(np.std(np.asarray(draws, dtype=float), ddof=1))
+    from scipy.stats import norm
+
+    half = 0.5 * (float(limit.upper) - float(limit.lower))
+    return estimate, half / float(norm.ppf(0.5 + level / 2))
+
+
+def _ratio_of_run(ratios: Any) -> dict[str, float]:
+    if isinstance(ratios, pd.DataFrame):
+        if "run" not in ratios:
+            raise ArgumentError("ratios: the table has no column 'run'")
+        faults: list[Fault] = []
+        one_row = ratios.drop_duplicates("run").reset_index(drop=True)
+        values = ratio_column(one_row, faults)
+        if faults:
+            raise TableError(faults, source="ratios")
+        return dict(zip(one_row["run"].astype(str), values.tolist(), strict=True))
+    if isinstance(ratios, Mapping):
+        return {str(run): float(value) for run, value in ratios.items()}
+    raise ArgumentError(
+        f"ratios: expected a mapping of run to ratio or a DataFrame, got {type(ratios).__name__}"
+    )

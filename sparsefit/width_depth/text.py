@@ -1,0 +1,111 @@
+"""Text, HTML and plain dictionaries of a fitted law."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparsefit.width_depth.intervals import Method
+    from sparsefit.width_depth.result import BreakpointFit
+
+
+def number(value: float | None) -> float | None:
+    """A finite float, or None: strict JSON has no infinity."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def span(lower: float, upper: float) -> str:
+    """An interval as text; unbounded ends in words."""
+    if not math.isfinite(lower) and not math.isfinite(upper):
+        return "not bounded"
+    if not math.isfinite(upper):
+        return f"above {lower:.4g}, no upper bound"
+    if not math.isfinite(lower):
+        return f"below {upper:.4g}, no lower bound"
+    return f"{lower:.4g} to {upper:.4g}"
+
+
+def summary(fit: BreakpointFit, level: float, method: Method) -> str:
+    """Readable text of a fit."""
+    table = fit.conf_int(level, method=method)
+    placement = fit.placement(level, method=method)
+    names = {"line_plateau": "line, then level", "line_line": "line, then line"}
+    x = fit.points.ratio
+    lines = [
+        f"Width-depth law ({names[fit.model]}): {len(x)} points, ratios {x[0]:.4g} to {x[-1]:.4g}",
+        placement.reason[0].upper() + placement.reason[1:] + ".",
+        fit.break_test().summary(),
+        "",
+        f"{'':<12}{'estimate':>12}  {level:.0%} interval",
+    ]
+    for name, row in table.iterrows():
+        interval = span(row["lower"], row["upper"])
+        lines.append(f"{name:<12}{row['estimate']:>12.5g}  {interval}")
+    if not placement.located:
+        lines.append("Without a located break, slope and plateau do not describe two regimes.")
+    lines.append("")
+    lines.append(f"Intervals: {table['kind'].iloc[0]}, {fit.draws} samples, seed {fit.seed}.")
+    if fit.scatter is None:
+        lines.append(f"Residual standard deviation {fit.sigma:.3g} (no standard errors given).")
+    else:
+        lines.append(f"Scatter beyond the standard errors {fit.scatter:.3g}.")
+    return "\n".join(lines)
+
+
+def as_dict(fit: BreakpointFit, level: float, method: Method) -> dict[str, Any]:
+    """Plain values of a fit."""
+    table = fit.conf_int(level, method=method)
+    placement = fit.placement(level, method=method)
+    test = fit.break_test()
+    parameters = {
+        str(name): {
+            "estimate": number(row["estimate"]),
+            "lower": number(row["lower"]),
+            "upper": number(row["upper"]),
+        }
+        for name, row in table.iterrows()
+    }
+    return {
+        "model": fit.model,
+        "n_points": len(fit.points.ratio),
+        "located": placement.located,
+        "status": placement.reason,
+        "level": level,
+        "kind": str(table["kind"].iloc[0]),
+        "breakpoint": number(fit.breakpoint),
+        "slope": number(fit.slope),
+        "intercept": number(fit.intercept),
+        "plateau": number(fit.plateau),
+        "slope_after": number(fit.slope_after),
+        "parameters": parameters,
+        "break_test": {
+            "null": test.null,
+            "alternative": test.alternative,
+            "statistic": number(test.statistic),
+            "p_value": test.p_value,
+            "draws": test.draws,
+        },
+        "sigma": number(fit.sigma),
+        "scatter": number(fit.scatter),
+        "draws": fit.draws,
+        "seed": fit.seed,
+    }
+
+
+def as_html(fit: BreakpointFit) -> str:
+    """HTML for notebooks."""
+    table = fit.conf_int()
+    rows = "".join(
+        f"<tr><th>{escape(str(name))}</th><td>{row['estimate']:.5g}</td>"
+        f"<td>{escape(span(row['lower'], row['upper']))}</td></tr>"
+        for name, row in table.iterrows()
+    )
+    return (
+        f"<p><b>Width-depth law</b> ({escape(fit.model)}, {len(fit.points.ratio)} points): "
+        f"{escape(fit.status)}.</p><table><thead><tr><th></th><th>estimate</th>"
+        f"<th>90% interval</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
