@@ -1,11 +1,11 @@
-"""One dense pass that yields every layer's CETT curve and the dense loss; no activations are stored.
+"""One dense pass that yields every layer's CETT curve and the dense loss, storing no activations.
 
 ``||sum of n_i||`` is the norm of a vector sum, so one point of a curve costs one product with the
 output projection (a fifth of a small model's forward pass over all layers). Three kinds of points
 keep that cheap:
 
-* *scout*: on the first batch, a few hundred tokens locate each target's threshold, starting from the
-  energy curve (the CETT that incoherent neuron outputs would have), which needs no product at all;
+* *scout*: on the first batch, a few hundred tokens locate each target's threshold, starting from
+  the energy curve (the CETT of incoherent neuron outputs), which needs no product at all;
 * *shape*: a grid of thresholds around the targets, on a sample of tokens spread over the text;
 * *level*: every token at one threshold per target, moved along as the shape becomes better known.
 
@@ -19,12 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
-
 from sparsefit.collectors.curve import LayerCurve
 from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
 from sparsefit.collectors.sites import Site
 from sparsefit.collectors.text import EvaluationText
+from torch import nn
+
 from sparsefit.errors import ArgumentError, ModelError
 
 _SCOUT_TOKENS = 512
@@ -264,7 +264,9 @@ class _LayerObserver:
             self.level_cett[at, batch.start : batch.stop] = sums.cpu().numpy()
             self.level_log_eps[at, batch.start : batch.stop] = np.log(eps)
 
-    def _curve(self, log_eps: np.ndarray | None = None, factor: np.ndarray | None = None) -> LayerCurve:
+    def _curve(
+        self, log_eps: np.ndarray | None = None, factor: np.ndarray | None = None
+    ) -> LayerCurve:
         assert self.grid is not None
         empty = np.zeros(0)
         return LayerCurve(

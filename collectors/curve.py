@@ -1,4 +1,4 @@
-"""One layer's CETT as a function of its threshold, and the inverse (Eq. 3). Pure numpy and scipy."""
+"""One layer's CETT as a function of its threshold, and the inverse (Eq. 3)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ class LayerCurve:
             return float("inf")
         low, high = self.range
         if not low <= cett <= high:
-            raise CurveRangeError(f"CETT {cett:.6g} is outside the calibrated {low:.6g}..{high:.6g}")
+            raise CurveRangeError(
+                f"CETT {cett:.6g} is outside the calibrated {low:.6g}..{high:.6g}"
+            )
         a, b = (float(end) for end in self._knots[0][[0, -1]])
         if cett == low:
             return float(np.exp(a))
@@ -143,8 +145,8 @@ def strictly_increasing(
     """Return (log eps, log CETT) knots of the curve's running maximum.
 
     The mean of vector norms can fall by a hair where neuron outputs cancel; the running maximum is
-    the curve whose inverse is the first threshold that reaches a CETT. Knots with CETT 0 (thresholds
-    below the smallest neuron) carry no logarithm and are left out.
+    the curve whose inverse is the first threshold that reaches a CETT. Knots with CETT 0 have no
+    logarithm and are left out: their thresholds lie below the smallest neuron.
     """
     order = np.argsort(log_eps)
     x, y = log_eps[order], cett[order]

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from sparsefit.collectors.text import EvaluationText
 from torch import nn
 
-from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import CheckpointError, CollectorError
 
 Result = TypeVar("Result")
@@ -138,7 +138,9 @@ def forward_losses(
 def _window_losses(logits: torch.Tensor, tokens: torch.Tensor, predicted: np.ndarray) -> np.ndarray:
     windows, length = tokens.shape
     targets = torch.where(
-        torch.from_numpy(predicted).to(tokens.device), tokens[:, 1:], torch.full_like(tokens[:, 1:], -100)
+        torch.from_numpy(predicted).to(tokens.device),
+        tokens[:, 1:],
+        torch.full_like(tokens[:, 1:], -100),
     )
     result = np.zeros(windows)
     for row in range(windows):
@@ -154,9 +156,7 @@ def _window_losses(logits: torch.Tensor, tokens: torch.Tensor, predicted: np.nda
     return result
 
 
-def with_batch_size(
-    call: Callable[[int], Result], batch_size: int
-) -> tuple[Result, int]:
+def with_batch_size(call: Callable[[int], Result], batch_size: int) -> tuple[Result, int]:
     """Call with a batch size, halving it whenever memory runs out.
 
     Returns

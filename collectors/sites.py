@@ -2,8 +2,8 @@
 
 A *site* is the output projection of one decoder layer's feed-forward network. Its input ``h`` holds
 one number per neuron, so one hook there serves gated, fused-gate and plain networks alike (Eq. 2:
-``n_i = W_out[:, i] h_i`` and ``||n_i|| = |h_i| ||W_out[:, i]||``). The activation module is a second,
-optional hook for the metrics that look at ``s = sigma(W_gate x)`` itself.
+``n_i = W_out[:, i] h_i`` and ``||n_i|| = |h_i| ||W_out[:, i]||``). The activation module is a
+second, optional hook for the metrics that look at ``s = sigma(W_gate x)`` itself.
 """
 
 from __future__ import annotations
@@ -148,12 +148,12 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
             f"{kind} has several candidates for the feed-forward output projection: "
             f"{', '.join(sorted(groups))}. Choose one with a pattern"
         )
-    (stem, found), = groups.items()
+    ((stem, found),) = groups.items()
     missing = [layer for layer in range(depth) if layer not in found]
     if missing or len(found) != depth:
         raise ModelError(
-            f"{kind}: {stem} exists in {len(found)} of {depth} layers (missing: {_short(missing)}). "
-            "Activation ratios over a part of the layers are not comparable, so nothing is measured"
+            f"{kind}: {stem} exists in {len(found)} of {depth} layers (missing: {_short(missing)}"
+            "). Activation ratios over some of the layers are not comparable: nothing is measured"
         )
     return tuple(_site(model, layer, found[layer]) for layer in range(depth))
 
@@ -175,7 +175,8 @@ def activation_name(model: nn.Module) -> str:
 def count_parameters(model: nn.Module) -> int:
     """Return the non-embedding parameter count (embedding, positions and output head left out)."""
     skipped: set[int] = set()
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    getter: Any = getattr(model, "get_output_embeddings", None)
+    head = getter() if callable(getter) else None
     for module in model.modules():
         if isinstance(module, nn.Embedding) or module is head:
             skipped.update(id(parameter) for parameter in module.parameters(recurse=False))
@@ -196,8 +197,8 @@ def _refuse_experts(model: nn.Module, kind: str) -> None:
     for name, module in model.named_modules():
         if _EXPERTS.search(name):
             raise ModelError(
-                f"{kind} routes tokens to experts ({name}): its neurons are not all offered to every "
-                "token, so an activation ratio over them has another meaning. "
+                f"{kind} routes tokens to experts ({name}): its neurons are not all offered to "
+                "every token, so an activation ratio over them has another meaning. "
                 "Mixture-of-experts models are not supported"
             )
         for key, parameter in module.named_parameters(recurse=False):

@@ -82,7 +82,7 @@ class EvaluationText:
         return EvaluationText(self.tokens[windows], self.counted[windows], self.name)
 
     def spread(self, n_tokens: int) -> EvaluationText:
-        """Return windows spread evenly over the text, at least `n_tokens` counted tokens if there."""
+        """Return windows spread evenly over the text with about `n_tokens` counted tokens."""
         per_window = max(1.0, self.n_tokens / self.n_windows)
         count = min(self.n_windows, max(1, int(np.ceil(n_tokens / per_window))))
         # Centres of equal shares: neither the first nor the last window is favoured.
@@ -190,8 +190,8 @@ def load_text(
     ----------
     source : path, array, list or EvaluationText
         ``.txt`` (one document), ``.jsonl`` (one document a line: a field ``text``, or ``tokens`` /
-        ``input_ids``), ``.npy`` (integer token ids, one stream or one window a row), an integer array,
-        a list of strings or of integer lists; an `EvaluationText` is returned as it is.
+        ``input_ids``), ``.npy`` (integer token ids, one stream or one window a row), an integer
+        array, a list of strings or of integer lists; an `EvaluationText` is returned as it is.
     tokenizer : transformers tokenizer, optional
         Needed for anything that is not token ids.
     seq_len, n_tokens

@@ -1,0 +1,394 @@
+"""Measuring one checkpoint: calibrations and sparse evaluations as storable records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sparsefit.collectors.calibrate import Calibration, Plan, calibrate
+from sparsefit.collectors.curve import CurveRangeError, LayerCurve
+from sparsefit.collectors.forward import Losses, with_batch_size
+from sparsefit.collectors.masking import OutputNorm, Rule, SparseRun, run_sparse
+from sparsefit.collectors.sites import (
+    Site,
+    activation_name,
+    count_parameters,
+    find_sites,
+    text_config,
+)
+from sparsefit.collectors.text import EvaluationText
+from sparsefit.collectors.uncertainty import Influence, influence
+from torch import nn
+
+from sparsefit.errors import CheckpointError
+
+# Beyond this distance in log CETT from a calibration's target the curve rests on the token sample
+# alone, and a new calibration is made.
+REACH = 0.35
+PROBE_TOKENS = 4096
+_PROBE_TARGETS = (0.05, 0.2)
+_PROBE_RATIOS = (0.25, 0.5, 1.0, 2.0)
+
+
+@dataclass(eq=False)
+class LoadedCheckpoint:
+    """A model in memory, its sites and the batch size that fits.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        The model.
+    sites : tuple of Site
+        Its feed-forward sites.
+    batch_size : int
+        Windows per batch; halved when memory runs out.
+    advance : callable or None
+        Progress callback.
+    """
+
+    model: nn.Module
+    sites: tuple[Site, ...]
+    batch_size: int
+    advance: Callable[[int], None] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        text: EvaluationText,
+        batch_size: int,
+        *,
+        pattern: str | None = None,
+        advance: Callable[[int], None] | None = None,
+    ) -> LoadedCheckpoint:
+        """Find a model's sites and check the text against its vocabulary and context."""
+        sites = find_sites(model, pattern)
+        config = text_config(model)
+        vocabulary = getattr(config, "vocab_size", None)
+        if isinstance(vocabulary, int):
+            text.check_vocabulary(vocabulary)
+        return cls(model, sites, batch_size, advance)
+
+    def calibrate(self, text: EvaluationText, plan: Plan) -> Calibration:
+        """Run a calibration pass (see `calibrate`)."""
+        result, self.batch_size = with_batch_size(
+            lambda size: calibrate(
+                self.model, self.sites, text, plan, batch_size=size, advance=self.advance
+            ),
+            self.batch_size,
+        )
+        return result
+
+    def run(self, text: EvaluationText, rule: Rule) -> SparseRun:
+        """Run a sparse pass (see `run_sparse`)."""
+        result, self.batch_size = with_batch_size(
+            lambda size: run_sparse(
+                self.model, self.sites, text, rule, batch_size=size, advance=self.advance
+            ),
+            self.batch_size,
+        )
+        return result
+
+    def describe(self) -> dict[str, Any]:
+        """Columns of the table that the model itself decides."""
+        return {
+            "activation": activation_name(self.model),
+            "n_params": count_parameters(self.model),
+            "hidden_size": int(self.sites[0].weight.shape[0]),
+            "n_layers": len(self.sites),
+            "d_ff": self.sites[0].d_ff,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """One checkpoint at one setting.
+
+    Attributes
+    ----------
+    cett : float
+        CETT value (NaN for metrics without one).
+    thresholds, layer_cett, layer_ratio : numpy.ndarray
+        Per layer: threshold on ``||n_i||`` (NaN without), CETT, activation ratio; shape (layers,).
+    loss_dense, loss_sparse : Losses
+        Losses by window.
+    active : numpy.ndarray
+        Activation ratio by window and layer, shape (windows, layers).
+    relative_cett : numpy.ndarray
+        CETT of each window over that of the text, shape (windows, layers).
+    curve_slope, active_slope : numpy.ndarray
+        Derivatives of log CETT and activation ratio by log threshold, shape (layers,).
+    window_tokens : numpy.ndarray
+        Counted tokens by window.
+    """
+
+    cett: float
+    thresholds: np.ndarray
+    layer_cett: np.ndarray
+    layer_ratio: np.ndarray
+    loss_dense: Losses
+    loss_sparse: Losses
+    active: np.ndarray
+    relative_cett: np.ndarray
+    curve_slope: np.ndarray
+    active_slope: np.ndarray
+    window_tokens: np.ndarray
+
+    @property
+    def log_ratio(self) -> float:
+        """Log perplexity ratio, sparse over dense."""
+        return self.loss_sparse.mean - self.loss_dense.mean
+
+    @property
+    def activation_ratio(self) -> float:
+        """Activation ratio, averaged over tokens, then layers."""
+        return float(self.layer_ratio.mean())
+
+    def influence(self, loss_slope: float) -> Influence:
+        """Influence of each window (see `uncertainty.influence`)."""
+        return influence(
+            window_tokens=self.window_tokens,
+            active=self.active,
+            predicted=self.loss_dense.counts,
+            loss_difference=self.loss_sparse.sums - self.loss_dense.sums,
+            relative_cett=self.relative_cett,
+            curve_slope=self.curve_slope,
+            active_slope=self.active_slope,
+            loss_slope=loss_slope,
+        )
+
+
+def probe(
+    loaded: LoadedCheckpoint, text: EvaluationText, target: float, tokens: int = PROBE_TOKENS
+) -> float:
+    """Guess the CETT of a perplexity target from a small part of the text.
+
+    Parameters
+    ----------
+    loaded, text
+        Checkpoint and full text; about `tokens` tokens spread over it are used.
+    target : float
+        Log perplexity ratio.
+
+    Returns
+    -------
+    float
+        Starting value for `solve.next_step`; nothing else depends on it.
+    """
+    from sparsefit.collectors.solve import Evaluation, next_step
+
+    part = text.spread(tokens)
+    plan = Plan(_PROBE_TARGETS, _PROBE_RATIOS, sample_tokens=PROBE_TOKENS // 8, level=False)
+    calibration = loaded.calibrate(part, plan)
+    lows, highs = zip(*(curve.range for curve in calibration.curves), strict=True)
+    history: list[Evaluation] = []
+    guess = 0.06
+    for _ in range(3):
+        guess = float(np.clip(guess, max(lows) * 1.001, min(highs) * 0.999))
+        rule = OutputNorm(loaded.sites, calibration.thresholds(guess))
+        ratio = loaded.run(part, rule).losses.mean - calibration.losses.mean
+        history.append(Evaluation(guess, ratio))
+        # The part's own noise is about a quarter of the target: closer is not worth a pass.
+        close = ratio > 0 and abs(math.log(ratio / target)) < 0.7
+        guess = next_step(history, target, guess=guess).cett
+        if close:
+            break
+    return guess
+
+
+def dense_plan(cett: float, *, wide: bool) -> Plan:
+    """Plan a calibration around a CETT: `wide` where the root is still being looked for."""
+    centre = min(cett, 0.999)
+    if wide:
+        return Plan((centre,), (0.6, 0.8, 1.0, 1.25, 1.65))
+    return Plan((centre,), (0.8, 1.0, 1.25))
+
+
+def measure_at(
+    loaded: LoadedCheckpoint, text: EvaluationText, calibration: Calibration, cett: float
+) -> Measurement:
+    """Apply a CETT value: thresholds from the dense curves, one sparse pass through all layers.
+
+    Raises
+    ------
+    CheckpointError
+        Every neuron of the model is inactive at every token.
+    """
+    thresholds = calibration.thresholds(cett)
+    result = loaded.run(text, OutputNorm(loaded.sites, thresholds))
+    usable = [c if 0 < cett < 1 else None for c in calibration.curves]
+    target = int(np.argmin([abs(math.log(max(cett, 1e-9) / t)) for t in calibration.targets]))
+    factor = calibration.window_cett[target]
+    mean = calibration.window_tokens @ factor / calibration.window_tokens.sum()
+    return Measurement(
+        cett=cett,
+        thresholds=thresholds,
+        layer_cett=np.array([0.0 if c.dead else cett for c in calibration.curves]),
+        layer_ratio=_some_active(result),
+        loss_dense=calibration.losses,
+        loss_sparse=result.losses,
+        active=result.active,
+        relative_cett=factor / np.where(mean > 0, mean, 1.0),
+        curve_slope=np.array(
+            [np.nan if c is None else c.slope(t) for c, t in zip(usable, thresholds, strict=True)]
+        ),
+        active_slope=np.array(
+            [
+                0.0 if c is None else c.active_slope(t)
+                for c, t in zip(usable, thresholds, strict=True)
+            ]
+        ),
+        window_tokens=calibration.window_tokens,
+    )
+
+
+def measure_rule(
+    loaded: LoadedCheckpoint, text: EvaluationText, rule: Rule, dense: Losses
+) -> Measurement:
+    """Apply a rule that has no CETT (relu_zero, topk, fat)."""
+    result = loaded.run(text, rule)
+    layers = len(loaded.sites)
+    return Measurement(
+        cett=math.nan,
+        thresholds=np.full(layers, np.nan),
+        layer_cett=np.full(layers, np.nan),
+        layer_ratio=_some_active(result),
+        loss_dense=dense,
+        loss_sparse=result.losses,
+        active=result.active,
+        relative_cett=np.ones_like(result.active),
+        curve_slope=np.full(layers, np.nan),
+        active_slope=np.zeros(layers),
+        window_tokens=result.window_tokens,
+    )
+
+
+def calibration_reaches(calibration: Calibration, cett: float) -> bool:
+    """Whether a calibration is exact enough at a CETT (near a target, inside every curve)."""
+    near = any(abs(math.log(cett / target)) <= REACH for target in calibration.targets)
+    return near and calibration.covers(cett)
+
+
+def calibrate_at(
+    loaded: LoadedCheckpoint, text: EvaluationText, cett: float, *, wide: bool
+) -> Calibration:
+    """Calibrate around a CETT; once more with every token where the sample misses it.
+
+    Raises
+    ------
+    CurveRangeError
+        A layer's CETT jumps over the value: it has too few active neurons on this text.
+    """
+    plan = dense_plan(cett, wide=wide)
+    calibration = loaded.calibrate(text, plan)
+    if calibration.covers(plan.targets[0]):
+        return calibration
+    calibration = loaded.calibrate(
+        text, replace(plan, ratios=(0.1, 0.3, *plan.ratios, 3.0, 10.0), sample_tokens=text.n_tokens)
+    )
+    if calibration.covers(plan.targets[0]):
+        return calibration
+    bad = [
+        layer
+        for layer, curve in enumerate(calibration.curves)
+        if not curve.range[0] <= plan.targets[0] <= curve.range[1]
+    ]
+    raise CurveRangeError(
+        f"CETT {cett:.6g} is not reached by any threshold in layers {bad}: too few neurons are "
+        "active on this text"
+    )
+
+
+def _some_active(result: SparseRun) -> np.ndarray:
+    if result.activation_ratio <= 0:
+        raise CheckpointError(
+            "no neuron is active at any token: an activation ratio of 0 is not a measurement "
+            "(is the model untrained, or the CETT too large?)"
+        )
+    return result.layer_ratio
+
+
+def calibration_record(calibration: Calibration) -> dict[str, Any]:
+    """JSON-ready form of a calibration; `calibration_from` restores it exactly."""
+    return {
+        "curves": [
+            {
+                "log_eps": curve.log_eps.tolist(),
+                "cett": curve.cett.tolist(),
+                "active": curve.active.tolist(),
+                "anchor_log_eps": curve.anchor_log_eps.tolist(),
+                "anchor_factor": curve.anchor_factor.tolist(),
+                "dead": curve.dead,
+            }
+            for curve in calibration.curves
+        ],
+        "losses": _losses_record(calibration.losses),
+        "targets": list(calibration.targets),
+        "window_cett": calibration.window_cett.tolist(),
+        "window_tokens": calibration.window_tokens.tolist(),
+    }
+
+
+def calibration_from(record: Mapping[str, Any]) -> Calibration:
+    """Restore a calibration from `calibration_record`."""
+    return Calibration(
+        curves=tuple(
+            LayerCurve(
+                *(
+                    np.asarray(curve[key], dtype=float)
+                    for key in ("log_eps", "cett", "active", "anchor_log_eps", "anchor_factor")
+                ),
+                dead=curve["dead"],
+            )
+            for curve in record["curves"]
+        ),
+        losses=_losses_from(record["losses"]),
+        targets=tuple(record["targets"]),
+        window_cett=np.asarray(record["window_cett"], dtype=float),
+        window_tokens=np.asarray(record["window_tokens"], dtype=float),
+    )
+
+
+_ARRAYS: Sequence[str] = (
+    "thresholds",
+    "layer_cett",
+    "layer_ratio",
+    "active",
+    "relative_cett",
+    "curve_slope",
+    "active_slope",
+    "window_tokens",
+)
+
+
+def measurement_record(measurement: Measurement) -> dict[str, Any]:
+    """JSON-ready form of a measurement; `measurement_from` restores it exactly."""
+    return {
+        "cett": measurement.cett,
+        "loss_dense": _losses_record(measurement.loss_dense),
+        "loss_sparse": _losses_record(measurement.loss_sparse),
+        **{key: getattr(measurement, key).tolist() for key in _ARRAYS},
+    }
+
+
+def measurement_from(record: Mapping[str, Any]) -> Measurement:
+    """Restore a measurement from `measurement_record`."""
+    return Measurement(
+        cett=record["cett"],
+        loss_dense=_losses_from(record["loss_dense"]),
+        loss_sparse=_losses_from(record["loss_sparse"]),
+        **{key: np.asarray(record[key], dtype=float) for key in _ARRAYS},
+    )
+
+
+def _losses_record(losses: Losses) -> dict[str, Any]:
+    return {"sums": losses.sums.tolist(), "counts": losses.counts.tolist()}
+
+
+def _losses_from(record: Mapping[str, Any]) -> Losses:
+    return Losses(
+        np.asarray(record["sums"], dtype=float), np.asarray(record["counts"], dtype=float)
+    )

@@ -1,0 +1,251 @@
+"""A run's series of checkpoints and the training tokens that each has seen."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsefit.errors import ArgumentError, CheckpointError
+
+_FOLDER = re.compile(r"^(?:checkpoint|ckpt|step|iter|global_step)[-_]?(\d+)(?:\b.*)?$")
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint of a run.
+
+    Attributes
+    ----------
+    name : str
+        Folder, file or revision name; unique in the run.
+    source : str
+        Folder, GGUF file, or hub repository.
+    tokens : int
+        Training tokens seen.
+    step : int or None
+        Optimiser step, where known.
+    revision : str or None
+        Hub revision, for hub repositories.
+    loss : float or None
+        Training loss logged at that step, where known.
+    """
+
+    name: str
+    source: str
+    tokens: int
+    step: int | None = None
+    revision: str | None = None
+    loss: float | None = None
+
+
+def find_checkpoints(
+    run: str | Path | Sequence[str | Path],
+    *,
+    tokens_per_step: float | None = None,
+    tokens: Mapping[str, float] | str | Path | None = None,
+    tokens_pattern: str | None = None,
+    revisions: Sequence[str] = (),
+) -> tuple[Checkpoint, ...]:
+    """List a run's checkpoints in the order of their tokens.
+
+    Parameters
+    ----------
+    run : path, sequence of paths, or hub repository
+        A folder of ``checkpoint-N`` / ``step-N`` / ``stepN`` folders, one checkpoint folder, a GGUF
+        file, a list of those, or (with `revisions`) a hub repository.
+    tokens_per_step : float, optional
+        Training tokens per optimiser step.
+    tokens : mapping or path, optional
+        Tokens of each checkpoint by name or step; as a path, a JSON object, or a CSV file with the
+        columns ``checkpoint`` (or ``step``) and ``tokens``.
+    tokens_pattern : str, optional
+        Regular expression with one group for the number in a name, e.g. ``tokens(\\d+B)``; the
+        suffixes K, M, B and T multiply.
+    revisions : sequence of str
+        Revisions of a hub repository.
+
+    Returns
+    -------
+    tuple of Checkpoint
+
+    Raises
+    ------
+    CheckpointError
+        No checkpoint, tokens unknown or contradictory, a step or a token count twice. Every problem
+        is listed at once, before anything is measured.
+    """
+    entries = _entries(run, revisions)
+    table = _read_mapping(tokens)
+    expression = _compile(tokens_pattern)
+    found: list[Checkpoint] = []
+    problems: list[str] = []
+    for name, source, revision in entries:
+        state, complaint = _trainer_state(Path(source)) if revision is None else ({}, None)
+        if complaint:
+            problems.append(complaint)
+        match = _FOLDER.match(name)
+        step = int(match.group(1)) if match else None
+        logged = state.get("global_step")
+        if isinstance(logged, int):
+            if step is not None and step != logged:
+                problems.append(f"{name}: trainer_state.json says step {logged}, the name {step}")
+            step = logged if step is None else step
+        claims = _claims(name, step, state, tokens_per_step, table, expression)
+        counts = sorted({round(value) for value in claims.values()})
+        if not claims:
+            problems.append(
+                f"{name}: training tokens unknown (give tokens per step, a mapping or a pattern)"
+            )
+        elif counts[-1] - counts[0] > max(1, 1e-6 * counts[-1]):
+            said = ", ".join(f"{key} says {value:.12g}" for key, value in claims.items())
+            problems.append(f"{name}: contradictory training tokens: {said}")
+        elif counts[0] <= 0:
+            problems.append(f"{name}: training tokens must be positive, not {counts[0]}")
+        else:
+            found.append(
+                Checkpoint(name, source, counts[0], step, revision, _logged_loss(state, step))
+            )
+    problems += _duplicates(found)
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        raise CheckpointError(f"the checkpoint series cannot be used:\n{lines}")
+    return tuple(sorted(found, key=lambda checkpoint: checkpoint.tokens))
+
+
+def _entries(
+    run: str | Path | Sequence[str | Path], revisions: Sequence[str]
+) -> list[tuple[str, str, str | None]]:
+    """(name, source, revision) of each checkpoint."""
+    if revisions:
+        if not isinstance(run, (str, Path)):
+            raise ArgumentError("revisions go with one hub repository, not with a list")
+        return [(revision, str(run), revision) for revision in revisions]
+    if not isinstance(run, (str, Path)):
+        paths = [Path(item) for item in run]
+        for path in paths:
+            if not path.exists():
+                raise CheckpointError(f"{path}: no such checkpoint")
+        if not paths:
+            raise CheckpointError("the list of checkpoints is empty")
+        return [(path.name, str(path), None) for path in paths]
+    path = Path(run)
+    if path.is_file() or (path / "config.json").is_file():
+        return [(path.resolve().name, str(path), None)]
+    if not path.is_dir():
+        raise CheckpointError(
+            f"{path}: no such folder (a hub repository needs its revisions named)"
+        )
+    children = sorted(child for child in path.iterdir() if _FOLDER.match(child.name))
+    if not children:
+        raise CheckpointError(
+            f"{path} holds no checkpoint-N, step-N or stepN folders: give the checkpoints as a list"
+        )
+    return [(child.name, str(child), None) for child in children]
+
+
+def _claims(
+    name: str,
+    step: int | None,
+    state: Mapping[str, Any],
+    tokens_per_step: float | None,
+    table: Mapping[str, float],
+    expression: re.Pattern[str] | None,
+) -> dict[str, float]:
+    claims: dict[str, float] = {}
+    seen = state.get("num_input_tokens_seen")
+    # transformers writes 0 where it was not asked to count.
+    if isinstance(seen, (int, float)) and seen > 0:
+        claims["trainer_state.json"] = float(seen)
+    if tokens_per_step is not None and step is not None:
+        claims["tokens per step"] = tokens_per_step * step
+    for key in (name, str(step)):
+        if key in table:
+            claims["the mapping"] = float(table[key])
+            break
+    if expression is not None:
+        match = expression.search(name)
+        if match:
+            claims["the pattern"] = _number(match.group(1), name)
+    return claims
+
+
+def _number(text: str, name: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMBT]?)", text.upper())
+    if not match:
+        raise CheckpointError(f"{name}: the pattern's group matched {text!r}, not a number")
+    return float(match.group(1)) * _UNITS[match.group(2)]
+
+
+def _compile(pattern: str | None) -> re.Pattern[str] | None:
+    if pattern is None:
+        return None
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ArgumentError(
+            f"tokens_pattern={pattern!r} is not a regular expression: {error}"
+        ) from None
+    if expression.groups != 1:
+        raise ArgumentError(f"tokens_pattern={pattern!r} needs exactly one group for the number")
+    return expression
+
+
+def _trainer_state(folder: Path) -> tuple[dict[str, Any], str | None]:
+    path = folder / "trainer_state.json"
+    if not path.is_file():
+        return {}, None
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return {}, f"{folder.name}: trainer_state.json cannot be read ({error})"
+    if not isinstance(state, dict):
+        return {}, f"{folder.name}: trainer_state.json is not an object"
+    return state, None
+
+
+def _logged_loss(state: Mapping[str, Any], step: int | None) -> float | None:
+    for record in reversed(state.get("log_history") or []):
+        if isinstance(record, dict) and record.get("step") == step:
+            loss = record.get("loss")
+            if isinstance(loss, (int, float)):
+                return float(loss)
+    return None
+
+
+def _read_mapping(tokens: Mapping[str, float] | str | Path | None) -> dict[str, float]:
+    if tokens is None:
+        return {}
+    if isinstance(tokens, Mapping):
+        return {str(key): float(value) for key, value in tokens.items()}
+    path = Path(tokens)
+    try:
+        content = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            return {str(key): float(value) for key, value in json.loads(content).items()}
+        rows = list(csv.DictReader(content.splitlines()))
+        return {(row.get("checkpoint") or row["step"]): float(row["tokens"]) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: expected a JSON object of name -> tokens, or a CSV file with the columns "
+            f"checkpoint (or step) and tokens ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _duplicates(found: Sequence[Checkpoint]) -> list[str]:
+    problems: list[str] = []
+    for what in ("name", "step", "tokens"):
+        owners: dict[Any, str] = {}
+        for checkpoint in found:
+            value = getattr(checkpoint, what)
+            if value is None:
+                continue
+            if value in owners:
+                problems.append(f"{checkpoint.name}: same {what} ({value}) as {owners[value]}")
+            owners[value] = checkpoint.name
+    return problems

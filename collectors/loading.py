@@ -1,0 +1,155 @@
+"""Loading one checkpoint's model and tokenizer, with every damage turned into a typed error."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from sparsefit.collectors.checkpoints import Checkpoint
+from torch import nn
+
+from sparsefit.errors import ArgumentError, CheckpointError, MissingDependencyError, SparsefitError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How models are loaded.
+
+    Attributes
+    ----------
+    device : str
+        Torch device.
+    dtype : str
+        ``float32``, ``bfloat16`` or ``float16``.
+    trust_remote_code : bool
+        Allow code shipped with the checkpoint to run; said in the output where it did.
+    """
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ArgumentError(f"dtype={self.dtype!r}: choose one of {', '.join(DTYPES)}")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError:
+            raise ArgumentError(f"device={self.device!r} is not a torch device") from None
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ArgumentError(f"device={self.device!r}: this torch sees no CUDA device")
+
+
+def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
+    """Load a checkpoint for inference.
+
+    Raises
+    ------
+    CheckpointError
+        Missing or damaged files, missing or mismatched weights, weights that are not finite, or a
+        folder that needs remote code without permission.
+    """
+    transformers = _transformers()
+    where, extra = _source(checkpoint)
+    try:
+        model, info = transformers.AutoModelForCausalLM.from_pretrained(
+            where,
+            dtype=DTYPES[options.dtype],
+            trust_remote_code=options.trust_remote_code,
+            # Pickled weights are only ever read by the restricted unpickler.
+            weights_only=True,
+            output_loading_info=True,
+            **extra,
+        )
+    except SparsefitError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{checkpoint.name}: cannot be loaded ({_first_line(error)})"
+        ) from error
+    # transformers fills absent weights with random numbers and only logs it.
+    for key, what in (("missing_keys", "missing"), ("mismatched_keys", "of another shape")):
+        names = sorted(str(name) for name in info.get(key, ()))
+        if names:
+            raise CheckpointError(
+                f"{checkpoint.name}: {len(names)} weights are {what}: {', '.join(names[:4])}"
+            )
+    model = model.to(options.device).eval()
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise CheckpointError(f"{checkpoint.name}: {name} holds NaN or infinite weights")
+    return model  # type: ignore[no-any-return]
+
+
+def load_tokenizer(checkpoint: Checkpoint, options: LoadOptions) -> Any:
+    """Load a checkpoint's tokenizer; None where it ships none."""
+    transformers = _transformers()
+    where, extra = _source(checkpoint)
+    if not extra and not any(
+        (Path(where) / name).is_file()
+        for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+    ):
+        return None
+    try:
+        return transformers.AutoTokenizer.from_pretrained(
+            where, trust_remote_code=options.trust_remote_code, **extra
+        )
+    except Exception as error:
+        raise CheckpointError(
+            f"{checkpoint.name}: its tokenizer cannot be loaded ({_first_line(error)})"
+        ) from error
+
+
+def context_length(checkpoint: Checkpoint) -> int | None:
+    """Longest sequence that a checkpoint's configuration allows, or None where it does not say."""
+    path = Path(checkpoint.source) / "config.json"
+    if not path.is_file():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.name}: config.json cannot be read ({error})") from error
+    lengths = [
+        config[key]
+        for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+        if isinstance(config.get(key), int)
+    ]
+    return min(lengths) if lengths else None
+
+
+def _source(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
+    path = Path(checkpoint.source)
+    if checkpoint.revision is not None:
+        return checkpoint.source, {"revision": checkpoint.revision}
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such file")
+        return str(path.parent), {"gguf_file": path.name}
+    if not (path / "config.json").is_file():
+        raise CheckpointError(f"{checkpoint.name}: config.json is missing")
+    try:
+        json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.name}: config.json cannot be read ({error})") from error
+    return str(path), {}
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingDependencyError.for_extra(
+            "transformers", "collect", "measuring checkpoints"
+        ) from error
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

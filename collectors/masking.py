@@ -1,0 +1,293 @@
+"""Running a model with its weakly contributing neurons skipped, and counting the others.
+
+A rule decides, layer by layer and token by token, which neurons stay. It sees the input ``h`` of
+the output projection and, where it needs it, the activation's own output ``s``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from sparsefit.collectors.curve import TINY
+from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
+from sparsefit.collectors.sites import Site, activation_name, find_sites
+from sparsefit.collectors.text import EvaluationText
+from torch import nn
+
+from sparsefit.errors import ArgumentError, ModelError
+
+
+class Rule(Protocol):
+    """Which neurons stay active."""
+
+    needs_activation: bool
+
+    def keep(self, layer: int, hidden: torch.Tensor, s: torch.Tensor | None) -> torch.Tensor:
+        """Return the mask of kept neurons, shape of `hidden`, (positions, d_ff), boolean."""
+        ...
+
+
+class OutputNorm:
+    """Keep neurons with ``||n_i|| >= eps`` (Eq. 3), one threshold per layer."""
+
+    needs_activation = False
+
+    def __init__(self, sites: Sequence[Site], thresholds: Sequence[float] | np.ndarray) -> None:
+        values = np.asarray(thresholds, dtype=float)
+        if values.shape != (len(sites),):
+            raise ArgumentError(
+                f"{values.size} thresholds for a model of {len(sites)} layers: give one per layer"
+            )
+        if np.isnan(values).any() or (values < 0).any():
+            raise ArgumentError("thresholds must be non-negative numbers")
+        # |h| >= eps / ||W_out[:, i]|| saves a product per neuron. A column of norm 0 gives
+        # infinity: its neuron contributes nothing and is never active.
+        self.limits = [
+            (max(value, TINY) / site.column_norms()).clamp_min(TINY)
+            for site, value in zip(sites, values, strict=True)
+        ]
+
+    def keep(self, layer: int, hidden: torch.Tensor, s: torch.Tensor | None) -> torch.Tensor:
+        """See `Rule.keep`."""
+        return hidden.abs() >= self.limits[layer].to(hidden.dtype)
+
+
+class NonZero:
+    """Keep neurons whose activation is not exactly zero: the plain ReLU metric (Section 4.1)."""
+
+    needs_activation = True
+
+    def keep(self, layer: int, hidden: torch.Tensor, s: torch.Tensor | None) -> torch.Tensor:
+        """See `Rule.keep`."""
+        assert s is not None
+        return s != 0
+
+
+class TopK:
+    """Keep the k neurons of largest ``|s_i|`` per token and layer (Section 4.1)."""
+
+    needs_activation = True
+
+    def __init__(self, k: int) -> None:
+        if k < 1:
+            raise ArgumentError(f"k={k}: keep at least one neuron")
+        self.k = k
+
+    def keep(self, layer: int, hidden: torch.Tensor, s: torch.Tensor | None) -> torch.Tensor:
+        """See `Rule.keep`."""
+        assert s is not None
+        if self.k > s.shape[-1]:
+            raise ArgumentError(f"k={self.k} exceeds the layer's {s.shape[-1]} neurons")
+        # By index, so that ties (ReLU zeros) never push the count above k.
+        index = s.abs().topk(self.k, dim=-1, sorted=False).indices
+        return torch.zeros_like(s, dtype=torch.bool).scatter_(-1, index, True)
+
+
+class ForcedThreshold:
+    """Keep neurons with ``|s_i| >= eps``, one threshold for all layers: FAT-eps (Section 4.1)."""
+
+    needs_activation = True
+
+    def __init__(self, eps: float) -> None:
+        if not eps >= 0:
+            raise ArgumentError(f"eps={eps}: give a non-negative threshold")
+        self.eps = eps
+
+    def keep(self, layer: int, hidden: torch.Tensor, s: torch.Tensor | None) -> torch.Tensor:
+        """See `Rule.keep`."""
+        assert s is not None
+        return s.abs() >= max(self.eps, TINY)
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRun:
+    """Losses and activity of one sparse pass.
+
+    Attributes
+    ----------
+    losses : Losses
+        Losses with the skipped neurons set to zero.
+    active : numpy.ndarray
+        Activation ratio of each window and layer, fraction, shape (windows, layers).
+    window_tokens : numpy.ndarray
+        Counted tokens of each window, shape (windows,).
+    """
+
+    losses: Losses
+    active: np.ndarray
+    window_tokens: np.ndarray
+
+    @property
+    def layer_ratio(self) -> np.ndarray:
+        """Activation ratio of each layer, averaged over tokens, shape (layers,)."""
+        return self.window_tokens @ self.active / self.window_tokens.sum()
+
+    @property
+    def activation_ratio(self) -> float:
+        """Activation ratio averaged over tokens, then layers."""
+        return float(self.layer_ratio.mean())
+
+
+Observer = Callable[[int, torch.Tensor, Batch], None]
+
+
+def run_sparse(
+    model: nn.Module,
+    sites: Sequence[Site],
+    text: EvaluationText,
+    rule: Rule,
+    *,
+    batch_size: int,
+    advance: Callable[[int], None] | None = None,
+    observe: Observer | None = None,
+) -> SparseRun:
+    """Run a model over a text under a rule.
+
+    Parameters
+    ----------
+    model, sites, text
+        Model, its sites, evaluation text.
+    rule : Rule
+        Which neurons stay.
+    batch_size : int
+        Windows per batch.
+    advance : callable, optional
+        Progress callback (tokens done).
+    observe : callable, optional
+        Called as ``observe(layer, mask, batch)`` with the mask over all positions of the batch.
+
+    Returns
+    -------
+    SparseRun
+    """
+    active = np.zeros((text.n_windows, len(sites)))
+    window_tokens = text.counted.sum(axis=1).astype(float)
+    current: list[Batch] = []
+
+    def on_batch(batch: Batch) -> None:
+        current[:] = [batch]
+
+    def count(layer: int, mask: torch.Tensor) -> None:
+        batch = current[0]
+        if mask.shape[0] != batch.counted.shape[0]:
+            raise ModelError(f"{sites[layer].name}: the model drops or packs positions")
+        kept = mask.sum(dim=-1, dtype=torch.float32)
+        if not batch.complete:
+            kept = kept * batch.counted
+        sums = kept.view(batch.stop - batch.start, -1).double().sum(dim=1) / mask.shape[-1]
+        active[batch.start : batch.stop, layer] = sums.cpu().numpy()
+        if observe is not None:
+            observe(layer, mask, batch)
+
+    with masked(sites, rule, count):
+        losses = forward_losses(model, text, batch_size, on_batch, advance)
+    return SparseRun(losses, active / np.maximum(window_tokens, 1.0)[:, None], window_tokens)
+
+
+@contextmanager
+def masked(
+    sites: Sequence[Site],
+    rule: Rule,
+    count: Callable[[int, torch.Tensor], None] | None = None,
+) -> Iterator[None]:
+    """Apply a rule at every site while the context lasts.
+
+    Raises
+    ------
+    ModelError
+        The rule ranks the activation's output and a layer has no activation module to hook.
+    """
+    outputs: dict[int, torch.Tensor] = {}
+    handles: list[Any] = []
+    try:
+        for site in sites:
+            if rule.needs_activation:
+                if site.activation is None:
+                    raise ModelError(
+                        f"layer {site.layer} has no activation module beside {site.name}: this "
+                        "metric looks at the activation's output and cannot be measured here"
+                    )
+                handles.append(site.activation.register_forward_hook(_keeper(outputs, site.layer)))
+            handles.append(
+                site.projection.register_forward_pre_hook(_masker(site, rule, outputs, count))
+            )
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def sparse(
+    model: nn.Module,
+    thresholds: Sequence[float] | np.ndarray,
+    *,
+    pattern: str | None = None,
+) -> Iterator[nn.Module]:
+    """Run any supported model sparsely inside the context, in any harness.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Model whose weak neurons are to be skipped; its weights are not touched.
+    thresholds : array-like, shape (layers,)
+        Thresholds on ``||n_i||``, e.g. from `sparsefit.collectors.thresholds.load_thresholds`.
+    pattern : str, optional
+        Site pattern (`find_sites`).
+
+    Yields
+    ------
+    torch.nn.Module
+        The same model.
+
+    Examples
+    --------
+    >>> with sparse(model, thresholds):  # doctest: +SKIP
+    ...     model.generate(**inputs)
+    """
+    sites = find_sites(model, pattern)
+    with masked(sites, OutputNorm(sites, thresholds)):
+        yield model
+
+
+def check_relu(model: nn.Module) -> None:
+    """Raise ModelError unless the model's activation has exact zeros."""
+    name = activation_name(model)
+    if "relu" not in name:
+        raise ModelError(
+            f"relu_zero counts exact zeros; this model's activation is {name}, which has none. "
+            "Use the metric cett_ppl"
+        )
+
+
+def _keeper(outputs: dict[int, torch.Tensor], layer: int) -> Callable[..., None]:
+    def hook(module: nn.Module, args: Any, output: torch.Tensor) -> None:
+        outputs[layer] = output
+
+    return hook
+
+
+def _masker(
+    site: Site,
+    rule: Rule,
+    outputs: dict[int, torch.Tensor],
+    count: Callable[[int, torch.Tensor], None] | None,
+) -> Callable[..., tuple[torch.Tensor, ...]]:
+    def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden = args[0]
+        s = outputs.pop(site.layer, None)
+        if s is not None:
+            s = s.reshape(hidden.shape)
+        elif rule.needs_activation:
+            raise ModelError(f"layer {site.layer}: the activation module was not called")
+        mask = rule.keep(site.layer, hidden, s)
+        if count is not None:
+            count(site.layer, flatten(mask))
+        return (hidden.masked_fill(~mask, 0.0), *args[1:])
+
+    return hook

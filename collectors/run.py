@@ -1,0 +1,205 @@
+"""From a run of checkpoints to a measurement table.
+
+The default protocol is Appendix E of the paper: one CETT value for the whole run, solved jointly on
+its last five checkpoints, then applied to every checkpoint.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.collectors.checkpoints import Checkpoint, find_checkpoints
+from sparsefit.collectors.forward import default_batch_size
+from sparsefit.collectors.loading import LoadOptions, context_length, load_tokenizer
+from sparsefit.collectors.progress import Progress
+from sparsefit.collectors.series import Series
+from sparsefit.collectors.settings import Settings
+from sparsefit.collectors.state import Parts
+from sparsefit.collectors.text import FIXED_MINIMUM, SOLVE_MINIMUM, EvaluationText, load_text
+
+from sparsefit.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class SmallTextWarning(UserWarning):
+    """The evaluation text is shorter than a stable measurement wants."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunMeasurement:
+    """A measured run.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        Measurement table, one row per checkpoint (failed ones included).
+    layers : pandas.DataFrame
+        Per-layer table: run, tokens, layer, threshold, cett, activation_ratio.
+    solutions : dict
+        CETT found by solved group ("run", or the checkpoint's name), with status and evaluations.
+    """
+
+    table: pd.DataFrame
+    layers: pd.DataFrame
+    solutions: dict[str, dict[str, Any]]
+
+    @property
+    def failed(self) -> int:
+        """Number of failed checkpoints."""
+        return int((self.table["status"] == "failed").sum())
+
+
+def measure_run(
+    run: str | Path | Sequence[Checkpoint],
+    text: str | Path | EvaluationText,
+    *,
+    settings: Settings | None = None,
+    load: LoadOptions | None = None,
+    tokenizer: Any = None,
+    run_name: str | None = None,
+    parts: str | Path | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> RunMeasurement:
+    """Measure the activation sparsity of every checkpoint of a run.
+
+    Parameters
+    ----------
+    run : path or sequence of Checkpoint
+        A folder of checkpoints that say their own training tokens, or the result of
+        `find_checkpoints` (which takes tokens per step, a mapping, a pattern).
+    text : path or EvaluationText
+        The evaluation text; a path is read with the defaults of `load_text` and the last
+        checkpoint's tokenizer, 16k tokens (128k where a root is solved on a single checkpoint).
+    settings : Settings, optional
+        Metric and protocol; default CETT-PPL-1% with one CETT for the run.
+    load : LoadOptions, optional
+        Device, dtype, remote code.
+    tokenizer : transformers tokenizer, optional
+        Instead of the last checkpoint's.
+    run_name : str, optional
+        Value of the column ``run``; default the folder's name.
+    parts : path, optional
+        Folder for finished parts: an interrupted measurement called again with the same arguments
+        goes on from there and ends with the same table. Without it nothing is kept.
+    batch_size : int, optional
+        Windows per batch (halved where memory runs out).
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    RunMeasurement
+        Tables; write the first with `sparsefit.write_table`.
+
+    Raises
+    ------
+    CheckpointError
+        The series cannot be used, or none of its checkpoints can be measured.
+    TextError
+        The text cannot be used.
+    CollectorError
+        The parts folder belongs to another measurement or cannot be written.
+
+    Examples
+    --------
+    >>> from sparsefit.collectors import measure_run  # doctest: +SKIP
+    >>> result = measure_run("runs/tiny", "validation.txt")  # doctest: +SKIP
+    >>> result.table[["tokens", "activation_ratio", "se", "se_shared"]]  # doctest: +SKIP
+    """
+    settings = settings or Settings()
+    load = load or LoadOptions()
+    checkpoints = find_checkpoints(run) if isinstance(run, (str, Path)) else tuple(run)
+    if not checkpoints:
+        raise CheckpointError("the list of checkpoints is empty")
+    if run_name is None:
+        run_name = (
+            Path(run).resolve().name if isinstance(run, (str, Path)) else checkpoints[-1].name
+        )
+    if not isinstance(text, EvaluationText):
+        text = default_text(text, checkpoints, settings, load, tokenizer=tokenizer)
+    warn_if_small(text, settings, len(checkpoints))
+    size = batch_size or default_batch_size(text)
+    plan = {
+        "run": run_name,
+        "checkpoints": [[c.name, c.tokens, c.step, c.revision] for c in checkpoints],
+        "text": text.label,
+        "settings": asdict(settings),
+        "load": asdict(load),
+        "batch_size": size,
+    }
+    store = Parts(None if parts is None else Path(parts), plan)
+    with Progress(progress, text.n_tokens, len(checkpoints)) as bar:
+        series = Series(checkpoints, text, settings, load, store, size, bar)
+        measured = series.measure_all()
+    from sparsefit.collectors.tables import build_tables
+
+    return build_tables(run_name, checkpoints, text, settings, measured, series.solutions())
+
+
+def warn_if_small(text: EvaluationText, settings: Settings, checkpoints: int) -> None:
+    """Warn where the text is too short for a stable measurement."""
+    wanted = minimum_tokens(settings, checkpoints)
+    if text.n_tokens < wanted:
+        warnings.warn(
+            f"{text.name}: {text.n_tokens} tokens; {wanted} are wanted here for a stable "
+            "measurement. The standard errors tell what the shortage costs",
+            SmallTextWarning,
+            stacklevel=3,
+        )
+
+
+def minimum_tokens(settings: Settings, checkpoints: int) -> int:
+    """Tokens wanted: more where a root is solved on a single checkpoint."""
+    alone = settings.cett_scope == "checkpoint" or min(settings.joint, checkpoints) == 1
+    return SOLVE_MINIMUM if settings.metric == "cett_ppl" and alone else FIXED_MINIMUM
+
+
+def default_text(
+    text: str | Path,
+    checkpoints: Sequence[Checkpoint],
+    settings: Settings,
+    load: LoadOptions,
+    *,
+    tokenizer: Any = None,
+    seq_len: int | None = None,
+    n_tokens: int | None = None,
+    bos: str = "auto",
+    documents: str = "joined",
+) -> EvaluationText:
+    """Read an evaluation text with the defaults of a measurement.
+
+    Parameters
+    ----------
+    text : path
+        See `load_text`.
+    checkpoints, settings, load
+        What is to be measured.
+    tokenizer : tokenizer or path, optional
+        Default: that of the last checkpoint.
+    seq_len : int, optional
+        Default: the models' context, at most 1024.
+    n_tokens : int, optional
+        Default `minimum_tokens`.
+    bos, documents
+        See `load_text`.
+    """
+    last = checkpoints[-1]
+    if tokenizer is None:
+        tokenizer = load_tokenizer(last, load)
+    elif isinstance(tokenizer, (str, Path)):
+        tokenizer = load_tokenizer(Checkpoint(str(tokenizer), str(tokenizer), 1), load)
+    return load_text(
+        text,
+        tokenizer,
+        seq_len=seq_len or min(1024, context_length(last) or 1024),
+        n_tokens=n_tokens or minimum_tokens(settings, len(checkpoints)),
+        bos=bos,
+        documents=documents,
+    )

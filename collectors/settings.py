@@ -1,0 +1,76 @@
+"""What is measured, and by which protocol."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sparsefit.collectors.solve import DEFAULT_TOLERANCE
+
+from sparsefit.errors import ArgumentError
+
+METRICS = ("cett_ppl", "cett", "relu_zero", "topk", "fat")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured.
+
+    Attributes
+    ----------
+    metric : str
+        ``cett_ppl`` (default), ``cett`` (a given CETT value), ``relu_zero``, ``topk``, ``fat``.
+    p_percent : float
+        Rise of perplexity allowed, percent (``cett_ppl``).
+    cett : float or None
+        CETT value (``cett``), fraction.
+    k : int or None
+        Neurons kept per token and layer (``topk``).
+    eps : float or None
+        Threshold on ``|s_i|`` (``fat``).
+    cett_scope : str
+        ``run``: one CETT for the whole run, solved jointly on its last `joint` checkpoints (the
+        paper's protocol); ``checkpoint``: solved anew for each.
+    joint : int
+        Number of last checkpoints that are solved together.
+    tolerance : float
+        Largest difference to the target in log perplexity ratio.
+    pattern : str or None
+        Site pattern (`find_sites`).
+    """
+
+    metric: str = "cett_ppl"
+    p_percent: float = 1.0
+    cett: float | None = None
+    k: int | None = None
+    eps: float | None = None
+    cett_scope: str = "run"
+    joint: int = 5
+    tolerance: float = DEFAULT_TOLERANCE
+    pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise ArgumentError(f"metric={self.metric!r}: choose one of {', '.join(METRICS)}")
+        if self.cett_scope not in ("run", "checkpoint"):
+            raise ArgumentError(f"cett_scope={self.cett_scope!r}: choose run or checkpoint")
+        if not (math.isfinite(self.p_percent) and self.p_percent > 0):
+            raise ArgumentError(f"p_percent={self.p_percent}: give a positive percentage")
+        if self.joint < 1:
+            raise ArgumentError(f"joint={self.joint}: solve on at least one checkpoint")
+        if not 0 < self.tolerance < self.target:
+            raise ArgumentError(f"tolerance={self.tolerance}: give a value below log(1 + p)")
+        for metric, value in (("cett", self.cett), ("topk", self.k), ("fat", self.eps)):
+            needed = self.metric == metric
+            name = {"cett": "cett", "topk": "k", "fat": "eps"}[metric]
+            if needed and value is None:
+                raise ArgumentError(f"metric {metric!r} needs {name}")
+            if not needed and value is not None:
+                raise ArgumentError(f"{name} goes with metric {metric!r}, not {self.metric!r}")
+        if self.cett is not None and not 0 < self.cett < 1:
+            raise ArgumentError(f"cett={self.cett}: give a fraction strictly between 0 and 1")
+
+    @property
+    def target(self) -> float:
+        """Log perplexity ratio wanted."""
+        return math.log1p(self.p_percent / 100)
