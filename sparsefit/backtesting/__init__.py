@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sparsefit.backtesting.best import BestForecast, forecast_best
 from sparsefit.backtesting.forecast import MethodForecast, Predictive
 from sparsefit.backtesting.registry import (
     DEFAULT_METHODS,
@@ -17,10 +18,12 @@ __all__ = [
     "DEFAULT_METHODS",
     "METHODS",
     "Backtest",
+    "BestForecast",
     "Method",
     "MethodForecast",
     "Predictive",
     "backtest",
+    "forecast_best",
     "register_method",
     "target_of",
     "target_series",

@@ -35,7 +35,8 @@ def last_value(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator)
     draws[:, order] = series.values[-1] + walk
     # The sample median of the walk would wander around the forecast: centre it exactly.
     draws += series.values[-1] - np.median(draws, axis=0)
-    return MethodForecast.from_draws(tokens, draws)
+    # A random walk knows no noise beside its steps: the walk is the curve.
+    return MethodForecast.from_draws(tokens, draws, curve_draws=draws)
 
 
 def log_linear(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:

@@ -60,10 +60,14 @@ def damped_smoothing(
         return _substitute(seen, tokens, rng, "simulated paths are not finite")
     # Innovations are symmetric: the point forecast is the median, freed of simulation error.
     paths = paths + (middle - np.median(paths, axis=1))[:, None]
-    now = (series.values[-1] - centre) / spread
-    grid = np.concatenate([np.full((1, DRAWS), now), paths])
-    draws = np.stack([np.interp(ahead, np.arange(horizon + 1), path) for path in grid.T])
-    return MethodForecast.from_draws(tokens, centre + spread * draws, note=note)
+    now = np.full((1, DRAWS), (series.values[-1] - centre) / spread)
+    steps = np.arange(horizon + 1)
+    draws, curve = (
+        centre + spread * np.stack([np.interp(ahead, steps, path) for path in grid.T])
+        # A path before its own last error is the model's noise-free value there.
+        for grid in (np.concatenate([now, paths]), np.concatenate([now, paths - errors]))
+    )
+    return MethodForecast.from_draws(tokens, draws, curve_draws=curve, note=note)
 
 
 def _substitute(

@@ -100,6 +100,11 @@ METHODS: dict[str, Method] = {
             f"{_HERE}.peers_lm:bootstrap",
             "Eq. 4 or 5 by multi-start Levenberg-Marquardt; residual-bootstrap interval",
         ),
+        Method(
+            "best",
+            f"{_HERE}.best:best",
+            "forecast_best: methods stacked by a backtest inside the seen points",
+        ),
     )
 }
 

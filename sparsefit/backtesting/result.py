@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from sparsefit.backtesting.aggregate import cluster_interval, sign_flip_p
-from sparsefit.backtesting.rolling import BUCKETS, UNSEEN, Skipped
+from sparsefit.backtesting.cells import Skipped
+from sparsefit.backtesting.rolling import BUCKETS, UNSEEN
+from sparsefit.backtesting.stacking import mixture_terms, stacking_weights
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ class Backtest:
         Cells that could not be formed, and why.
     methods, cuts, scheme, others, seed
         What was run.
+    samples : mapping (method, run, cut) -> ndarray of shape (200, n)
+        Evenly spaced quantiles of each forecast.
     """
 
     points: pd.DataFrame
@@ -64,6 +68,7 @@ class Backtest:
     scheme: str
     others: str
     seed: int
+    samples: Mapping[tuple[str, str, float], np.ndarray] = field(default_factory=dict)
 
     def table(self, by: By = "overall", level: float = 0.9) -> pd.DataFrame:
         """Mean scores of each method, overall or by cut, horizon bucket or series.
@@ -209,6 +214,36 @@ class Backtest:
                     }
                 )
         return pd.DataFrame(rows)
+
+    def stacking(self, *, strength: float = 1.0) -> pd.Series:
+        """Weights of the methods whose mixture has the lowest mean relative CRPS.
+
+        Parameters
+        ----------
+        strength : float
+            Pull towards equal weights, in cells; see `stacking.stacking_weights`.
+
+        Returns
+        -------
+        Series
+            Index method, sums to one. A method that failed a cell gets no weight.
+        """
+        import pandas as pd
+
+        failed = set(self.cells.loc[self.cells["status"] != "ok", "method"])
+        whole = [name for name in self.methods if name not in failed]
+        if not whole:
+            raise ArgumentError("stacking: every method failed on some cell.")
+        terms = []
+        groups: Any = self.points.groupby(["run", "cut"], sort=False)
+        for (run, cut), rows in groups:
+            observed = rows.loc[rows["method"] == whole[0], "observed"].to_numpy()
+            terms.append(mixture_terms([self.samples[m, run, cut] for m in whole], observed))
+        distances, spreads = (np.stack(part) for part in zip(*terms, strict=True))
+        weights = stacking_weights(distances, spreads, strength=strength)
+        found = pd.Series(0.0, index=pd.Index(self.methods, name="method"), name="weight")
+        found.loc[whole] = weights
+        return found
 
     def best(self, score: str = "crps") -> str:
         """The method with the lowest mean score among those that failed no cell."""

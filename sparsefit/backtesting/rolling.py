@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sparsefit.backtesting import scores
+from sparsefit.backtesting.cells import Cell, Others, Scheme, Skipped, alone, form_cells, usable
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.registry import Method, MethodFunction, resolve
-from sparsefit.backtesting.seen import with_target
 from sparsefit.errors import ArgumentError, SparsefitError
 
 if TYPE_CHECKING:
@@ -22,38 +22,16 @@ if TYPE_CHECKING:
 
     from sparsefit.backtesting.result import Backtest
 
-Scheme = Literal["rolling", "leave-one-run-out"]
-Others = Literal["smaller", "all"]
-
 # Upper ends of the horizon buckets in units of the last seen tokens.
 BUCKET_ENDS = (1.25, 1.6, 2.2, np.inf)
 BUCKETS = ("1-1.25", "1.25-1.6", "1.6-2.2", ">2.2")
 UNSEEN = "unseen run"
 
+# Quantiles of each forecast that the result keeps, for stacking.
+SAMPLE_LEVELS = (np.arange(200) + 0.5) / 200
+
 # Shares of the held-back change at which budgets (token counts that reach a ratio) are scored.
 BUDGET_SHARES = (0.25, 0.5, 0.75)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One forecasting problem: a run, a cut, and what may be seen of it."""
-
-    run: str
-    cut: float
-    seen: pd.DataFrame
-    tokens: np.ndarray
-    observed: np.ndarray
-    last_seen: float
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A cell that could not be formed, and why."""
-
-    run: str
-    cut: float
-    reason: str
 
 
 def backtest(
@@ -125,9 +103,9 @@ def backtest(
             )
         chosen = tuple(method for method in chosen if method.pooled)
         cuts = (0.0,)
-    kept, skipped = _usable(table)
+    kept, skipped = usable(table)
     cells: list[Cell] = []
-    for item in _cells(kept, cuts, scheme, others, min_seen):
+    for item in form_cells(kept, cuts, scheme, others, min_seen):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:
@@ -137,16 +115,16 @@ def backtest(
         raise ArgumentError(f"table: nothing to forecast ({reasons or 'no pooled method given'}).")
     seed = _seed(rng)
     tasks = [
-        (method, cell if method.pooled else _alone(cell), seed, on_error == "raise")
+        (method, cell if method.pooled else alone(cell), seed, on_error == "raise")
         for cell in cells
         for method in chosen
     ]
     outcomes = list(_run(tasks, jobs))
-    points = pd.DataFrame([row for rows, _, _ in outcomes for row in rows], columns=POINT_COLUMNS)
-    budgets = pd.DataFrame([row for _, rows, _ in outcomes for row in rows], columns=BUDGET_COLUMNS)
+    points = pd.DataFrame([row for one in outcomes for row in one.points], columns=POINT_COLUMNS)
+    budgets = pd.DataFrame([row for one in outcomes for row in one.budgets], columns=BUDGET_COLUMNS)
     return Backtest(
         points=points,
-        cells=_cell_table([row for _, _, row in outcomes], points),
+        cells=_cell_table([one.summary for one in outcomes], points),
         budgets=budgets,
         skipped=tuple(skipped),
         methods=tuple(method.name for method in chosen),
@@ -154,6 +132,11 @@ def backtest(
         scheme=scheme,
         others=others,
         seed=seed,
+        samples={
+            (one.summary["method"], one.summary["run"], one.summary["cut"]): one.sample
+            for one in outcomes
+            if one.sample is not None
+        },
     )
 
 
@@ -207,76 +190,17 @@ def _seed(rng: int | np.random.Generator) -> int:
     return int(rng)
 
 
-def _usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Skipped]]:
-    """Rows that hold a measurement, and one note a run for those that do not."""
-    keep = table["activation_ratio"].notna()
-    if "status" in table.columns:
-        keep &= table["status"].fillna("ok").eq("ok")
-    lost = table[~keep].groupby("run", sort=False).size()
-    skipped = [
-        Skipped(
-            str(run), float("nan"), f"{count} row{'s' * (count != 1)} without a usable measurement"
-        )
-        for run, count in lost.items()
-    ]
-    return table[keep].sort_values(["run", "tokens"], kind="stable"), skipped
-
-
-def _cells(
-    table: pd.DataFrame, cuts: Sequence[float], scheme: str, others: str, min_seen: int
-) -> Iterator[Cell | Skipped]:
-    for run in table["run"].drop_duplicates():
-        rows = table[table["run"] == run]
-        rest, note = _others(table, rows, others)
-        for cut in cuts:
-            count = round(cut * len(rows))
-            if scheme == "rolling" and count < min_seen:
-                yield Skipped(str(run), cut, f"{count} points seen, fewer than {min_seen}")
-                continue
-            if count >= len(rows):
-                yield Skipped(str(run), cut, "no point is left to forecast")
-                continue
-            if scheme == "leave-one-run-out" and rest.empty:
-                yield Skipped(str(run), cut, note or "there is no other run to learn from")
-                continue
-            yield _cell(rows, rest, str(run), cut, count, note)
-
-
-def _cell(
-    rows: pd.DataFrame, rest: pd.DataFrame, run: str, cut: float, count: int, note: str | None
-) -> Cell:
-    import pandas as pd
-
-    own, later = rows.iloc[:count], rows.iloc[count:]
-    parts = [part for part in (own, rest) if not part.empty]
-    seen = with_target(pd.concat(parts, ignore_index=True), run, known=rows)
-    tokens = later["tokens"].to_numpy(dtype=float)
-    observed = later["activation_ratio"].to_numpy(dtype=float)
-    last = float(own["tokens"].iloc[-1]) if count else float("nan")
-    return Cell(run, float(cut), seen, tokens, observed, last, note)
-
-
-def _others(
-    table: pd.DataFrame, rows: pd.DataFrame, others: str
-) -> tuple[pd.DataFrame, str | None]:
-    """Other runs that a pooled method may see in full."""
-    rest = table[table["run"] != rows["run"].iloc[0]]
-    if others == "all":
-        return rest, None
-    if "n_params" not in table.columns or rows["n_params"].isna().any():
-        return rest.iloc[:0], "no n_params: smaller runs cannot be told, none is shown"
-    return rest[rest["n_params"] < rows["n_params"].iloc[0]], None
-
-
-def _alone(cell: Cell) -> Cell:
-    """The same cell without other runs."""
-    seen = cell.seen[cell.seen["run"] == cell.run]
-    seen.attrs = dict(cell.seen.attrs)
-    return Cell(cell.run, cell.cut, seen, cell.tokens, cell.observed, cell.last_seen)
-
-
 Task = tuple[Method, Cell, int, bool]
-Outcome = tuple[list[list[Any]], list[list[Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one method did on one cell: rows of the tables, and its forecast as a sample."""
+
+    points: list[list[Any]]
+    budgets: list[list[Any]]
+    summary: dict[str, Any]
+    sample: np.ndarray | None
 
 
 def _run(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
@@ -319,11 +243,16 @@ def _evaluate(task: Task) -> Outcome:
         where = "" if isinstance(error, SparsefitError) else f" ({place.name}:{place.lineno})"
         summary.update(status="failed", message=f"{type(error).__name__}: {error}{where}")
         summary["seconds"] = time.perf_counter() - started
-        return [], [], summary
+        return Outcome([], [], summary, None)
     summary["seconds"] = time.perf_counter() - started
     summary["fallback"] = forecast.fallback
     summary["note"] = "; ".join(text for text in (cell.note, forecast.note) if text) or None
-    return _score_points(head, cell, forecast), _score_budgets(head, cell, forecast), summary
+    return Outcome(
+        _score_points(head, cell, forecast),
+        _score_budgets(head, cell, forecast),
+        summary,
+        forecast.observation.quantile(SAMPLE_LEVELS),
+    )
 
 
 def _check_forecast(name: str, forecast: Any, cell: Cell) -> None:

@@ -106,7 +106,13 @@ def test_budget_coverage_counts_bands_that_hold_the_true_crossing(make_run):
     budgets = result.table().set_index("method")["budget90"]
     assert budgets["truth"] == 1.0
     assert budgets["shifted"] == 0.0
-    assert np.isnan(sf.backtest(run, ["last_value"]).table()["budget90"].iloc[0])
+
+
+def test_a_method_without_a_curve_has_no_budget_score(make_run):
+    def plain(seen, tokens, rng):
+        return MethodForecast.from_draws(tokens, 0.08 + 0.01 * rng.normal(size=(99, len(tokens))))
+
+    assert np.isnan(sf.backtest(make_run(), [plain]).table()["budget90"].iloc[0])
 
 
 def test_buckets_follow_the_horizon(make_run):

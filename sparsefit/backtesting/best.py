@@ -1,0 +1,285 @@
+"""The forecast that a backtest on the user's own runs supports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sparsefit.backtesting.forecast import MethodForecast, Predictive
+from sparsefit.backtesting.registry import METHODS, Method, MethodFunction, resolve
+from sparsefit.backtesting.rolling import backtest
+from sparsefit.backtesting.seen import target_of, with_target
+from sparsefit.backtesting.stacking import mix
+from sparsefit.errors import ArgumentError, SparsefitError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.backtesting.result import Backtest
+
+# Candidates where the user names none: unlike in the way they fail, and all with a curve.
+CANDIDATES = ("fit", "log_linear", "damped_smoothing", "lm_multistart")
+INNER_CUTS = (0.5, 0.7, 0.85)
+MIXTURE_DRAWS = 2000
+# A method below this weight takes no part, and need not run.
+NEGLIGIBLE = 0.01
+
+
+@dataclass(frozen=True, repr=False)
+class BestForecast:
+    """Methods weighted by how they forecast the later part of the very runs given.
+
+    Attributes
+    ----------
+    weights : Series
+        Weight of each candidate, index method, sums to one.
+    backtest : Backtest or None
+        The backtest inside the runs given that the weights rest on; None where the runs were too
+        short for one.
+    why : str
+        Which method leads, and on what evidence.
+    table : DataFrame
+        The measurement table.
+    methods : tuple of Method
+        The candidates.
+    seed : int
+        Seed of the forecasts.
+    """
+
+    weights: pd.Series
+    backtest: Backtest | None
+    why: str
+    table: pd.DataFrame
+    methods: tuple[Method, ...]
+    seed: int
+
+    @property
+    def method(self) -> str:
+        """The candidate with the largest weight."""
+        return str(self.weights.idxmax())
+
+    def predictive(self, tokens: ArrayLike, run: str | None = None) -> MethodForecast:
+        """Stacked forecast of one run at raw token counts.
+
+        Parameters
+        ----------
+        tokens : array of shape (n,)
+            Raw token counts.
+        run : str, optional
+            Needed where the table holds several runs.
+        """
+        wanted = np.atleast_1d(np.asarray(tokens, dtype=float))
+        if not (np.isfinite(wanted) & (wanted > 0)).all():
+            raise ArgumentError("tokens: positive, finite token counts are expected.")
+        table = self.table if run is None else with_target(self.table, run)
+        target = str(target_of(table)["run"])
+        used = [m for m in self.methods if self.weights[m.name] > NEGLIGIBLE]
+        forecasts, failures = [], []
+        for method in used:
+            try:
+                forecasts.append(_forecast(method, table, target, wanted, self.seed))
+            except SparsefitError as error:
+                failures.append(f"{method.name}: {error}")
+        if not forecasts:
+            raise ArgumentError("forecast_best: every method failed: " + "; ".join(failures))
+        weights = np.array([self.weights[name] for name, _ in forecasts])
+        return _mixture([f for _, f in forecasts], weights / weights.sum(), failures, self.seed)
+
+    def forecast(self, tokens: ArrayLike, level: float = 0.9) -> pd.DataFrame:
+        """Stacked forecast of every run, in the columns of `Fit.forecast`.
+
+        Returns
+        -------
+        DataFrame
+            Columns run (with several runs), tokens, mean, median, curve_lower, curve_upper,
+            obs_lower, obs_upper.
+        """
+        import pandas as pd
+
+        if not 0 < level < 1:
+            raise ArgumentError(f"level: a share inside (0, 1) is expected, got {level!r}.")
+        runs = list(self.table["run"].unique())
+        parts = []
+        for run in runs:
+            forecast = self.predictive(tokens, run if len(runs) > 1 else None)
+            ends = [(1 - level) / 2, (1 + level) / 2]
+            lower, upper = forecast.observation.quantile(ends)
+            missing = np.full(len(forecast.tokens), np.nan)
+            curve = (missing, missing) if forecast.curve is None else forecast.curve.quantile(ends)
+            columns: dict[str, Any] = {
+                "tokens": forecast.tokens,
+                "mean": forecast.observation.sample().mean(axis=0),
+                "median": forecast.median,
+                "curve_lower": curve[0],
+                "curve_upper": curve[1],
+                "obs_lower": lower,
+                "obs_upper": upper,
+            }
+            if len(runs) > 1:
+                columns = {"run": run, **columns}
+            parts.append(pd.DataFrame(columns))
+        return pd.concat(parts, ignore_index=True)
+
+    def tidy(self) -> pd.DataFrame:
+        """One row a candidate: weight and, where a backtest was possible, its scores."""
+        if self.backtest is None:
+            return self.weights.reset_index()
+        scores = self.backtest.table()[["method", "mae", "crps", "covered90", "failed"]]
+        return self.weights.reset_index().merge(scores, on="method", how="left")
+
+    def summary(self) -> str:
+        """The choice, its reason, and the candidates' scores."""
+        from sparsefit.backtesting.text import align, number
+
+        table = self.tidy().sort_values("weight", ascending=False)
+        header = [str(name) for name in table.columns]
+        rows = [
+            [str(row["method"]), *(number(row[name]) for name in header[1:])]
+            for _, row in table.iterrows()
+        ]
+        return "\n".join([self.why, "", *align(header, rows)])
+
+    def __repr__(self) -> str:
+        return f"BestForecast({self.method}, weight {self.weights.max():.2f})"
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        from sparsefit.backtesting.text import html_table, number
+
+        table = self.tidy().sort_values("weight", ascending=False)
+        header = [str(name) for name in table.columns]
+        rows = [
+            [str(row["method"]), *(number(row[name]) for name in header[1:])]
+            for _, row in table.iterrows()
+        ]
+        return html_table(header, rows, self.why)
+
+
+def forecast_best(
+    table: pd.DataFrame,
+    methods: Iterable[str | Method | MethodFunction] | Mapping[str, MethodFunction] | None = None,
+    *,
+    cuts: Sequence[float] = INNER_CUTS,
+    min_seen: int = 6,
+    strength: float = 1.0,
+    rng: int | np.random.Generator = 0,
+    jobs: int = 1,
+) -> BestForecast:
+    """Choose and weight forecasting methods by a backtest inside the runs given.
+
+    The runs are cut at several shares, each candidate forecasts what comes after, and the weights
+    minimise the CRPS of the candidates' mixture there (stacking). Only points of `table` are used,
+    so that a forecast beyond them stays a forecast; to score the choice itself, backtest the method
+    ``best``, which repeats all this inside the seen part of each cell.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Measurement table of one or more runs.
+    methods : names, functions or a mapping, optional
+        Candidates, as in `backtest`; default `CANDIDATES`.
+    cuts : sequence of float
+        Where the runs are cut for the choice.
+    min_seen : int
+        Fewest points that a candidate is fitted to.
+    strength : float
+        Pull towards equal weights, in cells (see `stacking.stacking_weights`).
+    rng : int or Generator
+        Seed.
+    jobs : int
+        Processes for the backtest.
+
+    Returns
+    -------
+    BestForecast
+    """
+    import pandas as pd
+
+    chosen = resolve(methods if methods is not None else [n for n in CANDIDATES if n in METHODS])
+    seed = int(rng.integers(2**31)) if isinstance(rng, np.random.Generator) else int(rng)
+    try:
+        inner = backtest(table, chosen, cuts, min_seen=min_seen, rng=seed, jobs=jobs)
+        weights = inner.stacking(strength=strength)
+        why = _reason(inner, weights)
+    except ArgumentError as error:
+        if "nothing to forecast" not in str(error):
+            raise
+        inner = None
+        index = pd.Index([m.name for m in chosen], name="method")
+        weights = pd.Series(1.0 / len(chosen), index=index, name="weight")
+        why = (
+            f"The runs are too short for a backtest (fewer than {min_seen} points before the last "
+            f"cut): all {len(chosen)} candidates get equal weight."
+        )
+    return BestForecast(weights, inner, why, table, chosen, seed)
+
+
+def best(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
+    """`forecast_best` as a method: the choice is made inside `seen`, of this run alone."""
+    target = target_of(seen)["run"]
+    own = seen[seen["run"] == target]
+    own.attrs = dict(seen.attrs)
+    found = forecast_best(own, rng=int(rng.integers(2**31)))
+    leading = found.weights.sort_values(ascending=False)
+    note = ", ".join(f"{name} {weight:.2f}" for name, weight in leading.items())
+    return replace(found.predictive(tokens), note=f"weights: {note}")
+
+
+def _forecast(
+    method: Method, table: pd.DataFrame, target: str, tokens: np.ndarray, seed: int
+) -> tuple[str, MethodForecast]:
+    seen = table
+    if not method.pooled:
+        seen = table[table["run"] == target]
+        seen.attrs = dict(table.attrs)
+    return method.name, method.function()(seen, tokens.copy(), np.random.default_rng(seed))
+
+
+def _mixture(
+    forecasts: Sequence[MethodForecast], weights: np.ndarray, failures: list[str], seed: int
+) -> MethodForecast:
+    rng = np.random.default_rng([seed, 5])
+    draws = mix([_rows(f.observation) for f in forecasts], weights, MIXTURE_DRAWS, rng)
+    curve = None
+    if all(f.curve is not None for f in forecasts):
+        parts = [_rows(f.curve) for f in forecasts if f.curve is not None]
+        curve = mix(parts, weights, MIXTURE_DRAWS, rng)
+    fallbacks = [f.fallback for f in forecasts if f.fallback] + failures
+    return MethodForecast.from_draws(
+        forecasts[0].tokens, draws, curve_draws=curve, fallback="; ".join(fallbacks) or None
+    )
+
+
+def _rows(part: Predictive) -> np.ndarray:
+    return part.draws if part.draws is not None else part.sample(400)
+
+
+def _reason(inner: Backtest, weights: pd.Series) -> str:
+    table = inner.table().set_index("method")
+    leader = str(weights.idxmax())
+    cells = inner.cells.groupby(["run", "cut"]).ngroups
+    runs = inner.cells["run"].nunique()
+    parts = [
+        f"{leader} leads with weight {weights[leader]:.2f}: forecasting the later part of "
+        f"{'this run' if runs == 1 else f'these {runs} runs'} from {cells} cuts, its mean CRPS was "
+        f"{table.loc[leader, 'crps']:.3f} points"
+    ]
+    rest = table.drop(index=leader)["crps"].dropna().sort_values()
+    if len(rest):
+        parts.append(f" (next: {rest.index[0]!s}, {rest.iloc[0]:.3f})")
+    text = "".join(parts) + "."
+    if len(rest):
+        gap = inner.differences(leader, "crps").set_index("method")["verdict"]
+        shown = [str(name) for name in gap.index if gap[name] == "worse"]
+        text += (
+            f" Shown to be better than {', '.join(shown)}."
+            if shown
+            else " So few series cannot show that it is better; the weights hedge."
+        )
+    return text

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sparsefit as sf
+from sparsefit.backtesting import METHODS, MethodForecast
+from sparsefit.backtesting.scores import crps
+from sparsefit.backtesting.stacking import mix, mixture_terms, stacking_weights
+from sparsefit.errors import ArgumentError
+
+PEERS = ["log_linear", "lm_multistart", "last_value"]
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000))
+def test_mixture_terms_give_the_crps_of_the_mixture(seed):
+    rng = np.random.default_rng(seed)
+    first, second = rng.normal(size=(40, 3)), 1.0 + 0.5 * rng.normal(size=(40, 3))
+    observed = rng.normal(size=3)
+    distance, spread = mixture_terms([first, second], observed)
+    for weight in (0.0, 0.5, 1.0):
+        w = np.array([weight, 1 - weight])
+        # Equal sample sizes: repeating rows makes the mixture exactly.
+        rows = np.concatenate(
+            [np.repeat(first, round(2 * weight), 0), np.repeat(second, round(2 - 2 * weight), 0)]
+        )
+        expected = crps(rows, observed).mean()
+        assert w @ distance - 0.5 * w @ spread @ w == pytest.approx(expected, abs=1e-9)
+
+
+def test_weights_go_to_the_better_method_as_evidence_grows():
+    rng = np.random.default_rng(0)
+    good, bad = rng.normal(size=(100, 20)), 3.0 + rng.normal(size=(100, 20))
+    distance, spread = mixture_terms([good, bad], rng.normal(size=20))
+    shares = []
+    for cells in (1, 5, 50):
+        weights = stacking_weights(np.tile(distance, (cells, 1)), np.tile(spread, (cells, 1, 1)))
+        assert weights.sum() == pytest.approx(1.0) and (weights >= 0).all()
+        shares.append(weights[0])
+    assert 0.5 < shares[0] < shares[1] < shares[2]
+    assert shares[2] > 0.9
+
+
+def test_weights_do_not_depend_on_a_cells_scale():
+    rng = np.random.default_rng(1)
+    samples = [rng.normal(size=(50, 5)), 0.5 + rng.normal(size=(50, 5))]
+    observed = rng.normal(size=5)
+    d, s = mixture_terms(samples, observed)
+    big_d, big_s = mixture_terms([100 * x for x in samples], 100 * observed)
+    np.testing.assert_allclose(
+        stacking_weights(d[None], s[None]), stacking_weights(big_d[None], big_s[None]), atol=1e-6
+    )
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(0.01, 1), min_size=1, max_size=5), st.integers(0, 99))
+def test_mix_allots_draws_by_weight(raw, seed):
+    weights = np.array(raw) / sum(raw)
+    samples = [np.full((10, 2), float(i)) for i in range(len(raw))]
+    draws = mix(samples, weights, 1000, np.random.default_rng(seed))
+    assert draws.shape == (1000, 2)
+    counts = np.array([(draws[:, 0] == i).sum() for i in range(len(raw))])
+    assert (np.abs(counts - 1000 * weights) <= 1.0 + 1e-9).all()
+
+
+def test_choice_never_looks_beyond_the_table_given(make_run):
+    run = make_run()
+    latest = []
+
+    def spy(seen, tokens, rng):
+        latest.append(tokens.max())
+        return METHODS["log_linear"].function()(seen, tokens, rng)
+
+    seen = run.iloc[:15]
+    sf.forecast_best(seen, {"spy": spy, "last": METHODS["last_value"].function()})
+    assert max(latest) <= seen["tokens"].max()
+
+
+def test_best_as_a_method_sees_only_the_seen_points(make_run):
+    run = make_run()
+    changed = run.copy()
+    changed.loc[15:, "activation_ratio"] = 0.5
+    same = [
+        sf.backtest(table, ["best"], [0.5]).points["median"].to_numpy() for table in (run, changed)
+    ]
+    np.testing.assert_array_equal(*same)
+
+
+def test_the_law_that_holds_gets_the_weight_and_the_reason_says_so(make_run):
+    found = sf.forecast_best(make_run(points=40, noise=5e-5), PEERS)
+    assert found.method == "lm_multistart"
+    assert found.weights.sum() == pytest.approx(1.0)
+    assert found.why.startswith("lm_multistart leads")
+    assert "cannot show" in found.why  # one series proves nothing
+    assert found.why in found.summary() and "<table>" in found._repr_html_()
+
+
+def test_forecast_has_the_columns_of_a_fit_and_ordered_ends(make_run):
+    found = sf.forecast_best(make_run(), PEERS)
+    table = found.forecast([4e10, 8e10])
+    assert list(table.columns) == [
+        "tokens", "mean", "median", "curve_lower", "curve_upper", "obs_lower", "obs_upper",
+    ]  # fmt: skip
+    assert (table["obs_lower"] < table["median"]).all()
+    assert (table["median"] < table["obs_upper"]).all()
+    wider = found.forecast([4e10, 8e10], level=0.98)
+    assert (wider["obs_lower"] < table["obs_lower"]).all()
+    pd.testing.assert_frame_equal(found.forecast([4e10, 8e10]), table)
+
+
+def test_several_runs_share_their_evidence_and_get_a_run_column(two_runs):
+    found = sf.forecast_best(two_runs, PEERS)
+    table = found.forecast([5e10])
+    assert list(table["run"]) == ["falling", "rising"]
+    assert table["median"].iloc[0] < 0.1 < 0.3 < table["median"].iloc[1]
+    with pytest.raises(ArgumentError, match="which to forecast"):
+        found.predictive([5e10])
+
+
+def test_a_run_too_short_to_test_gets_equal_weights_and_a_word(make_run):
+    found = sf.forecast_best(make_run(points=6), PEERS)
+    assert found.backtest is None
+    assert found.weights.nunique() == 1
+    assert "too short" in found.why
+    assert len(found.tidy()) == 3
+
+
+def test_a_failing_candidate_gets_no_weight(make_run):
+    def breaks(seen, tokens, rng):
+        raise ValueError("no")
+
+    peers = {name: METHODS[name].function() for name in PEERS}
+    found = sf.forecast_best(make_run(), {**peers, "breaks": breaks})
+    assert found.weights["breaks"] == 0.0
+    assert np.isfinite(found.forecast([5e10])["median"]).all()
+
+
+def test_a_candidate_without_a_curve_leaves_the_band_missing(make_run):
+    def plain(seen, tokens, rng):
+        return MethodForecast.from_draws(tokens, 0.08 + 0.001 * rng.normal(size=(99, len(tokens))))
+
+    table = sf.forecast_best(make_run(), [plain]).forecast([5e10])
+    assert table[["curve_lower", "curve_upper"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("tokens", [[0.0], [-1.0], [np.nan], [np.inf]])
+def test_bad_tokens_are_named(tokens, make_run):
+    with pytest.raises(ArgumentError, match="tokens"):
+        sf.forecast_best(make_run(), ["log_linear"]).forecast(tokens)
+
+
+def test_a_bad_level_is_named(make_run):
+    with pytest.raises(ArgumentError, match="level"):
+        sf.forecast_best(make_run(), ["log_linear"]).forecast([5e10], level=90)
