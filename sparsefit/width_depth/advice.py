@@ -39,7 +39,8 @@ class Advice:
     ratio : float
         Smallest measured, stable ratio of the zone by the losses as measured.
     ratio_safe : float or None
-        The same by the losses that are within the tolerance for sure (None: none is).
+        The same by the losses that are within the tolerance for sure (None: none is, or no
+        standard errors were given).
     zone : tuple of float
         Ends of the zone; between two measured ratios by linear interpolation of the loss over the
         logarithm of the ratio.
@@ -201,7 +202,7 @@ def recommend(
     saving = None if fit.plateau is None else fit.saving(pick, level)
     return Advice(
         ratio=pick,
-        ratio_safe=float(ratio[sure[0]]) if sure else None,
+        ratio_safe=float(ratio[sure[0]]) if sure and not np.isnan(table["se"]).all() else None,
         zone=zone,
         zone_widest=widest,
         best_ratio=float(ratio[best]),

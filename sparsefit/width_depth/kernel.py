@@ -171,5 +171,5 @@ def linear_fit(columns: Array, y: Array) -> tuple[Array, Array]:
     """Least squares on fixed columns: coefficients (q,) and fitted values (n,)."""
     if columns.shape[1] == 0:
         return np.zeros(0), np.zeros_like(y)
-    coefficients = np.linalg.lstsq(columns, y, rcond=None)[0]
+    coefficients = np.asarray(np.linalg.lstsq(columns, y, rcond=None)[0], dtype=float)
     return coefficients, columns @ coefficients

@@ -2,9 +2,9 @@
 
 `line_plateau` is ``a + b min(x, tau)``: a line up to the break, level after it (the paper's
 Section 5.2). `line_line` is ``a + b x + d max(x - tau, 0)``. A quantity of interest (the break, a
-slope, the law at a ratio, the saving between a ratio and the plateau) is held at a value by rewriting the
-model so that the value enters as an offset, as the fixed coefficient of the column, or as the fixed
-break; everything else stays free and is minimised exactly by `kernel`.
+slope, the law at a ratio, the saving between a ratio and the plateau) is held at a value by
+rewriting the model so that the value enters as an offset, as the fixed coefficient of the column,
+or as the fixed break; everything else stays free and is minimised exactly by `kernel`.
 
 All arrays here are in internal units (`fit` scales the ratio and the response).
 """

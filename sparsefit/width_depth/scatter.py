@@ -72,8 +72,8 @@ def plausible_scatters(
 
     The weighted residual sum of squares at the true s is chi-squared, so the s at which it equals
     a chi-squared draw is a draw from the confidence distribution of s, with its mass at 0.
-    Simulating errors with one plug-in s instead makes intervals too short where the standard errors differ
-    much and s is badly known.
+    Simulating errors with one plug-in s instead makes intervals too short where the standard errors
+    differ much and s is badly known.
     """
     target = rng.chisquare(df, draws)
     lowest = float(np.min(target))

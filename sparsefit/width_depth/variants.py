@@ -154,7 +154,7 @@ def _two_breaks(x: Array, y: Array, root: Array, per_stretch: int = 12) -> Best:
         best = kernel.minimise((y * root)[None])
         return float(best.rss[0]), float(best.at[0])
 
-        best_rss, best_second = np.inf, np.nan
+    best_rss, best_second = float("inf"), float("nan")
 
     for low, high in pairwise(knots[3:-1]):
         trial = np.linspace(low, high, per_stretch)
