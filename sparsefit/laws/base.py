@@ -27,6 +27,9 @@ Array = NDArray[np.float64]
 TOKENS_PER_UNIT = 1e9
 """Tokens in one unit of D (Appendix G of the paper divides token counts by 1e9)."""
 
+BELOW_ONE = 1.0 - 1e-12
+"""Upper bound of a limit activation ratio: a limit of exactly 1 is not a sparse model."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -84,7 +87,7 @@ class Law(ABC):
     response: ClassVar[str] = "activation_ratio"
     sign: ClassVar[int]
     parameters: ClassVar[tuple[Parameter, ...]]
-    limit_bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    limit_bounds: ClassVar[tuple[float, float]] = (0.0, BELOW_ONE)
     alpha_bounds: ClassVar[tuple[float, float]] = (0.01, 6.0)
     edge_form: ClassVar[str]
     edge_has_limit: ClassVar[bool]
@@ -164,7 +167,9 @@ class Law(ABC):
         """Axes of the grid of shapes searched, each ascending."""
 
     @abstractmethod
-    def to_theta(self, shape: Array, amplitude: Array, limit: Array, span: tuple[float, float]) -> Array:
+    def to_theta(
+        self, shape: Array, amplitude: Array, limit: Array, span: tuple[float, float]
+    ) -> Array:
         """Published coefficients of (shape, amplitude at the start of the span, limit)."""
 
     @abstractmethod

@@ -64,7 +64,7 @@ class LogspacePower(Law):
         return np.where(value > a0, d, np.inf)
 
     def basis(self, d: Array, shape: Array, span: tuple[float, float]) -> Array:
-        """g = exp(-kappa x), x = (D^alpha - D1^alpha) / (D2^alpha - D1^alpha)."""
+        """G = exp(-kappa x), x = (D^alpha - D1^alpha) / (D2^alpha - D1^alpha)."""
         alpha, kappa = shape[:, 0, None], shape[:, 1, None]
         total = span_ratio(span)
         log_d = np.log(d / span[0])[None, :]
@@ -79,7 +79,9 @@ class LogspacePower(Law):
         kappa = np.geomspace(0.01, 40.0, size)
         return alpha, kappa
 
-    def to_theta(self, shape: Array, amplitude: Array, limit: Array, span: tuple[float, float]) -> Array:
+    def to_theta(
+        self, shape: Array, amplitude: Array, limit: Array, span: tuple[float, float]
+    ) -> Array:
         """Published (alpha, b, c, A0); b = log K + c D1^alpha."""
         alpha, kappa = shape[..., 0], shape[..., 1]
         start = span[0] ** alpha

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsefit.laws.base import Array, Law, Parameter, span_ratio
+from sparsefit.laws.base import Array, Law, Parameter
 
 
 class _PowerLaw(Law):
@@ -43,14 +43,16 @@ class _PowerLaw(Law):
         return np.where(gap > 0, d, np.inf)
 
     def basis(self, d: Array, shape: Array, span: tuple[float, float]) -> Array:
-        """g = (D / D1)^-alpha."""
+        """G = (D / D1)^-alpha."""
         return np.exp(-shape[:, 0, None] * np.log(d / span[0])[None, :])
 
     def shape_grid(self, span: tuple[float, float], size: int) -> tuple[Array, ...]:
         """One axis: alpha."""
         return (np.geomspace(*self.alpha_bounds, size),)
 
-    def to_theta(self, shape: Array, amplitude: Array, limit: Array, span: tuple[float, float]) -> Array:
+    def to_theta(
+        self, shape: Array, amplitude: Array, limit: Array, span: tuple[float, float]
+    ) -> Array:
         """Published coefficients; k = K D1^alpha."""
         alpha = shape[..., 0]
         return np.stack([alpha, amplitude * span[0] ** alpha, limit], axis=-1)
@@ -71,7 +73,9 @@ class VanillaPower(_PowerLaw):
     sign = -1
     parameters = (
         Parameter("alpha", "-", 0.0, np.inf, "exponent of D"),
-        Parameter("c", "fraction x billion tokens ^ alpha", 0.0, np.inf, "distance to the limit at D = 1"),
+        Parameter(
+            "c", "fraction x billion tokens ^ alpha", 0.0, np.inf, "distance to the limit at D = 1"
+        ),
         Parameter("A0", "fraction", 0.0, 1.0, "limit activation ratio"),
     )
     edge_form = "straight line in log D"

@@ -1,0 +1,171 @@
+"""Draws of the law's parameters, from which every derived interval is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from sparsefit.estimation.evidence import Conditional, conditional, cumulative_sums
+from sparsefit.estimation.quadrature import Cells, Problem
+from sparsefit.laws import Law
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Equally weighted draws.
+
+    Attributes
+    ----------
+    shape : ndarray, shape (m, n_shape)
+        Shapes of the law relative to `span`.
+    amplitude, limit : ndarray, shape (m,)
+        Amplitude at the first point of the span, and limit.
+    sigma : ndarray, shape (m,)
+        Noise scale at the last point.
+    noise : ndarray of int, shape (m,)
+        Index of the noise model.
+    drop : ndarray of int, shape (m,)
+        Number of warm-up points left out.
+    span : tuple of float
+        First and last D of the run, warm-up included.
+    """
+
+    shape: Array
+    amplitude: Array
+    limit: Array
+    sigma: Array
+    noise: NDArray[np.intp]
+    drop: NDArray[np.intp]
+    span: tuple[float, float]
+
+    def __len__(self) -> int:
+        return int(self.limit.size)
+
+    def theta(self, law: Law) -> Array:
+        """Published coefficients of each draw, shape (m, p)."""
+        return law.to_theta(self.shape, self.amplitude, self.limit, self.span)
+
+    def curve(self, law: Law, d: Array) -> Array:
+        """Law's mean at D, shape (m, len(d))."""
+        basis = law.sign * law.basis(np.asarray(d, dtype=float), self.shape, self.span)
+        return self.limit[:, None] + self.amplitude[:, None] * basis
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draws with what is needed to judge them.
+
+    Attributes
+    ----------
+    draws : Draws
+        The draws.
+    ess : float
+        Effective sample size of the importance weights before resampling.
+    limit_centre, limit_scale, limit_dof : ndarray, shape (m,)
+        Student-t conditional of the limit behind each draw (before truncation to its bounds).
+    log_weights : ndarray, shape (m,)
+        Log importance weights before resampling.
+    """
+
+    draws: Draws
+    ess: float
+    limit_centre: Array
+    limit_scale: Array
+    limit_dof: Array
+    log_weights: Array
+
+
+def truncated_normal(mean: Array, sd: Array, lower: float, upper: float, u: Array) -> Array:
+    """Normal draws truncated to [lower, upper] by inversion of uniforms `u`, safe in the tails."""
+    a, b = (lower - mean) / sd, (upper - mean) / sd
+    flip = a > 0
+    low, high = np.where(flip, -b, a), np.where(flip, -a, b)
+    p_low, p_high = ndtr(low), ndtr(high)
+    z = ndtri(np.clip(p_low + u * (p_high - p_low), 1e-300, 1.0 - 1e-16))
+    return np.clip(mean + sd * np.where(flip, -z, z), lower, upper)
+
+
+def _evaluate(problem: Problem, log_shape: Array, noise: Array, drop: Array) -> Conditional:
+    """Conditional of each draw at its own shape (one noise model and drop each)."""
+    n, m = len(problem.points), noise.size
+    parts: dict[str, Array] = {}
+    for j in np.unique(noise):
+        chosen = np.flatnonzero(noise == j)
+        sums = cumulative_sums(
+            problem.law, problem.points, problem.whiteners[j], np.exp(log_shape[chosen])
+        )
+        row, column = n - 1 - drop[chosen], np.arange(chosen.size)
+        at = tuple(
+            v[row, column] if v.shape[1] > 1 or chosen.size == 1 else v[row, 0] for v in sums
+        )
+        found = conditional(
+            at,
+            n - drop[chosen],
+            n,
+            problem.whiteners[j].log_det[row],
+            problem.law.limit_bounds,
+            problem.points.range,
+            problem.warmup_width,
+        )
+        for name, values in vars(found).items():
+            parts.setdefault(name, np.empty(m))[chosen] = values
+    return Conditional(**parts)
+
+
+def sample(problem: Problem, cells: Cells, size: int, rng: np.random.Generator) -> Sample:
+    """Draw from the integrated likelihood: cells by weight, then exactly within the cell.
+
+    Parameters
+    ----------
+    problem, cells : Problem, Cells
+        Result of `quadrature.integrate`.
+    size : int
+        Number of draws.
+    rng : numpy.random.Generator
+        Source of randomness.
+    """
+    weight = cells.weight.ravel()
+    cumulative = np.cumsum(weight)
+    picks = np.searchsorted(
+        cumulative, (np.arange(size) + rng.random(size)) / size * cumulative[-1]
+    )
+    picks = np.minimum(picks, weight.size - 1)
+    noise, which_drop, cell = np.unravel_index(picks, cells.log_weight.shape)
+    drop = problem.drops[which_drop]
+    jitter = 2.0 * rng.random((size, problem.law.n_shape)) - 1.0
+    log_shape = cells.centre[cell] + cells.half[cell] * jitter
+    found = _evaluate(problem, log_shape, noise, drop)
+    prior = np.log(np.array([model.prior for model in problem.noises]))[noise]
+    target = (
+        found.log_evidence
+        + prior
+        - np.log(problem.drops.size)
+        + problem.prior.log_density(np.exp(log_shape), problem.points.span)
+        + log_shape.sum(1)
+    )
+    proposal = cells.log_weight.ravel()[picks] - np.log(2 * cells.half[cell]).sum(1)
+    log_weights = target - proposal
+    importance = np.exp(log_weights - log_weights.max())
+    ess = float(importance.sum() ** 2 / (importance**2).sum())
+    cumulative = np.cumsum(importance)
+    again = np.searchsorted(cumulative, (np.arange(size) + rng.random()) / size * cumulative[-1])
+    again = np.minimum(again, size - 1)
+    found = Conditional(**{name: values[again] for name, values in vars(found).items()})
+    noise, drop, log_shape = noise[again], drop[again], log_shape[again]
+
+    lower, upper = problem.law.limit_bounds
+    det = np.maximum(found.s_oo * found.s_gg - found.s_og**2, 1e-12 * found.s_oo * found.s_gg)
+    sigma = np.sqrt(found.ssr / rng.chisquare(found.dof))
+    limit = truncated_normal(
+        found.limit, sigma * np.sqrt(found.s_gg / det), lower, min(upper, 1e12), rng.random(size)
+    )
+    mean = found.amplitude - found.s_og / found.s_gg * (limit - found.limit)
+    amplitude = truncated_normal(mean, sigma / np.sqrt(found.s_gg), 0.0, np.inf, rng.random(size))
+    amplitude = np.maximum(amplitude, 1e-12 * problem.points.range)
+    draws = Draws(np.exp(log_shape), amplitude, limit, sigma, noise, drop, problem.points.span)
+    return Sample(draws, ess, found.limit, found.limit_scale, found.dof, log_weights)

@@ -1,0 +1,120 @@
+"""From points to the averaged fit: noise models, warm-up choices and shapes, weighed by evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefit.estimation.draws import Draws, sample
+from sparsefit.estimation.limit_likelihood import LimitLikelihood, limit_likelihood
+from sparsefit.estimation.noise import NoiseModel, noise_grid
+from sparsefit.estimation.points import Points
+from sparsefit.estimation.priors import ShapePrior, reference_prior
+from sparsefit.estimation.quadrature import Problem, integrate
+from sparsefit.laws import Law
+
+Array = NDArray[np.float64]
+
+DRAWS = 2000
+"""Draws kept with every fit."""
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """A fit averaged over shapes, noise models and warm-up choices.
+
+    Attributes
+    ----------
+    draws : Draws
+        Equally weighted draws.
+    noises : tuple of NoiseModel
+        Models that `draws.noise` refers to.
+    likelihood : LimitLikelihood
+        Integrated likelihood of the limit.
+    drops : ndarray of int, shape (q,)
+        Warm-up choices considered.
+    drop_weight : ndarray, shape (q,)
+        Weight of each choice.
+    noise_weight : ndarray, shape (number of noise models,)
+        Weight of each noise model.
+    log_evidence : float
+        Log evidence of the law (comparable between laws for the same points).
+    ess : float
+        Effective sample size behind the draws.
+    prior_text : str
+        The reference measure in words.
+    """
+
+    draws: Draws
+    noises: tuple[NoiseModel, ...]
+    likelihood: LimitLikelihood
+    drops: NDArray[np.intp]
+    drop_weight: Array
+    noise_weight: Array
+    log_evidence: float
+    ess: float
+    prior_text: str
+
+
+def warmup_choices(n: int, n_parameters: int) -> NDArray[np.intp]:
+    """Numbers of first points that ``warmup="auto"`` considers leaving out.
+
+    Up to a third of the points, and never so many that fewer than the law's parameters plus two
+    stay.
+    """
+    return np.arange(0, max(0, min(n // 3, n - n_parameters - 2)) + 1)
+
+
+def average(
+    law: Law,
+    points: Points,
+    drops: NDArray[np.intp],
+    rng: np.random.Generator,
+    prior: ShapePrior | None = None,
+    size: int = DRAWS,
+) -> Averaged:
+    """Fit a law, averaged over everything that the points leave open.
+
+    Parameters
+    ----------
+    law : Law
+        Law to fit.
+    points : Points
+        All points of the run.
+    drops : ndarray of int
+        Warm-up choices, see `warmup_choices`.
+    rng : numpy.random.Generator
+        Source of randomness for the draws.
+    prior : ShapePrior, optional
+        Measure over shapes; the reference measure by default.
+    size : int
+        Number of draws.
+    """
+    prior = prior or reference_prior(law)
+    noises = noise_grid(points.relative_se is not None)
+    problem = Problem.of(law, points, noises, drops, prior)
+    cells = integrate(problem)
+    found = sample(problem, cells, size, rng)
+    weight = cells.weight
+    return Averaged(
+        draws=found.draws,
+        noises=noises,
+        likelihood=limit_likelihood(problem, found),
+        drops=drops,
+        drop_weight=weight.sum(axis=(0, 2)),
+        noise_weight=weight.sum(axis=(1, 2)),
+        log_evidence=cells.log_evidence + reference_constant(law, points),
+        ess=found.ess,
+        prior_text=prior.text,
+    )
+
+
+def reference_constant(law: Law, points: Points) -> float:
+    """Log normaliser of the reference measure, so that evidences of laws compare."""
+    if law.n_shape != 2:
+        return 0.0
+    change = max(points.range, 1e-300)
+    last = max(float(points.y[-1]), 1e-300)
+    return -float(np.log(2.0 * np.arcsinh(np.sqrt(last / change))))

@@ -1,0 +1,102 @@
+"""What the residuals of a training run look like: a small grid of covariance models.
+
+Residuals of one run are correlated from checkpoint to checkpoint and their spread changes with D.
+Neither is known beforehand, so every fit averages over this grid by evidence. All models share one
+unknown scale sigma, which is integrated out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Covariance of the residuals up to sigma^2.
+
+    Attributes
+    ----------
+    kind : {"white", "ar1", "ou"}
+        Independent; first-order autoregressive over checkpoints; or half white measurement noise,
+        half a discrepancy of the law that fades over one e-folding of tokens (Ornstein-Uhlenbeck
+        in log D).
+    rho : float
+        Correlation of neighbouring checkpoints (``ar1``), share of the discrepancy (``ou``).
+    spread_exponent : float
+        Standard deviation proportional to D ** -spread_exponent.
+    se_exponent : float
+        Standard deviation also proportional to (measured se) ** se_exponent.
+    prior : float
+        Prior probability of this model.
+    """
+
+    kind: str
+    rho: float
+    spread_exponent: float
+    se_exponent: float
+    prior: float
+
+    def scale(self, d: Array, d_last: float, relative_se: Array | None = None) -> Array:
+        """Standard deviation at each point relative to sigma, shape (n,)."""
+        scale = (d / d_last) ** -self.spread_exponent
+        if self.se_exponent and relative_se is not None:
+            scale = scale * relative_se**self.se_exponent
+        return scale
+
+    def correlation(self, a: Array, b: Array, step: float) -> Array:
+        """Correlation of the non-white part between points at `a` and `b`, shape (len(a), len(b)).
+
+        Parameters
+        ----------
+        a, b : ndarray
+            Billions of tokens.
+        step : float
+            Typical distance of neighbouring checkpoints, billions of tokens.
+        """
+        if self.kind == "ar1":
+            return np.asarray(self.rho ** (np.abs(a[:, None] - b[None, :]) / step))
+        if self.kind == "ou":
+            return self.rho * np.exp(-np.abs(np.log(a)[:, None] - np.log(b)[None, :]))
+        return np.zeros((a.size, b.size))
+
+    @property
+    def white_share(self) -> float:
+        """Share of the variance that is independent from point to point."""
+        return {"white": 1.0, "ar1": 0.0, "ou": 1.0 - self.rho}[self.kind]
+
+    def covariance(self, d: Array, d_last: float, step: float, relative_se: Array | None) -> Array:
+        """Covariance matrix of residuals at distinct points, up to sigma^2, shape (n, n)."""
+        scale = self.scale(d, d_last, relative_se)
+        correlation = self.correlation(d, d, step) + self.white_share * np.eye(d.size)
+        return np.asarray(correlation * np.outer(scale, scale))
+
+
+def noise_grid(se_known: bool = False) -> tuple[NoiseModel, ...]:
+    """Return the models averaged over, with prior probabilities that sum to one.
+
+    The white model has weight .3, the correlated ones share the rest; spread exponents 0, 1/2 and 1
+    are equally likely. Where standard errors were measured, models that follow them and models that
+    do not are equally likely. None of these constants was fitted to a series.
+    """
+    correlations: Sequence[tuple[str, float, float]] = (
+        ("white", 0.0, 0.3),
+        ("ar1", 0.3, 0.175),
+        ("ar1", 0.6, 0.175),
+        ("ar1", 0.85, 0.175),
+        ("ou", 0.5, 0.175),
+    )
+    spreads = (0.0, 0.5, 1.0)
+    exponents = (0.0, 1.0) if se_known else (0.0,)
+    share = 1.0 / (len(spreads) * len(exponents))
+    return tuple(
+        NoiseModel(kind, rho, spread, exponent, prior * share)
+        for spread in spreads
+        for exponent in exponents
+        for kind, rho, prior in correlations
+    )

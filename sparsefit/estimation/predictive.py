@@ -1,0 +1,70 @@
+"""New observations: the law's mean plus correlated residuals continued past the data."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefit.estimation.draws import Draws
+from sparsefit.estimation.noise import NoiseModel
+from sparsefit.estimation.points import Points
+from sparsefit.laws import Law
+
+Array = NDArray[np.float64]
+
+
+def observations(
+    law: Law,
+    points: Points,
+    noises: tuple[NoiseModel, ...],
+    draws: Draws,
+    d: Array,
+    rng: np.random.Generator,
+) -> Array:
+    """Draws of new measurements at D, given the residuals seen.
+
+    Parameters
+    ----------
+    law, points, noises, draws
+        The fit.
+    d : ndarray, shape (q,)
+        Billions of tokens; may repeat points of the run.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    ndarray, shape (draws, q)
+        Not confined to the law's physical range.
+    """
+    out = draws.curve(law, d)
+    residual = points.y - draws.curve(law, points.d)
+    new_se = np.ones_like(d) if points.relative_se is not None else None
+    for j in np.unique(draws.noise):
+        noise = noises[j]
+        members = np.flatnonzero(draws.noise == j)
+        scale = noise.scale(d, points.d[-1], new_se)
+        normal = rng.standard_normal((members.size, d.size))
+        if noise.kind == "white":
+            out[members] += normal * scale * draws.sigma[members, None]
+            continue
+        prior = noise.correlation(d, d, points.step) * np.outer(scale, scale)
+        white = np.diag(noise.white_share * scale**2)
+        for k in np.unique(draws.drop[members]):
+            inside = draws.drop[members] == k
+            chosen = members[inside]
+            seen = points.since(int(k))
+            seen_scale = noise.scale(seen.d, points.d[-1], seen.relative_se)
+            covariance = noise.covariance(seen.d, points.d[-1], points.step, seen.relative_se)
+            covariance = covariance * np.outer(seen.inflation, seen.inflation)
+            cross = noise.correlation(d, seen.d, points.step) * np.outer(scale, seen_scale)
+            gain = np.linalg.solve(covariance, cross.T).T
+            left = prior - gain @ cross.T
+            # Positive semi-definite up to rounding: an eigendecomposition never fails on it.
+            values, vectors = np.linalg.eigh(left)
+            root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+            shift = residual[chosen][:, k:] @ gain.T
+            shake = normal[inside] @ root.T
+            shake = shake + rng.standard_normal(shake.shape) * np.sqrt(np.diag(white))
+            out[chosen] += shift + shake * draws.sigma[chosen, None]
+    return out
