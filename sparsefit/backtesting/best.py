@@ -268,10 +268,11 @@ def _reason(inner: Backtest, weights: pd.Series) -> str:
     parts = [
         f"{leader} leads with weight {weights[leader]:.2f}: forecasting the later part of "
         f"{'this run' if runs == 1 else f'these {runs} runs'} from {cells} cuts, its mean CRPS was "
-        f"{table.loc[leader, 'crps']:.3f} points"
+        f"{float(table['crps'][leader]):.3f} points"
     ]
     rest = table.drop(index=leader)["crps"].dropna().sort_values()
-    if len(rest):
+    names = [str(name) for name in rest.index]
+    if names:
         parts.append(f" (next: {rest.index[0]!s}, {rest.iloc[0]:.3f})")
     text = "".join(parts) + "."
     if len(rest):
