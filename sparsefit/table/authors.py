@@ -12,8 +12,6 @@ from typing import Any
 
 from sparsefit.errors import Fault
 
-RENAMED = {"token_passed": "tokens"}
-
 NON_EMBEDDING_PARAMETERS = {
     "0.1b": 1.08e8,
     "0.2b": 2.41e8,
@@ -56,9 +54,11 @@ def parse(
         return None, [Fault(None, None, f"this is no JSON ({error})", _REMEDY)], []
     if not isinstance(document, dict) or "token_passed" not in document:
         return None, [Fault(None, "token_passed", "the file lacks this key", _REMEDY)], []
-    columns: dict[str, Any] = {
-        (RENAMED[key] if key in RENAMED else key): value for key, value in document.items()
-    }
+    if "tokens" in document:
+        remedy = "Keep one of them"
+        return None, [Fault(None, "tokens", "the file has 'token_passed' as well", remedy)], []
+    columns: dict[str, Any] = dict(document)
+    columns["tokens"] = columns.pop("token_passed")
     size = len(columns["tokens"]) if isinstance(columns["tokens"], list) else 0
     faults = []
     for key, value in document.items():

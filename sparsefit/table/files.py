@@ -57,7 +57,9 @@ class RawFile:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def read_file(path: str, run: str | None = None) -> RawFile:
+def read_file(
+    path: str, run: str | None = None, text_columns: frozenset[str] = frozenset()
+) -> RawFile:
     """Read one file; faults of its form are returned, not raised.
 
     Parameters
@@ -66,6 +68,8 @@ def read_file(path: str, run: str | None = None) -> RawFile:
         Local path or fsspec URL.
     run : str, optional
         Name of the run where the file has no column `run`.
+    text_columns : frozenset of str
+        Columns of a CSV file that hold text even where it looks like numbers.
     """
     file = RawFile(path)
     form = locations.suffix(path)
@@ -82,7 +86,7 @@ def read_file(path: str, run: str | None = None) -> RawFile:
     if form == ".parquet":
         _read_parquet(file, content)
     elif form.startswith(".csv"):
-        _read_csv(file, content, compressed=form.endswith(".gz"))
+        _read_csv(file, content, text_columns, compressed=form.endswith(".gz"))
     else:
         _read_authors(file, content, run)
     if run is not None and file.frame is not None and "run" not in file.frame.columns:
@@ -90,7 +94,9 @@ def read_file(path: str, run: str | None = None) -> RawFile:
     return file
 
 
-def _read_csv(file: RawFile, content: bytes, compressed: bool) -> None:
+def _read_csv(
+    file: RawFile, content: bytes, text_columns: frozenset[str], compressed: bool
+) -> None:
     import pandas as pd
 
     if compressed:
@@ -101,7 +107,7 @@ def _read_csv(file: RawFile, content: bytes, compressed: bool) -> None:
             file.faults = [Fault(None, None, f"this is no gzip file ({error})", remedy)]
             return
     sidecar = _read_sidecar(file)
-    rows, file.faults = csvfile.parse(content, frozenset(sidecar.get("text_columns", ())))
+    rows, file.faults = csvfile.parse(content, text_columns.union(sidecar.get("text_columns", ())))
     if rows is None:
         return
     file.lines = rows.lines
