@@ -84,8 +84,8 @@ class Backtest:
         Returns
         -------
         DataFrame
-            Columns method, the group, series, points, the scores, and counts of failed cells and
-            of cells with a fallback.
+            Columns method, the group, n_series, n_points, the scores, and counts of failed cells
+            and of cells with a fallback.
         """
         import pandas as pd
 
@@ -140,9 +140,9 @@ class Backtest:
         Returns
         -------
         DataFrame
-            Columns method, difference, lower, upper, p, cells, cells_worse (share), worst (largest
-            excess in a cell), worst_cell, verdict. Cells that either method failed are left out
-            and show in `cells`.
+            Columns method, difference, lower, upper, p, n_series, cells, cells_worse (share), worst
+            (largest excess in a cell), worst_cell, verdict. Cells that either method failed are
+            left out and show in `cells`.
         """
         import pandas as pd
 
@@ -178,7 +178,7 @@ class Backtest:
                     "lower": lower,
                     "upper": upper,
                     "p": p,
-                    "series": int(by_series.size),
+                    "n_series": int(by_series.size),
                     "cells": len(gap),
                     "cells_worse": float((gap > margin).mean()) if len(gap) else float("nan"),
                     "worst": float(gap.max()) if len(gap) else float("nan"),
@@ -362,7 +362,7 @@ def _series_means(points: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 def _mean_scores(points: pd.DataFrame, level: float, seed: int) -> dict[str, Any]:
     series = _series_means(points, list(SCORES.values()))
-    row: dict[str, Any] = {"series": len(series), "points": len(points)}
+    row: dict[str, Any] = {"n_series": len(series), "n_points": len(points)}
     for name, column in SCORES.items():
         values = series[column].to_numpy()
         row[name] = float(values.mean()) if values.size else float("nan")

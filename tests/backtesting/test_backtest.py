@@ -237,6 +237,7 @@ def test_views_agree_and_json_is_strict(two_runs):
     text = json.dumps(result.to_dict(), allow_nan=False)
     document = json.loads(text)
     assert {row["method"] for row in document["by_overall"]} == set(FAST)
+    assert set(result.table("series")["series"]) == {"falling", "rising"}
     tidy = result.tidy().query("by == 'overall' and score == 'mae'").set_index("method")["value"]
     table = result.table().set_index("method")["mae"]
     pd.testing.assert_series_equal(tidy.loc[FAST], table.loc[FAST], check_names=False)
