@@ -131,8 +131,8 @@ class Law(ABC):
         """Analytic dA/dD per billion tokens, shape (..., n)."""
 
     @abstractmethod
-    def inverse(self, value: float, theta: ArrayLike) -> Array:
-        """Billions of tokens at which the law takes `value`.
+    def inverse(self, value: ArrayLike, theta: ArrayLike) -> Array:
+        """Billions of tokens at which the law takes `value` (a number, or one a draw).
 
         Returns
         -------

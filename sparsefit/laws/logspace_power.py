@@ -54,8 +54,9 @@ class LogspacePower(Law):
         alpha, b, c, _ = np.moveaxis(np.asarray(theta, dtype=float), -1, 0)[..., None]
         return -c * alpha * d ** (alpha - 1.0) * np.exp(b - c * d**alpha)
 
-    def inverse(self, value: float, theta: ArrayLike) -> Array:
+    def inverse(self, value: ArrayLike, theta: ArrayLike) -> Array:
         """D = ((b - log(value - A0)) / c)^(1 / alpha)."""
+        value = np.asarray(value, dtype=float)
         alpha, b, c, a0 = np.moveaxis(np.asarray(theta, dtype=float), -1, 0)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             rise = (b - np.log(value - a0)) / c

@@ -34,10 +34,10 @@ class _PowerLaw(Law):
         alpha, k, _ = np.moveaxis(np.asarray(theta, dtype=float), -1, 0)[..., None]
         return -self.sign * alpha * k * d ** (-alpha - 1.0)
 
-    def inverse(self, value: float, theta: ArrayLike) -> Array:
+    def inverse(self, value: ArrayLike, theta: ArrayLike) -> Array:
         """D = (k / |value - limit|)^(1 / alpha)."""
         alpha, k, limit = np.moveaxis(np.asarray(theta, dtype=float), -1, 0)
-        gap = self.sign * (value - limit)
+        gap = self.sign * (np.asarray(value, dtype=float) - limit)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             d = (k / np.abs(gap)) ** (1.0 / alpha)
         return np.where(gap > 0, d, np.inf)

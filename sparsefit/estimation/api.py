@@ -1,0 +1,281 @@
+"""`sf.fit`: from a measurement table to fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sparsefit import laws
+from sparsefit.errors import ArgumentError, FitError
+from sparsefit.estimation.engine import DRAWS, Averaged, average, warmup_choices
+from sparsefit.estimation.least_squares import LeastSquares, fit_least_squares
+from sparsefit.estimation.misfit import misfit_notes
+from sparsefit.estimation.points import Points
+from sparsefit.estimation.priors import ShapePrior
+from sparsefit.estimation.robust import robust_inflation
+from sparsefit.laws import TOKENS_PER_UNIT, Law
+from sparsefit.provenance import provenance
+from sparsefit.results.checks import check_choice
+from sparsefit.results.fit import Fit
+from sparsefit.results.fits import Fits
+from sparsefit.table import usable_rows, validate
+
+Array = NDArray[np.float64]
+
+RESPONSES = ("activation_ratio", "loss")
+
+# Activations with exact zeros follow the falling law, smooth ones the rising law.
+_FALLING = ("relu", "relu2", "relu^2", "squared_relu", "fatrelu", "drelu")
+_RISING = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "swiglu", "geglu")
+
+# Below this many points the choice between a number of points and a number of tokens is clear.
+_TOKENS_FROM = 1000
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Rows of one run, ready to fit."""
+
+    run: str
+    frame: pd.DataFrame
+    points: Points
+    activation: str | None
+    n_params: float | None
+
+
+def run_data(frame: pd.DataFrame, response: str) -> RunData:
+    """Turn the validated rows of one run into points."""
+    run = str(frame["run"].iloc[0])
+    used = frame[usable_rows(frame, response)].sort_values("tokens", kind="stable")
+    relative = None
+    if response == "activation_ratio" and "se" in used:
+        se = used["se"].to_numpy(dtype=float)
+        # Weights need a standard error for every point: a partial column is no weight at all.
+        if np.all(np.isfinite(se)) and np.all(se > 0):
+            relative = se / np.median(se)
+    points = Points(
+        used["tokens"].to_numpy(dtype=float) / TOKENS_PER_UNIT,
+        used[response].to_numpy(dtype=float),
+        relative,
+    )
+
+    def constant(column: str) -> Any:
+        values = used[column].dropna() if column in used else pd.Series(dtype=object)
+        return values.iloc[0] if len(values) else None
+
+    activation, n_params = constant("activation"), constant("n_params")
+    return RunData(
+        run,
+        frame,
+        points,
+        None if activation is None else str(activation).lower(),
+        None if n_params is None else float(n_params),
+    )
+
+
+def _check_points(data: RunData, law: Law) -> None:
+    need = law.n_parameters + 2
+    n = len(data.points)
+    if n < need:
+        raise FitError(
+            f"run {data.run!r} has {n} usable points, {law.name} has {law.n_parameters} "
+            f"coefficients and needs at least {need}: measure more checkpoints"
+        )
+    if data.points.range <= 1e-12 * max(abs(float(data.points.y.max())), 1e-300):
+        raise FitError(
+            f"run {data.run!r}: all {n} values equal {data.points.y[0]:.6g}, so there is no trend "
+            "to fit: check the measurement"
+        )
+
+
+def _choices(data: RunData, law: Law, warmup: str | float | None) -> tuple[NDArray[np.intp], str]:
+    """Warm-up choices to average over and the rule in words."""
+    n = len(data.points)
+    most = n - law.n_parameters - 2
+    if warmup is None:
+        return np.array([0]), "none"
+    if isinstance(warmup, str):
+        if warmup != "auto":
+            raise ArgumentError(
+                f"warmup must be 'auto', None, a number of points or a number of tokens, "
+                f"got {warmup!r}"
+            )
+        return warmup_choices(n, law.n_parameters), "auto"
+    if isinstance(warmup, bool) or not np.isfinite(warmup) or warmup < 0:
+        raise ArgumentError(f"warmup must be finite and >= 0, got {warmup!r}")
+    if warmup < _TOKENS_FROM:
+        if float(warmup) != int(warmup):
+            raise ArgumentError(
+                f"warmup={warmup!r} is neither a whole number of points nor a token count "
+                f"(token counts are {_TOKENS_FROM} and more)"
+            )
+        drop, rule = int(warmup), f"first {int(warmup)} points"
+    else:
+        drop = int(np.sum(data.points.d * TOKENS_PER_UNIT < warmup))
+        rule = f"points before {warmup:.3g} tokens"
+    if drop > most:
+        raise FitError(
+            f"run {data.run!r}: a warm-up of {drop} of {n} points leaves {n - drop}, "
+            f"{law.name} needs at least {law.n_parameters + 2}: leave out fewer"
+        )
+    return np.array([drop]), rule
+
+
+def _candidates(data: RunData, law: str | Law, response: str) -> tuple[list[Law], str]:
+    """Laws to consider and, where only one is left, why."""
+    if isinstance(law, Law) or law != "auto":
+        chosen = laws.get(law)
+        if chosen.response != response:
+            raise ArgumentError(
+                f"law {chosen.name!r} describes the {chosen.response}, response={response!r} was "
+                "asked for"
+            )
+        return [chosen], "as asked for"
+    if response == "loss":
+        return [laws.get("loss_power")], "the law for the loss"
+    if data.activation in _FALLING:
+        return [laws.get("logspace_power")], f"by activation: {data.activation}"
+    if data.activation in _RISING:
+        return [laws.get("vanilla_power")], f"by activation: {data.activation}"
+    return [laws.get("logspace_power"), laws.get("vanilla_power")], ""
+
+
+def _notes(
+    data: RunData, law: Law, best: LeastSquares, averaged: Averaged, drop: int, rule: str
+) -> tuple[str, ...]:
+    notes = []
+    if best.edge_form:
+        tail = "" if law.edge_has_limit else ", which has no limit"
+        notes.append(f"least squares runs into the limiting form {best.edge_form}{tail}")
+    if best.bounds_hit:
+        notes.append("least squares ends on a bound: " + "; ".join(best.bounds_hit))
+    notes.extend(misfit_notes(law, data.points.since(drop), best))
+    if rule == "auto" and drop:
+        what = "first point" if drop == 1 else f"first {drop} points"
+        notes.append(f"the law does not describe the {what} (set aside as warm-up)")
+    failed = len(data.frame) - len(data.points)
+    if failed:
+        notes.append(f"{failed} rows carry no value (failed measurements) and are not fitted")
+    if averaged.ess < 200:
+        notes.append(
+            f"the draws rest on an effective sample of only {averaged.ess:.0f}: treat intervals "
+            "as rough"
+        )
+    return tuple(notes)
+
+
+def fit_run(
+    data: RunData,
+    law: str | Law,
+    warmup: str | float | None,
+    response: str,
+    robust: bool,
+    rng: int,
+    prior: ShapePrior | None = None,
+    size: int = DRAWS,
+) -> Fit:
+    """Fit one run; see `fit`."""
+    candidates, reason = _candidates(data, law, response)
+    tried = []
+    for candidate in candidates:
+        _check_points(data, candidate)
+        points = data.points
+        if robust:
+            points = replace(points, robust_inflation=robust_inflation(candidate, points))
+        choices, rule = _choices(data, candidate, warmup)
+        averaged = average(candidate, points, choices, np.random.default_rng(rng), prior, size)
+        tried.append((averaged.log_evidence, candidate, points, rule, averaged))
+    tried.sort(key=lambda item: -item[0])
+    _, chosen, points, rule, averaged = tried[0]
+    if len(tried) > 1:
+        odds = tried[0][0] - tried[1][0]
+        reason = (
+            f"by evidence: {odds:.1f} nats above {tried[1][1].name}; the table names no activation"
+            if data.activation is None
+            else f"by evidence: {odds:.1f} nats above {tried[1][1].name}; activation "
+            f"{data.activation!r} decides nothing"
+        )
+    drop = int(averaged.drops[int(np.argmax(averaged.drop_weight))])
+    best = fit_least_squares(chosen, points.since(drop))
+    data = replace(data, points=points)
+    return Fit(
+        run=data.run,
+        law=chosen,
+        law_reason=reason,
+        frame=data.frame,
+        points=points,
+        n_warmup=drop,
+        warmup=rule,
+        least_squares=best,
+        averaged=averaged,
+        method="fit",
+        robust=robust,
+        n_params=data.n_params,
+        notes=_notes(data, chosen, best, averaged, drop, rule),
+        seed=rng,
+        provenance=provenance(seed=rng),
+    )
+
+
+def check_call(table: Any, response: str, rng: Any) -> list[RunData]:
+    """Validate the arguments that all fitting functions share; returns the runs."""
+    check_choice("response", response, RESPONSES)
+    if isinstance(rng, bool) or not isinstance(rng, int | np.integer) or rng < 0:
+        raise ArgumentError(f"rng must be a whole number >= 0 (the seed), got {rng!r}")
+    # A run that is too short is judged against its own law, further on.
+    valid = validate(table, response=response, min_points=0)
+    return [run_data(frame, response) for _, frame in valid.groupby("run", sort=False)]
+
+
+def fit(
+    table: pd.DataFrame,
+    law: str | Law = "auto",
+    warmup: str | float | None = "auto",
+    response: str = "activation_ratio",
+    robust: bool = False,
+    rng: int = 0,
+) -> Fit | Fits:
+    """Fit the law of activation sparsity to the checkpoints of one or many runs.
+
+    Coefficients are the global (weighted) least-squares optimum, polished by Levenberg-Marquardt.
+    Intervals average over shapes of the law, noise models (correlated residuals, spread that
+    changes with D) and warm-up choices, by their evidence.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Measurement table (see `sf.read_table`), one or many runs.
+    law : str or Law
+        ``"auto"`` (by activation, else by evidence), a name or alias (``"eq4"``, ``"eq5"``,
+        ``"relu"``, ``"silu"``) or a `Law`.
+    warmup : "auto", None, int or float
+        Early points that the law does not describe: found and averaged over (``"auto"``), none,
+        the first so many points, or all points before so many tokens (numbers from 1000).
+    response : {"activation_ratio", "loss"}
+        Column to fit.
+    robust : bool
+        Down-weight outliers (Student-t with 4 degrees of freedom).
+    rng : int
+        Seed of the draws; the same seed gives the same result.
+
+    Returns
+    -------
+    Fit or Fits
+        `Fit` for a table of one run, `Fits` (a mapping by run) for several.
+
+    Raises
+    ------
+    TableError
+        Lists every fault of the table.
+    FitError
+        If a run has too few points or no trend at all.
+    ArgumentError
+        If an argument is outside what the call accepts.
+    """
+    runs = check_call(table, response, rng)
+    fits = {data.run: fit_run(data, law, warmup, response, robust, int(rng)) for data in runs}
+    return next(iter(fits.values())) if len(fits) == 1 else Fits(fits)

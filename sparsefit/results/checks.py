@@ -1,0 +1,53 @@
+"""Checks of arguments that the verbs of a fit share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsefit.errors import ArgumentError
+
+WRT = ("tokens", "data_scale_ratio", "log_tokens")
+
+
+def check_level(level: float) -> float:
+    """Return a confidence level in (0, 1)."""
+    if not (isinstance(level, int | float | np.floating) and 0.0 < float(level) < 1.0):
+        raise ArgumentError(f"level must lie strictly between 0 and 1 (0.9 for 90%), got {level!r}")
+    return float(level)
+
+
+def check_tokens(tokens: ArrayLike) -> NDArray[np.float64]:
+    """Return raw token counts as a flat float array; all must be finite and positive."""
+    try:
+        array = np.atleast_1d(np.asarray(tokens, dtype=float)).ravel()
+    except (TypeError, ValueError):
+        raise ArgumentError(f"tokens must be numbers (raw counts), got {tokens!r}") from None
+    bad = ~(np.isfinite(array) & (array > 0))
+    if array.size == 0 or bad.any():
+        first = array[bad][0] if bad.any() else "nothing"
+        raise ArgumentError(f"tokens must be finite and > 0 (raw counts), got {first!r}")
+    return array
+
+
+def check_target(activation_ratio: float | None, sparsity: float | None) -> float:
+    """Return the target activation ratio from exactly one of the two ways to give it."""
+    if (activation_ratio is None) == (sparsity is None):
+        raise ArgumentError("tokens_to takes exactly one of activation_ratio= and sparsity=")
+    name, value = (
+        ("sparsity", sparsity)
+        if activation_ratio is None
+        else ("activation_ratio", activation_ratio)
+    )
+    if not (isinstance(value, int | float | np.floating) and 0.0 < float(value) < 1.0):
+        raise ArgumentError(f"{name} must be a fraction strictly between 0 and 1, got {value!r}")
+    return float(value) if name == "activation_ratio" else 1.0 - float(value)
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `choices`."""
+    if value not in choices:
+        raise ArgumentError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return str(value)

@@ -1,0 +1,87 @@
+"""What the residuals say about a fit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sparsefit.results.fit import Fit
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """Residual diagnostics of one run.
+
+    Attributes
+    ----------
+    lag1 : float
+        Correlation of neighbouring residuals.
+    durbin_watson : float
+        2 for independent residuals, towards 0 for positively correlated ones.
+    ljung_box_p : float
+        p-value of no autocorrelation up to lag min(10, n // 5).
+    spread_slope, spread_p : float
+        Slope of log |residual| on log D and its p-value: negative where the spread falls with D.
+    largest_standardised : float
+        Largest |residual| in units of the median-based scale.
+    ess : float
+        Effective sample size behind the draws.
+    sentences : tuple of str
+        The same in words.
+    """
+
+    lag1: float
+    durbin_watson: float
+    ljung_box_p: float
+    spread_slope: float
+    spread_p: float
+    largest_standardised: float
+    ess: float
+    sentences: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary."""
+        return {**asdict(self), "sentences": list(self.sentences)}
+
+
+def diagnose(fit: Fit) -> Diagnostics:
+    """See `Fit.diagnostics`."""
+    from scipy.stats import linregress
+    from statsmodels.stats.diagnostic import acorr_ljungbox
+    from statsmodels.stats.stattools import durbin_watson
+
+    used = fit.points.since(fit.n_warmup)
+    residual = fit.residuals() * np.sqrt(used.weights)
+    n = residual.size
+    total = max(float(np.sum(residual**2)), 1e-300)
+    lag1 = float(np.sum(residual[1:] * residual[:-1]) / total)
+    box = float(acorr_ljungbox(residual, lags=[max(1, min(10, n // 5))])["lb_pvalue"].iloc[0])
+    scale = max(float(np.median(np.abs(residual))) / 0.6745, 1e-300)
+    spread = linregress(np.log(used.d), np.log(np.maximum(np.abs(residual), 1e-3 * scale)))
+    largest = float(np.max(np.abs(residual)) / scale)
+    sentences = [
+        "Residuals are correlated from checkpoint to checkpoint; the bands allow for it."
+        if box < 0.05
+        else "Residuals show no clear correlation from checkpoint to checkpoint."
+    ]
+    if spread.pvalue < 0.05:
+        way = "falls" if spread.slope < 0 else "grows"
+        sentences.append(f"The spread of the residuals {way} with D; the bands allow for it.")
+    if largest > 5:
+        sentences.append(
+            f"One residual is {largest:.1f} times the typical size: consider robust=True."
+        )
+    sentences.extend(fit.notes)
+    return Diagnostics(
+        lag1,
+        float(durbin_watson(residual)),
+        box,
+        float(spread.slope),
+        float(spread.pvalue),
+        largest,
+        fit.averaged.ess,
+        tuple(sentences),
+    )

@@ -1,0 +1,190 @@
+"""Single numbers with their intervals: the limit and the token budget."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+
+class SparsityRatio(float):
+    """A sparsity ratio (1 - activation ratio): a float that carries its interval.
+
+    Attributes
+    ----------
+    estimate, lower, upper : float
+        Fractions.
+    """
+
+    estimate: float
+    lower: float
+    upper: float
+
+    def __new__(cls, estimate: float, lower: float, upper: float) -> Self:
+        """Build from fractions."""
+        new = super().__new__(cls, estimate)
+        new.estimate, new.lower, new.upper = float(estimate), float(lower), float(upper)
+        return new
+
+    def __repr__(self) -> str:
+        return f"{self.estimate:.4f} [{self.lower:.4f}, {self.upper:.4f}]"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Limit of a run as training goes on forever.
+
+    Attributes
+    ----------
+    estimate : float
+        The limit of the fitted coefficients (least squares for `sf.fit`, posterior median for
+        `sf.fit_bayes`).
+    lower, upper : float
+        Interval ends; an end on a physical bound means that the data do not bound that side.
+    median : float
+        Median of the draws, an estimate that averages over warm-up choices and noise models.
+    identified : {"yes", "one-sided", "no"}
+        Whether both ends, one end or no end lie strictly inside the physical bounds.
+    level : float
+        Confidence level.
+    kind : str
+        How the interval was made.
+    response : str
+        ``"activation_ratio"`` or ``"loss"``.
+    bounds : tuple of float
+        Physical bounds of the limit.
+    """
+
+    estimate: float
+    lower: float
+    upper: float
+    median: float
+    identified: str
+    level: float
+    kind: str
+    response: str
+    bounds: tuple[float, float]
+
+    @property
+    def sparsity(self) -> SparsityRatio:
+        """Limit sparsity ratio 1 - A0 with its interval.
+
+        Raises
+        ------
+        AttributeError
+            For a limit of the training loss, which has no sparsity.
+        """
+        if self.response != "activation_ratio":
+            raise AttributeError(f"a limit of the {self.response} has no sparsity ratio")
+        return SparsityRatio(1 - self.estimate, 1 - self.upper, 1 - self.lower)
+
+    @property
+    def sentence(self) -> str:
+        """One plain sentence."""
+        percent = f"{100 * self.level:g}%"
+        if self.identified == "no":
+            return f"The limit is not identified by these data ({percent} {self.kind} interval)."
+        if self.identified == "one-sided":
+            if self.lower <= self.bounds[0]:
+                side = f"these data bound it only above, by {self.upper:.4f}"
+            else:
+                side = f"these data bound it only below, by {self.lower:.4f}"
+            return f"The limit is one-sided: {side} ({percent} {self.kind} interval)."
+        return (
+            f"The limit lies in [{self.lower:.4f}, {self.upper:.4f}] "
+            f"({percent} {self.kind} interval)."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary."""
+        return {**asdict(self), "bounds": list(self.bounds), "sentence": self.sentence}
+
+    def __repr__(self) -> str:
+        return (
+            f"Limit({self.estimate:.4f} [{self.lower:.4f}, {self.upper:.4f}], "
+            f"{100 * self.level:g}% {self.kind}, identified: {self.identified})"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>Limit {self.estimate:.4f}</b>. {self.sentence}</p>"
+
+
+def identification(lower: float, upper: float, bounds: tuple[float, float]) -> str:
+    """Whether both, one or no end of an interval lies strictly inside the bounds."""
+    slack = 1e-9
+    inside = (lower > bounds[0] + slack) + (upper < bounds[1] - slack)
+    return ("no", "one-sided", "yes")[inside]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Training tokens at which a target is met.
+
+    Attributes
+    ----------
+    estimate : float
+        Median of the draws, raw tokens; ``inf`` where at least half of them never get there.
+    lower, upper : float
+        Interval ends, raw tokens; ``inf`` where the draws at that end never get there.
+    status : {"reached", "reachable", "unreachable", "undetermined"}
+        Met within the data; will be met, with a finite interval; will not be met; or the data do
+        not tell.
+    target : float
+        The target in the response's unit (activation ratio as a fraction).
+    level : float
+        Confidence level.
+    probability : float
+        Share of draws in which the target is ever met.
+    tokens_seen : float
+        Tokens of the last point seen.
+    """
+
+    estimate: float
+    lower: float
+    upper: float
+    status: str
+    target: float
+    level: float
+    probability: float
+    tokens_seen: float
+
+    @property
+    def sentence(self) -> str:
+        """One plain sentence."""
+        percent = f"{100 * self.level:g}%"
+        if self.status == "reached":
+            return (
+                f"{self.target:.4g} was reached within the data, after {self.estimate:.3g} tokens."
+            )
+        if self.status == "reachable":
+            return (
+                f"{self.target:.4g} needs {self.estimate:.3g} tokens "
+                f"({percent} interval {self.lower:.3g} to {self.upper:.3g})."
+            )
+        if self.status == "unreachable":
+            return (
+                f"{self.target:.4g} is out of reach: the limit lies beyond it in "
+                f"{100 * (1 - self.probability):.0f}% of the draws."
+            )
+        later = "" if math.isinf(self.lower) else f"; not before {self.lower:.3g} tokens"
+        return (
+            f"These data do not tell whether {self.target:.4g} is ever reached "
+            f"(it is in {100 * self.probability:.0f}% of the draws{later})."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary (infinite token counts become None)."""
+        plain = {**asdict(self), "sentence": self.sentence}
+        return {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in plain.items()
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"Budget({self.status}: {self.estimate:.3g} [{self.lower:.3g}, {self.upper:.3g}] tokens "
+            f"to {self.target:.4g}, {100 * self.level:g}%)"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{self.status}</b>. {self.sentence}</p>"

@@ -1,0 +1,517 @@
+"""The fit of one run: frozen, with every verb that users call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from sparsefit.errors import ArgumentError
+from sparsefit.estimation.engine import Averaged
+from sparsefit.estimation.least_squares import LeastSquares
+from sparsefit.estimation.points import Points
+from sparsefit.estimation.predictive import observations
+from sparsefit.laws import TOKENS_PER_UNIT, Law
+from sparsefit.results import checks, text
+from sparsefit.results.estimates import Budget, Limit, identification
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sparsefit.results.diagnostics import Diagnostics
+
+Array = NDArray[np.float64]
+
+_INTERVALS = ("integrated", "profile", "wald", "bootstrap")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit:
+    """Fit of a law to one run.
+
+    Coefficients (`params`, `predict`) are the least-squares fit after `n_warmup` points. Limits,
+    forecasts, budgets and derivatives come from draws that average over shapes, noise models and
+    warm-up choices by evidence, because one least-squares curve hides how much they matter.
+
+    Attributes
+    ----------
+    run : str
+        Name of the run.
+    law : Law
+        Law fitted.
+    law_reason : str
+        Why this law.
+    frame : pandas.DataFrame
+        Every row given for the run, as validated, failed ones included.
+    points : Points
+        Usable points, ascending in D.
+    n_warmup : int
+        First points that the least-squares fit leaves out.
+    warmup : str
+        The warm-up rule, as asked for.
+    least_squares : LeastSquares
+        Least-squares fit of the points after the warm-up.
+    averaged : Averaged
+        Draws and weights.
+    method : str
+        ``"fit"`` or ``"fit_bayes"``.
+    robust : bool
+        Whether outliers are down-weighted.
+    n_params : float or None
+        Non-embedding parameters of the model.
+    notes : tuple of str
+        What a reader should know: bounds hit, points set aside, a law that does not describe the
+        data.
+    seed : int
+        Seed of the draws.
+    provenance : dict
+        Versions and command behind the fit.
+    """
+
+    run: str
+    law: Law
+    law_reason: str
+    frame: pd.DataFrame
+    points: Points
+    n_warmup: int
+    warmup: str
+    least_squares: LeastSquares
+    averaged: Averaged
+    method: str
+    robust: bool
+    n_params: float | None
+    notes: tuple[str, ...]
+    seed: int
+    provenance: dict[str, Any]
+
+    # Coefficients ---------------------------------------------------------------------------
+
+    @property
+    def response(self) -> str:
+        """Column fitted: ``"activation_ratio"`` or ``"loss"``."""
+        return self.law.response
+
+    @property
+    def tokens(self) -> Array:
+        """Raw tokens of the usable points, shape (n,)."""
+        return self.points.d * TOKENS_PER_UNIT
+
+    @property
+    def params(self) -> pd.Series:
+        """Coefficients as in the law's equation, D in billions of tokens."""
+        return pd.Series(self._theta, index=list(self.law.parameter_names), name=self.run)
+
+    @property
+    def _theta(self) -> Array:
+        return self.least_squares.theta
+
+    @property
+    def _used(self) -> Points:
+        return self.points.since(self.n_warmup)
+
+    @property
+    def bse(self) -> pd.Series:
+        """Standard errors of the coefficients from the curvature at the optimum (Wald).
+
+        Not a number where the curvature is singular (a coefficient on its bound).
+        """
+        se = np.sqrt(np.diag(self._wald_covariance()))
+        return pd.Series(se, index=list(self.law.parameter_names), name=self.run)
+
+    def _wald_covariance(self) -> Array:
+        used, p = self._used, self.law.n_parameters
+        gradient = self.law.gradient(used.d, self._theta) * np.sqrt(used.weights)[:, None]
+        scale = np.linalg.norm(gradient, axis=0)
+        if not np.all(np.isfinite(gradient)) or np.any(scale == 0):
+            return np.full((p, p), np.nan)
+        normal = (gradient / scale).T @ (gradient / scale)
+        if np.linalg.cond(normal) > 1e13 or self.least_squares.bounds_hit:
+            return np.full((p, p), np.nan)
+        inverse = np.linalg.inv(normal) / np.outer(scale, scale)
+        return np.asarray(inverse * self.least_squares.ssr / (len(used) - p))
+
+    def conf_int(
+        self, level: float = 0.9, method: str = "integrated", rng: int = 0
+    ) -> pd.DataFrame:
+        """Intervals of the coefficients.
+
+        Parameters
+        ----------
+        level : float
+            Confidence level.
+        method : {"integrated", "profile", "wald", "bootstrap"}
+            From the draws (default); by profile likelihood or curvature of the least-squares fit,
+            both for independent residuals and this warm-up choice alone; or from 200 resampled
+            series with blocks of residuals.
+        rng : int
+            Seed of the bootstrap.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per coefficient, columns ``lower`` and ``upper``.
+        """
+        level = checks.check_level(level)
+        checks.check_choice("method", method, _INTERVALS)
+        tail = (1.0 - level) / 2.0
+        if method == "integrated":
+            ends = np.quantile(self.averaged.draws.theta(self.law), [tail, 1 - tail], axis=0).T
+            ends[-1] = self.averaged.likelihood.interval(level)
+        elif method == "profile":
+            from sparsefit.estimation.profile import profile_intervals
+
+            ends = profile_intervals(self.law, self._used, self.least_squares, level)
+        elif method == "wald":
+            from scipy.stats import t
+
+            reach = t.ppf(1 - tail, len(self._used) - self.law.n_parameters) * self.bse.to_numpy()
+            lower = np.array([p.lower for p in self.law.parameters])
+            upper = np.array([p.upper for p in self.law.parameters])
+            ends = np.stack(
+                [
+                    np.clip(self._theta - reach, lower, upper),
+                    np.clip(self._theta + reach, lower, upper),
+                ],
+                axis=1,
+            )
+        else:
+            from sparsefit.estimation.bootstrap import bootstrap_thetas
+
+            thetas = bootstrap_thetas(
+                self.law, self._used, self.least_squares, 200, np.random.default_rng(rng)
+            )
+            ends = np.quantile(thetas, [tail, 1 - tail], axis=0).T
+        return pd.DataFrame(ends, index=list(self.law.parameter_names), columns=["lower", "upper"])
+
+    # Curves ---------------------------------------------------------------------------------
+
+    def predict(self, tokens: ArrayLike) -> Array:
+        """Mean curve of the fitted coefficients.
+
+        Parameters
+        ----------
+        tokens : array_like
+            Raw token counts.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
+        return self.law.value(checks.check_tokens(tokens) / TOKENS_PER_UNIT, self._theta)
+
+    def simulate(
+        self, tokens: ArrayLike, kind: str = "observation", rng: int | None = None
+    ) -> Array:
+        """Draws of the curve or of new measurements.
+
+        Parameters
+        ----------
+        tokens : array_like
+            Raw token counts.
+        kind : {"curve", "observation"}
+            The law's mean, or a measurement with its (correlated) residual.
+        rng : int, optional
+            Seed of the residuals; that of the fit by default.
+
+        Returns
+        -------
+        ndarray, shape (draws, n)
+            Inside the physical range of the response.
+        """
+        checks.check_choice("kind", kind, ("curve", "observation"))
+        d = checks.check_tokens(tokens) / TOKENS_PER_UNIT
+        if kind == "curve":
+            values = self.averaged.draws.curve(self.law, d)
+        else:
+            generator = np.random.default_rng(self.seed if rng is None else rng)
+            values = observations(
+                self.law, self.points, self.averaged.noises, self.averaged.draws, d, generator
+            )
+        upper = 1.0 if self.response == "activation_ratio" else np.inf
+        # A measurement cannot leave its physical range, whatever Gaussian noise says.
+        return np.clip(values, np.finfo(float).tiny, upper)
+
+    def forecast(self, tokens: ArrayLike, level: float = 0.9) -> pd.DataFrame:
+        """Forecast at given token counts.
+
+        Parameters
+        ----------
+        tokens : array_like
+            Raw token counts.
+        level : float
+            Level of both bands.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``tokens``, ``mean`` and ``median`` (of the law's curve over all draws),
+            ``curve_lower``, ``curve_upper`` (band for the law's mean), ``obs_lower``, ``obs_upper``
+            (band for a new measurement).
+        """
+        tail = (1.0 - checks.check_level(level)) / 2.0
+        tokens = checks.check_tokens(tokens)
+        curve = self.simulate(tokens, "curve")
+        seen = self.simulate(tokens, "observation")
+        low, middle, high = np.quantile(curve, [tail, 0.5, 1 - tail], axis=0)
+        obs_low, obs_high = np.quantile(seen, [tail, 1 - tail], axis=0)
+        return pd.DataFrame(
+            {
+                "tokens": tokens,
+                "mean": curve.mean(axis=0),
+                "median": middle,
+                "curve_lower": low,
+                "curve_upper": high,
+                # The band for a measurement contains the band for the mean.
+                "obs_lower": np.minimum(obs_low, low),
+                "obs_upper": np.maximum(obs_high, high),
+            }
+        )
+
+    def derivative(
+        self, tokens: ArrayLike, wrt: str = "tokens", level: float = 0.9
+    ) -> pd.DataFrame:
+        """Slope of the curve, with its band.
+
+        Parameters
+        ----------
+        tokens : array_like
+            Raw token counts.
+        wrt : {"tokens", "data_scale_ratio", "log_tokens"}
+            Per token, per (token / parameter), or per unit of log tokens.
+        level : float
+            Level of the band.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``tokens``, ``data_scale_ratio`` (where the parameter count is known),
+            ``estimate`` (of the fitted coefficients), ``median``, ``lower``, ``upper``.
+
+        Raises
+        ------
+        ArgumentError
+            If ``wrt="data_scale_ratio"`` and the table has no ``n_params``.
+        """
+        checks.check_choice("wrt", wrt, checks.WRT)
+        tail = (1.0 - checks.check_level(level)) / 2.0
+        tokens = checks.check_tokens(tokens)
+        if wrt == "data_scale_ratio" and self.n_params is None:
+            raise ArgumentError(
+                f"run {self.run!r}: the derivative in the data-scale ratio needs the column "
+                "'n_params' (non-embedding parameters) in the table"
+            )
+        d = tokens / TOKENS_PER_UNIT
+        factor = {
+            "tokens": np.full_like(d, 1.0 / TOKENS_PER_UNIT),
+            "data_scale_ratio": np.full_like(d, (self.n_params or np.nan) / TOKENS_PER_UNIT),
+            "log_tokens": d,
+        }[wrt]
+        draws = self.averaged.draws
+        slopes = self.law.derivative(d, draws.theta(self.law)) * factor
+        low, middle, high = np.quantile(slopes, [tail, 0.5, 1 - tail], axis=0)
+        out = pd.DataFrame({"tokens": tokens})
+        if self.n_params is not None:
+            out["data_scale_ratio"] = tokens / self.n_params
+        out["estimate"] = self.law.derivative(d, self._theta) * factor
+        return out.assign(median=middle, lower=low, upper=high)
+
+    # Limit and budget -----------------------------------------------------------------------
+
+    def limit(self, level: float = 0.9, method: str = "integrated") -> Limit:
+        """Limit of the curve, its interval, and whether the data identify it.
+
+        Parameters
+        ----------
+        level : float
+            Confidence level.
+        method : {"integrated", "profile", "wald", "bootstrap"}
+            See `conf_int`; the default integrates over shapes, noise models and warm-up choices.
+        """
+        level = checks.check_level(level)
+        checks.check_choice("method", method, _INTERVALS)
+        if method == "integrated":
+            lower, upper = self.averaged.likelihood.interval(level)
+        else:
+            lower, upper = self.conf_int(level, method).iloc[-1]
+        if not (np.isfinite(lower) and np.isfinite(upper)):
+            lower, upper = self.law.limit_bounds
+        estimate = float(self._theta[-1])
+        # The least-squares optimum belongs to one warm-up choice and white noise; an interval
+        # over all of them that left it out would contradict the number printed beside it.
+        lower, upper = min(float(lower), estimate), max(float(upper), estimate)
+        kind = "integrated likelihood" if method == "integrated" else method
+        return Limit(
+            estimate=estimate,
+            lower=lower,
+            upper=upper,
+            median=float(np.median(self.averaged.draws.limit)),
+            identified=identification(lower, upper, self.law.limit_bounds),
+            level=level,
+            kind=kind,
+            response=self.response,
+            bounds=self.law.limit_bounds,
+        )
+
+    def tokens_to(
+        self,
+        activation_ratio: float | None = None,
+        sparsity: float | None = None,
+        loss: float | None = None,
+        level: float = 0.9,
+    ) -> Budget:
+        """Training tokens at which the curve meets a target.
+
+        Parameters
+        ----------
+        activation_ratio, sparsity : float, optional
+            The target, exactly one of them, as a fraction.
+        loss : float, optional
+            The target of a fit of the training loss, in nats per token.
+        level : float
+            Confidence level.
+        """
+        level = checks.check_level(level)
+        if self.response == "loss":
+            if loss is None or activation_ratio is not None or sparsity is not None:
+                raise ArgumentError("a fit of the loss takes tokens_to(loss=...) and nothing else")
+            if not (np.isfinite(loss) and loss > 0):
+                raise ArgumentError(f"loss must be finite and > 0 (nats per token), got {loss!r}")
+            target = float(loss)
+        elif loss is not None:
+            raise ArgumentError("loss= needs a fit of the loss: sf.fit(table, response='loss')")
+        else:
+            target = checks.check_target(activation_ratio, sparsity)
+        theta = self.averaged.draws.theta(self.law)
+        return self._budget(self.law.inverse(target, theta), target, level)
+
+    def tokens_within(self, share: float = 0.05, level: float = 0.9) -> Budget:
+        """Training tokens after which the curve stays within a share of its limit.
+
+        Lets convergence of loss and sparsity be compared.
+
+        Parameters
+        ----------
+        share : float
+            Distance from the limit as a share of the limit (0.05 for 5%).
+        level : float
+            Confidence level.
+        """
+        level = checks.check_level(level)
+        if not 0.0 < share < 1.0:
+            raise ArgumentError(f"share must lie strictly between 0 and 1, got {share!r}")
+        draws = self.averaged.draws
+        theta = draws.theta(self.law)
+        targets = draws.limit * (1.0 + self.law.sign * share)
+        crossing = self.law.inverse(targets, theta)
+        return self._budget(crossing, float(np.median(targets)), level)
+
+    def _budget(self, crossing: Array, target: float, level: float) -> Budget:
+        tail = (1.0 - level) / 2.0
+        seen = float(self.points.d[-1])
+        # "higher"/"lower": an interpolation between a finite and an infinite end is undefined.
+        lower = float(np.quantile(crossing, tail, method="lower"))
+        upper = float(np.quantile(crossing, 1 - tail, method="higher"))
+        middle = float(np.quantile(crossing, 0.5, method="lower"))
+        probability = float(np.mean(np.isfinite(crossing)))
+        if upper <= seen or (middle <= seen and np.mean(crossing <= seen) >= 1 - 2 * tail):
+            status = "reached"
+        elif np.isfinite(upper):
+            status = "reachable"
+        elif np.isinf(lower):
+            status = "unreachable"
+        else:
+            status = "undetermined"
+        return Budget(
+            estimate=middle * TOKENS_PER_UNIT,
+            lower=lower * TOKENS_PER_UNIT,
+            upper=upper * TOKENS_PER_UNIT,
+            status=status,
+            target=target,
+            level=level,
+            probability=probability,
+            tokens_seen=seen * TOKENS_PER_UNIT,
+        )
+
+    # Warm-up and diagnostics ----------------------------------------------------------------
+
+    def points_table(self) -> pd.DataFrame:
+        """Every row given, with what the fit did with it.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``run``, ``tokens``, the response, ``role`` (used, warm-up, failed),
+            ``warmup_probability`` (weight of the choices that leave the point out), ``fitted`` and
+            ``residual``.
+        """
+        return text.points_table(self)
+
+    def warmup_sensitivity(self, level: float = 0.9) -> pd.DataFrame:
+        """Least-squares limit for every choice of warm-up.
+
+        Parameters
+        ----------
+        level : float
+            Level of the profile intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per choice: ``n_dropped``, ``first_tokens``, ``n_used``, ``limit``,
+            ``limit_lower``, ``limit_upper`` (profile), ``rmse``, ``weight`` (of the choice in the
+            average) and ``chosen``.
+        """
+        from sparsefit.results.sensitivity import warmup_sensitivity
+
+        return warmup_sensitivity(self, checks.check_level(level))
+
+    def residuals(self) -> Array:
+        """Residuals of the points after the warm-up, shape (n - n_warmup,)."""
+        used = self._used
+        return used.y - self.law.value(used.d, self._theta)
+
+    def diagnostics(self) -> Diagnostics:
+        """Autocorrelation and spread of the residuals, in numbers and in words."""
+        from sparsefit.results.diagnostics import diagnose
+
+        return diagnose(self)
+
+    # Output ---------------------------------------------------------------------------------
+
+    def tidy(self, level: float = 0.9) -> pd.DataFrame:
+        """One row per coefficient: ``run, law, term, estimate, std_error, lower, upper``."""
+        return text.tidy(self, level)
+
+    def glance(self, level: float = 0.9) -> pd.DataFrame:
+        """One row about the whole fit."""
+        return text.glance(self, level)
+
+    def summary(self, level: float = 0.9) -> str:
+        """Plain-text summary."""
+        return text.summary(self, level)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Write the fit as JSON, draws included; `sf.load_fit` reads it back.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            File to write (atomically).
+
+        Returns
+        -------
+        str
+            The JSON document.
+        """
+        from sparsefit.results.serialize import dump_fit
+
+        return dump_fit(self, path)
+
+    def __repr__(self) -> str:
+        return text.short(self)
+
+    def _repr_html_(self) -> str:
+        return text.html(self)

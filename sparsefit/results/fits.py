@@ -1,0 +1,169 @@
+"""Fits of many runs: a mapping with the verbs of `Fit`, returning tables with a `run` column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from sparsefit.errors import ArgumentError
+from sparsefit.results.fit import Fit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fits(Mapping[str, Fit]):
+    """Fits by run name, in the order of the table.
+
+    Attributes
+    ----------
+    fits : dict
+        Run name to `Fit`.
+    """
+
+    fits: dict[str, Fit]
+
+    def __getitem__(self, run: str) -> Fit:
+        if run not in self.fits:
+            raise ArgumentError(f"no run {run!r}; runs: {', '.join(map(repr, self.fits))}")
+        return self.fits[run]
+
+    def __contains__(self, run: object) -> bool:
+        return run in self.fits
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fits)
+
+    def __len__(self) -> int:
+        return len(self.fits)
+
+    def _table(self, verb: Callable[[Fit], pd.DataFrame]) -> pd.DataFrame:
+        tables = []
+        for run, fit in self.fits.items():
+            table = verb(fit)
+            if "run" not in table:
+                table = table.copy()
+                table.insert(0, "run", run)
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    @property
+    def params(self) -> pd.DataFrame:
+        """Coefficients, long form: ``run, law, term, estimate``."""
+        return self._table(
+            lambda f: pd.DataFrame(
+                {"law": f.law.name, "term": f.params.index, "estimate": f.params.to_numpy()}
+            )
+        )
+
+    @property
+    def bse(self) -> pd.DataFrame:
+        """Standard errors, long form: ``run, term, std_error``."""
+        return self._table(
+            lambda f: pd.DataFrame({"term": f.bse.index, "std_error": f.bse.to_numpy()})
+        )
+
+    def conf_int(
+        self, level: float = 0.9, method: str = "integrated", rng: int = 0
+    ) -> pd.DataFrame:
+        """Intervals of the coefficients, see `Fit.conf_int`."""
+        return self._table(
+            lambda f: f.conf_int(level, method, rng).rename_axis("term").reset_index()
+        )
+
+    def predict(self, tokens: ArrayLike) -> pd.DataFrame:
+        """Mean curves: ``run, tokens, mean``."""
+        from sparsefit.results.checks import check_tokens
+
+        counts = check_tokens(tokens)
+        return self._table(lambda f: pd.DataFrame({"tokens": counts, "mean": f.predict(counts)}))
+
+    def forecast(self, tokens: ArrayLike, level: float = 0.9) -> pd.DataFrame:
+        """Forecasts, see `Fit.forecast`."""
+        return self._table(lambda f: f.forecast(tokens, level))
+
+    def derivative(
+        self, tokens: ArrayLike, wrt: str = "tokens", level: float = 0.9
+    ) -> pd.DataFrame:
+        """Slopes of the curves, see `Fit.derivative`."""
+        return self._table(lambda f: f.derivative(tokens, wrt, level))
+
+    def limit(self, level: float = 0.9, method: str = "integrated") -> pd.DataFrame:
+        """Limits, one row a run; see `Fit.limit`."""
+        return self._table(
+            lambda f: pd.DataFrame(
+                [{k: v for k, v in f.limit(level, method).to_dict().items() if k != "bounds"}]
+            )
+        )
+
+    def tokens_to(
+        self,
+        activation_ratio: float | None = None,
+        sparsity: float | None = None,
+        loss: float | None = None,
+        level: float = 0.9,
+    ) -> pd.DataFrame:
+        """Token budgets, one row a run; see `Fit.tokens_to`."""
+        return self._table(
+            lambda f: pd.DataFrame([asdict(f.tokens_to(activation_ratio, sparsity, loss, level))])
+        )
+
+    def tokens_within(self, share: float = 0.05, level: float = 0.9) -> pd.DataFrame:
+        """Tokens to come within a share of the limit; see `Fit.tokens_within`."""
+        return self._table(lambda f: pd.DataFrame([asdict(f.tokens_within(share, level))]))
+
+    def points_table(self) -> pd.DataFrame:
+        """Every row given, see `Fit.points_table`."""
+        return self._table(lambda f: f.points_table())
+
+    def warmup_sensitivity(self, level: float = 0.9) -> pd.DataFrame:
+        """Limit for every choice of warm-up, see `Fit.warmup_sensitivity`."""
+        return self._table(lambda f: f.warmup_sensitivity(level))
+
+    def diagnostics(self) -> pd.DataFrame:
+        """Residual diagnostics, one row a run."""
+        return self._table(
+            lambda f: pd.DataFrame(
+                [{**f.diagnostics().to_dict(), "sentences": " ".join(f.diagnostics().sentences)}]
+            )
+        )
+
+    def tidy(self, level: float = 0.9) -> pd.DataFrame:
+        """One row per run and coefficient, see `Fit.tidy`."""
+        return self._table(lambda f: f.tidy(level))
+
+    def glance(self, level: float = 0.9) -> pd.DataFrame:
+        """One row per run, see `Fit.glance`."""
+        return self._table(lambda f: f.glance(level))
+
+    def summary(self, level: float = 0.9) -> str:
+        """Plain-text summaries of all runs."""
+        return "\n\n".join(fit.summary(level) for fit in self.fits.values())
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Write all fits as JSON; `sf.load_fit` reads them back."""
+        from sparsefit.results.serialize import dump_fits
+
+        return dump_fits(self, path)
+
+    def __repr__(self) -> str:
+        return f"<Fits of {len(self)} runs: {', '.join(self.fits)}>"
+
+    def _repr_html_(self) -> str:
+        keep: list[Any] = [
+            "run",
+            "law",
+            "n_points",
+            "n_warmup",
+            "limit",
+            "limit_lower",
+            "limit_upper",
+            "identified",
+            "rmse",
+        ]
+        return str(self.glance()[keep].to_html(index=False, float_format="{:.4g}".format))

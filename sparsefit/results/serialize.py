@@ -1,0 +1,214 @@
+"""Fits as JSON: written with their draws, read back without refitting."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
+
+FORMAT = 1
+
+
+def _pack(array: NDArray[Any]) -> dict[str, Any]:
+    array = np.asarray(array)
+    kind = "<i8" if array.dtype.kind in "iu" else "<f8"
+    raw = zlib.compress(np.ascontiguousarray(array.astype(kind)).tobytes(), 6)
+    return {"dtype": kind, "shape": list(array.shape), "zlib": base64.b64encode(raw).decode()}
+
+
+def _unpack(packed: dict[str, Any]) -> NDArray[Any]:
+    raw = zlib.decompress(base64.b64decode(packed["zlib"]))
+    return np.frombuffer(raw, dtype=packed["dtype"]).reshape(packed["shape"]).copy()
+
+
+def _optional(array: NDArray[Any] | None) -> dict[str, Any] | None:
+    return None if array is None else _pack(array)
+
+
+def fit_to_dict(fit: Fit) -> dict[str, Any]:
+    """Everything that a fit holds, JSON-ready."""
+    best, averaged, draws = fit.least_squares, fit.averaged, fit.averaged.draws
+    return {
+        "run": fit.run,
+        "law": fit.law.name,
+        "law_reason": fit.law_reason,
+        "frame": json.loads(fit.frame.to_json(orient="split", double_precision=15)),
+        "points": {
+            "d": _pack(fit.points.d),
+            "y": _pack(fit.points.y),
+            "relative_se": _optional(fit.points.relative_se),
+            "robust_inflation": _optional(fit.points.robust_inflation),
+        },
+        "n_warmup": fit.n_warmup,
+        "warmup": fit.warmup,
+        "params": dict(zip(fit.law.parameter_names, map(float, best.theta), strict=True)),
+        "least_squares": {
+            "theta": _pack(best.theta),
+            "shape": _pack(best.shape),
+            "amplitude": best.amplitude,
+            "limit": best.limit,
+            "ssr": best.ssr,
+            "bounds_hit": list(best.bounds_hit),
+            "edge_form": best.edge_form,
+        },
+        "averaged": {
+            "draws": {
+                name: _pack(getattr(draws, name))
+                for name in ("shape", "amplitude", "limit", "sigma", "noise", "drop")
+            },
+            "span": list(draws.span),
+            "noises": [vars(noise) for noise in averaged.noises],
+            "likelihood": {
+                "limit": _pack(averaged.likelihood.limit),
+                "relative": _pack(averaged.likelihood.relative),
+                "dof": averaged.likelihood.dof,
+            },
+            "drops": averaged.drops.tolist(),
+            "drop_weight": averaged.drop_weight.tolist(),
+            "noise_weight": averaged.noise_weight.tolist(),
+            "log_evidence": averaged.log_evidence,
+            "ess": averaged.ess,
+            "prior_text": averaged.prior_text,
+        },
+        "method": fit.method,
+        "robust": fit.robust,
+        "n_params": fit.n_params,
+        "notes": list(fit.notes),
+        "seed": fit.seed,
+        "provenance": fit.provenance,
+    }
+
+
+def fit_from_dict(plain: dict[str, Any]) -> Fit:
+    """Inverse of `fit_to_dict`."""
+    import pandas as pd
+
+    from sparsefit import laws
+    from sparsefit.estimation.draws import Draws
+    from sparsefit.estimation.engine import Averaged
+    from sparsefit.estimation.least_squares import LeastSquares
+    from sparsefit.estimation.limit_likelihood import LimitLikelihood
+    from sparsefit.estimation.noise import NoiseModel
+    from sparsefit.estimation.points import Points
+    from sparsefit.results.fit import Fit
+
+    law = laws.get(plain["law"])
+    best, averaged, points = plain["least_squares"], plain["averaged"], plain["points"]
+    draws = {name: _unpack(packed) for name, packed in averaged["draws"].items()}
+    arrays = {name: None if packed is None else _unpack(packed) for name, packed in points.items()}
+    frame = pd.DataFrame(**plain["frame"])
+    return Fit(
+        run=plain["run"],
+        law=law,
+        law_reason=plain["law_reason"],
+        frame=frame,
+        points=Points(**arrays),  # type: ignore[arg-type]
+        n_warmup=plain["n_warmup"],
+        warmup=plain["warmup"],
+        least_squares=LeastSquares(
+            theta=_unpack(best["theta"]),
+            shape=_unpack(best["shape"]),
+            amplitude=best["amplitude"],
+            limit=best["limit"],
+            ssr=best["ssr"],
+            bounds_hit=tuple(best["bounds_hit"]),
+            edge_form=best["edge_form"],
+        ),
+        averaged=Averaged(
+            draws=Draws(**draws, span=(averaged["span"][0], averaged["span"][1])),
+            noises=tuple(NoiseModel(**noise) for noise in averaged["noises"]),
+            likelihood=LimitLikelihood(
+                _unpack(averaged["likelihood"]["limit"]),
+                _unpack(averaged["likelihood"]["relative"]),
+                averaged["likelihood"]["dof"],
+                law.limit_bounds,
+            ),
+            drops=np.array(averaged["drops"], dtype=np.intp),
+            drop_weight=np.array(averaged["drop_weight"]),
+            noise_weight=np.array(averaged["noise_weight"]),
+            log_evidence=averaged["log_evidence"],
+            ess=averaged["ess"],
+            prior_text=averaged["prior_text"],
+        ),
+        method=plain["method"],
+        robust=plain["robust"],
+        n_params=plain["n_params"],
+        notes=tuple(plain["notes"]),
+        seed=plain["seed"],
+        provenance=plain["provenance"],
+    )
+
+
+def _write(document: dict[str, Any], path: str | Path | None) -> str:
+    words = json.dumps(document, allow_nan=False)
+    if path is not None:
+        target = Path(path)
+        # A reader never sees half a file: write beside it, then rename.
+        partial = target.with_name(target.name + ".part")
+        partial.write_text(words, encoding="utf-8")
+        partial.replace(target)
+    return words
+
+
+def dump_fit(fit: Fit, path: str | Path | None = None) -> str:
+    """See `Fit.to_json`."""
+    return _write({"sparsefit_fit": FORMAT, "fits": [fit_to_dict(fit)], "many": False}, path)
+
+
+def dump_fits(fits: Fits, path: str | Path | None = None) -> str:
+    """See `Fits.to_json`."""
+    plain = [fit_to_dict(fit) for fit in fits.values()]
+    return _write({"sparsefit_fit": FORMAT, "fits": plain, "many": True}, path)
+
+
+def load_fit(source: str | Path) -> Fit | Fits:
+    """Read a fit written by `to_json`.
+
+    Parameters
+    ----------
+    source : path-like or str
+        A file, or the JSON document itself.
+
+    Returns
+    -------
+    Fit or Fits
+        What was written. Forecasts, intervals and draws are those of the original.
+
+    Raises
+    ------
+    ArgumentError
+        If the document is not one of ours or of a later format.
+    """
+    words = str(source)
+    if not words.lstrip().startswith("{"):
+        try:
+            words = Path(source).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ArgumentError(f"cannot read the fit {str(source)!r}: {error.strerror}") from None
+    try:
+        document = json.loads(words)
+        version = document["sparsefit_fit"]
+    except (ValueError, KeyError, TypeError):
+        raise ArgumentError("not a fit written by sparsefit's to_json") from None
+    if version != FORMAT:
+        raise ArgumentError(
+            f"the fit was written in format {version!r}, this release reads {FORMAT}: "
+            "update sparsefit"
+        )
+    fits = [fit_from_dict(plain) for plain in document["fits"]]
+    if not document["many"]:
+        return fits[0]
+    from sparsefit.results.fits import Fits
+
+    return Fits({fit.run: fit for fit in fits})

@@ -1,0 +1,141 @@
+"""Tables and texts of a fit."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from sparsefit.results.fit import Fit
+
+
+def points_table(fit: Fit) -> pd.DataFrame:
+    """See `Fit.points_table`."""
+    from sparsefit.table import usable_rows
+
+    frame = fit.frame.sort_values("tokens", kind="stable").reset_index(drop=True)
+    usable = usable_rows(frame, fit.response)
+    out = pd.DataFrame(
+        {"run": fit.run, "tokens": frame["tokens"], fit.response: frame[fit.response]}
+    )
+    order = np.full(len(frame), -1)
+    order[usable] = np.arange(usable.sum())
+    out["role"] = np.where(~usable, "failed", np.where(order < fit.n_warmup, "warm-up", "used"))
+    left_out = np.array(
+        [
+            fit.averaged.drop_weight[fit.averaged.drops > i].sum() if i >= 0 else np.nan
+            for i in order
+        ]
+    )
+    out["warmup_probability"] = left_out
+    out["fitted"] = fit.predict(frame["tokens"])
+    out["residual"] = out[fit.response] - out["fitted"]
+    return out
+
+
+def tidy(fit: Fit, level: float) -> pd.DataFrame:
+    """See `Fit.tidy`."""
+    ends = fit.conf_int(level)
+    return pd.DataFrame(
+        {
+            "run": fit.run,
+            "law": fit.law.name,
+            "term": list(fit.law.parameter_names),
+            "estimate": fit.params.to_numpy(),
+            "std_error": fit.bse.to_numpy(),
+            "lower": ends["lower"].to_numpy(),
+            "upper": ends["upper"].to_numpy(),
+            "unit": [parameter.unit for parameter in fit.law.parameters],
+        }
+    )
+
+
+def glance(fit: Fit, level: float) -> pd.DataFrame:
+    """See `Fit.glance`."""
+    residuals = fit.residuals()
+    n, p = residuals.size, fit.law.n_parameters
+    ssr = fit.least_squares.ssr
+    limit = fit.limit(level)
+    log_likelihood = -n / 2 * (np.log(2 * np.pi * max(ssr, 1e-300) / n) + 1)
+    k = p + 1
+    lag1 = float(np.sum(residuals[1:] * residuals[:-1]) / max(np.sum(residuals**2), 1e-300))
+    row = {
+        "run": fit.run,
+        "law": fit.law.name,
+        "response": fit.response,
+        "n_points": len(fit.points),
+        "n_warmup": fit.n_warmup,
+        "n_failed": len(fit.frame) - len(fit.points),
+        "ssr": ssr,
+        "rmse": float(np.sqrt(np.mean(residuals**2))),
+        "lag1": lag1,
+        "aicc": float(2 * k - 2 * log_likelihood + 2 * k * (k + 1) / max(n - k - 1, 1)),
+        "bic": float(k * np.log(n) - 2 * log_likelihood),
+        "log_evidence": fit.averaged.log_evidence,
+        "limit": limit.estimate,
+        "limit_lower": limit.lower,
+        "limit_upper": limit.upper,
+        "limit_median": limit.median,
+        "identified": limit.identified,
+        "bounds_hit": "; ".join(fit.least_squares.bounds_hit),
+        "edge_form": fit.least_squares.edge_form or "",
+    }
+    return pd.DataFrame([row])
+
+
+def short(fit: Fit) -> str:
+    """One line for `repr`."""
+    return (
+        f"<Fit {fit.run!r}: {fit.law.name}, {len(fit.points)} points "
+        f"({fit.n_warmup} warm-up), {fit.limit()!r}>"
+    )
+
+
+def _describe_warmup(fit: Fit) -> str:
+    if fit.n_warmup == 0:
+        return f"no point left out (rule: {fit.warmup})"
+    tokens = ", ".join(f"{t:.3g}" for t in fit.tokens[: fit.n_warmup])
+    return f"first {fit.n_warmup} points left out (rule: {fit.warmup}): {tokens} tokens"
+
+
+def summary(fit: Fit, level: float) -> str:
+    """See `Fit.summary`."""
+    limit = fit.limit(level)
+    percent = f"{100 * level:g}%"
+    lines = [
+        f"Run {fit.run}",
+        f"  law       {fit.law.equation}   ({fit.law.source}; {fit.law_reason})",
+        f"  points    {len(fit.points)} usable of {len(fit.frame)} rows, "
+        f"{fit.tokens[0]:.3g} to {fit.tokens[-1]:.3g} tokens",
+        f"  warm-up   {_describe_warmup(fit)}",
+        f"  method    {fit.method}: least squares for the coefficients; intervals averaged over "
+        "warm-up choices and noise models",
+        "",
+        f"  {'term':<8}"
+        + "".join(f"{head:>13}" for head in ("estimate", "std error", f"{percent} low", "high")),
+    ]
+    for row in tidy(fit, level).itertuples():
+        numbers = (row.estimate, row.std_error, row.lower, row.upper)
+        lines.append(f"  {row.term:<8}" + "".join(f"{number:>13.5g}" for number in numbers))
+    lines += ["", f"  {limit.sentence}"]
+    if fit.response == "activation_ratio":
+        lines.append(f"  limit sparsity ratio {limit.sparsity!r}")
+    lines += [f"  note: {note}" for note in fit.notes]
+    lines += [f"  measure over shapes: {fit.averaged.prior_text}"]
+    return "\n".join(lines)
+
+
+def html(fit: Fit) -> str:
+    """Notebook representation."""
+    table = tidy(fit, 0.9).drop(columns=["run", "law"])
+    notes = "".join(f"<li>{escape(note)}</li>" for note in fit.notes)
+    return (
+        f"<h4>{escape(fit.run)}: {escape(fit.law.name)}</h4>"
+        f"<p><code>{escape(fit.law.equation)}</code>, {len(fit.points)} points, "
+        f"{escape(_describe_warmup(fit))}.</p>"
+        f"{table.to_html(index=False, float_format='{:.5g}'.format, na_rep='-')}"
+        f"<p>{escape(fit.limit().sentence)}</p>" + (f"<ul>{notes}</ul>" if notes else "")
+    )
