@@ -61,6 +61,11 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method(
+            "fit",
+            f"{_HERE}.methods_fit:fit",
+            "sf.fit: the run's law, averaged over noise and warm-up",
+        ),
+        Method(
             "last_value",
             f"{_HERE}.peers_simple:last_value",
             "the last seen value; random-walk interval",
