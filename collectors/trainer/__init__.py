@@ -21,8 +21,8 @@ __all__ = ["RunSpec", "build_corpus", "demo_chain", "train"]
 if TYPE_CHECKING:
     from sparsefit.collectors.trainer.corpus import build_corpus
     from sparsefit.collectors.trainer.demo import demo_chain
-    from sparsefit.collectors.trainer.spec import RunSpec
     from sparsefit.collectors.trainer.loop import train
+    from sparsefit.collectors.trainer.spec import RunSpec
 
 
 def __getattr__(name: str) -> Any:

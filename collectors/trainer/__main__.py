@@ -6,9 +6,11 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sparsefit.collectors.trainer import families
+
 from sparsefit.errors import SparsefitError
 
 
@@ -34,7 +36,14 @@ def _parser() -> argparse.ArgumentParser:
             continue
         command.add_argument("--out", type=Path, required=True, help="folder of runs and corpus")
         command.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
-        if name != "train":
+        if name == "train":
+            command.add_argument(
+                "--max-tokens",
+                type=int,
+                help="stop every run at its last checkpoint within these tokens; run again "
+                "without it to train them to their ends",
+            )
+        else:
             command.add_argument("--tables", type=Path, required=True, help="folder for the tables")
     return parser
 
@@ -49,8 +58,8 @@ def _list(arguments: argparse.Namespace) -> None:
         print(
             f"{spec.name:24s} N={spec.n_params:>7,} hidden={spec.hidden_size:<3d} "
             f"layers={spec.n_layers:<2d} d_ff={spec.d_ff:<4d} lr={spec.learning_rate:g} "
-            f"tokens={spec.n_steps * spec.tokens_per_step:>10,} "
-            f"tokens/N={spec.n_steps * spec.tokens_per_step / spec.n_params:.0f}"
+            f"tokens={spec.n_tokens:>10,} tokens/N={spec.n_tokens / spec.n_params:.0f} "
+            f"checkpoints={len(spec.checkpoint_steps())}"
         )
 
 
@@ -59,9 +68,10 @@ def _train(arguments: argparse.Namespace) -> None:
     from sparsefit.collectors.trainer.loop import train
 
     corpus = build_corpus(arguments.out / "corpus")
+    limit = getattr(arguments, "max_tokens", None)
     for spec in families.queue(arguments.families, arguments.seeds):
         train(
-            spec,
+            spec if limit is None else replace(spec, tokens=min(spec.tokens, limit)),
             corpus,
             arguments.out,
             threads=arguments.threads,

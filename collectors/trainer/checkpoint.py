@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-
 from sparsefit.collectors.trainer.corpus import END_OF_TEXT, Corpus
 from sparsefit.collectors.trainer.spec import RunSpec
+
 from sparsefit.errors import CheckpointError
 
 _RESUME = "resume.safetensors"
@@ -107,7 +106,7 @@ def save_checkpoint(
         "log_history": progress.log,
     }
     (partial / "trainer_state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
-    os.replace(partial, target)
+    partial.replace(target)
 
 
 def save_resume(
@@ -130,7 +129,7 @@ def save_resume(
     }
     partial = folder / f"{_RESUME}.partial"
     save_file(tensors, partial, metadata={"progress": json.dumps(record)})
-    os.replace(partial, folder / _RESUME)
+    partial.replace(folder / _RESUME)
 
 
 def load_resume(
@@ -168,3 +167,14 @@ def load_resume(
     )
     torch.set_rng_state(tensors["rng"])
     return Progress(**record)
+
+
+def training_seconds(folder: Path) -> float:
+    """CPU seconds of training that a run has taken so far, over all of its resumptions."""
+    from safetensors import safe_open
+
+    path = folder / _RESUME
+    if not path.exists():
+        raise CheckpointError(f"{folder}: no {_RESUME}, so this is not a run of the trainer")
+    with safe_open(path, framework="pt") as stream:
+        return float(json.loads(stream.metadata()["progress"])["seconds"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import sysconfig
 from collections.abc import Iterator
@@ -271,5 +270,5 @@ def build_corpus(
     # Written last: a folder without it is incomplete and is built again.
     partial = path / "corpus.json.partial"
     partial.write_text(json.dumps(corpus.card(), indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path / "corpus.json")
+    partial.replace(path / "corpus.json")
     return corpus

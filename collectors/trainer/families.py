@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sparsefit.collectors.trainer.spec import RunSpec
+
 from sparsefit.errors import ArgumentError
 
 
@@ -37,15 +38,16 @@ class Family:
 
 # (hidden size, layers, heads, tokens): 0.03M to 0.26M parameters with d_ff = 8 hidden sizes.
 _SCALES = (
-    (24, 2, 2, 6_200_000),
-    (32, 2, 2, 11_000_000),
-    (36, 3, 3, 11_000_000),
-    (48, 4, 3, 10_400_000),
+    (24, 2, 2, 6_400_000),
+    (32, 2, 2, 12_000_000),
+    (36, 3, 3, 5_500_000),
+    (48, 4, 3, 5_500_000),
 )
+_SCALE_RATES = {"relu": 5e-4, "silu": 2e-3}
 # (layers, hidden size): 11.5 d^2 L is within 5% of one value.
 _DEPTHS = ((1, 96), (2, 68), (3, 56), (4, 48), (6, 40), (8, 34), (12, 28), (16, 24), (20, 22))
 _DEPTH_PARAMS = 105_000
-_DEPTH_TOKENS = 3_000_000
+_DEPTH_TOKENS = 2_500_000
 
 
 def _millions(n_params: int) -> str:
@@ -56,8 +58,8 @@ def scales(seeds: Iterable[int] = (0, 1, 2)) -> Family:
     """ReLU and SiLU at four parameter scales: low learning rate, wide FFN."""
     runs = []
     for seed in seeds:
-        for hidden, layers, heads, tokens in _SCALES:
-            for activation in ("relu", "silu"):
+        for activation, rate in _SCALE_RATES.items():
+            for hidden, layers, heads, tokens in _SCALES:
                 spec = RunSpec(
                     name="",
                     activation=activation,
@@ -65,7 +67,7 @@ def scales(seeds: Iterable[int] = (0, 1, 2)) -> Family:
                     n_layers=layers,
                     d_ff=8 * hidden,
                     n_heads=heads,
-                    learning_rate=5e-4,
+                    learning_rate=rate,
                     tokens=tokens,
                     seed=seed,
                 )
@@ -93,7 +95,7 @@ def turning(seeds: Iterable[int] = (0, 1, 2)) -> Family:
             d_ff=80,
             n_heads=2,
             learning_rate=4e-3,
-            tokens=6_200_000,
+            tokens=6_400_000,
             seed=seed,
         )
         runs.append(_named(spec, f"turning_{_millions(spec.n_params)}_relu_s{seed}"))
@@ -122,7 +124,6 @@ def width_depth(seeds: Iterable[int] = (0, 1)) -> Family:
                 learning_rate=5e-4,
                 tokens=_DEPTH_TOKENS,
                 seed=seed,
-                checkpoints=16,
             )
             runs.append(spec)
     return Family(
@@ -149,7 +150,20 @@ def family(name: str, seeds: Iterable[int] | None = None) -> Family:
 
 
 def queue(names: Iterable[str], seeds: Iterable[int] | None = None) -> list[RunSpec]:
-    """Order runs so that the most useful are trained first: all of one seed before the next."""
+    """Order runs so that the most useful come first.
+
+    All families of one seed come before the next seed, families in the order given, and the
+    cheapest runs of a family first.
+    """
     chosen = tuple(seeds) if seeds is not None else None
-    runs = [spec for name in names for spec in family(name, chosen).runs]
-    return sorted(runs, key=lambda spec: spec.seed)
+    runs = [
+        (
+            spec.seed,
+            place,
+            spec.n_tokens * (spec.n_params + spec.vocab_size * spec.hidden_size),
+            spec,
+        )
+        for place, name in enumerate(names)
+        for spec in family(name, chosen).runs
+    ]
+    return [spec for *_, spec in sorted(runs, key=lambda run: run[:3])]

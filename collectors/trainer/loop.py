@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from sparsefit.collectors.trainer.checkpoint import (
     Progress,
     build_model,
@@ -22,10 +21,11 @@ from sparsefit.collectors.trainer.checkpoint import (
 from sparsefit.collectors.trainer.corpus import Corpus
 from sparsefit.collectors.trainer.loss import model_loss
 from sparsefit.collectors.trainer.spec import RunSpec
+
 from sparsefit.errors import ArgumentError, TextError
 
 _RESUME_SECONDS = 60.0
-_LOGS = 100  # rows of the loss log besides those at checkpoints
+_LOG_STEPS = 100
 _EVAL_WINDOWS = 64
 
 
@@ -158,10 +158,9 @@ def train(
     optimizer = _optimizer(model, spec)
     fingerprint = spec.fingerprint(corpus.sha256)
     state = load_resume(folder, model, optimizer, fingerprint)
-    if state.step == 0:
+    if state.step < spec.n_steps:
         _write_run(folder, spec, corpus, threads)
     saves = set(spec.checkpoint_steps())
-    every = max(1, spec.n_steps // _LOGS)
     last = spec.n_steps if stop_after is None else min(stop_after, spec.n_steps)
     earlier, clock, cpu = state.seconds, time.monotonic(), time.process_time()
 
@@ -186,7 +185,7 @@ def train(
             # The logged loss is a mean over the last tenth of the run, at most 100 steps.
             state.losses = [*state.losses[-99:], float(loss.detach())]
             bar.update(spec.tokens_per_step)
-            if step in saves or step % every == 0:
+            if step in saves or step % _LOG_STEPS == 0:
                 _log(state, spec, batches, model, validation if step in saves else None)
             if step in saves:
                 save_checkpoint(folder, model, tokenizer, spec, state)

@@ -25,7 +25,7 @@ class RunSpec:
     learning_rate : float
         Constant after a linear warm-up.
     tokens : int
-        Training tokens; rounded up to whole steps.
+        Training tokens; the run ends at its last checkpoint within them.
     seed : int
         Seeds the initial weights and the order of the batches.
     vocab_size : int
@@ -35,8 +35,8 @@ class RunSpec:
         Tokens over which the learning rate rises.
     first_checkpoint : int
         Tokens at the first checkpoint (the untrained model is not saved).
-    checkpoints : int
-        Number of checkpoints, log-spaced from the first to the last step.
+    checkpoint_ratio : float
+        Each further checkpoint has about this many times the tokens of the one before.
     weight_decay, beta1, beta2, clip : float
         AdamW; weight decay on matrices only, gradients clipped to this norm.
     """
@@ -55,7 +55,7 @@ class RunSpec:
     batch_sequences: int = 8
     warmup_tokens: int = 100_000
     first_checkpoint: int = 200_000
-    checkpoints: int = 24
+    checkpoint_ratio: float = 1.17
     weight_decay: float = 0.1
     beta1: float = 0.9
     beta2: float = 0.95
@@ -71,8 +71,13 @@ class RunSpec:
             )
         if not 0 < self.learning_rate < float("inf"):
             raise ArgumentError(f"learning_rate={self.learning_rate}: must be positive")
-        if self.tokens < self.tokens_per_step or self.checkpoints < 1:
-            raise ArgumentError("tokens and checkpoints: at least one step and one checkpoint")
+        if not 1 < self.checkpoint_ratio < float("inf"):
+            raise ArgumentError(f"checkpoint_ratio={self.checkpoint_ratio}: must be above 1")
+        if self.tokens < max(self.first_checkpoint, self.tokens_per_step):
+            raise ArgumentError(
+                f"tokens={self.tokens}: fewer than one step or than the first checkpoint's "
+                f"{self.first_checkpoint}"
+            )
 
     @property
     def tokens_per_step(self) -> int:
@@ -82,7 +87,12 @@ class RunSpec:
     @property
     def n_steps(self) -> int:
         """Steps of the whole run."""
-        return -(-self.tokens // self.tokens_per_step)
+        return self.checkpoint_steps()[-1]
+
+    @property
+    def n_tokens(self) -> int:
+        """Training tokens of the last checkpoint."""
+        return self.n_steps * self.tokens_per_step
 
     @property
     def warmup_steps(self) -> int:
@@ -100,9 +110,14 @@ class RunSpec:
         return self.learning_rate * min(1.0, step / self.warmup_steps)
 
     def checkpoint_steps(self) -> list[int]:
-        """Steps, counted from 1, after which a checkpoint is saved."""
-        first = min(self.n_steps, max(1, round(self.first_checkpoint / self.tokens_per_step)))
-        points = np.geomspace(first, self.n_steps, self.checkpoints)
+        """Steps, counted from 1, after which a checkpoint is saved.
+
+        They do not depend on `tokens` but for their end: a longer run begins like a shorter one.
+        """
+        first = max(1, round(self.first_checkpoint / self.tokens_per_step))
+        last = max(first, self.tokens // self.tokens_per_step)
+        count = int(np.log(last / first) / np.log(self.checkpoint_ratio) + 1e-9)
+        points = first * self.checkpoint_ratio ** np.arange(count + 1)
         return sorted({int(step) for step in np.rint(points)})
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,6 +125,11 @@ class RunSpec:
         return asdict(self)
 
     def fingerprint(self, corpus_sha256: str) -> str:
-        """Hash of everything that decides the weights: this specification and the corpus."""
-        text = json.dumps({**asdict(self), "corpus": corpus_sha256}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Hash of everything that decides the weights at a step.
+
+        That is the corpus and this specification but for `tokens`, so that a finished run can be
+        trained further.
+        """
+        decisive = {**asdict(self), "corpus": corpus_sha256}
+        del decisive["tokens"]
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

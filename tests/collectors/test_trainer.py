@@ -15,13 +15,17 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from safetensors.torch import load_file  # noqa: E402
-
-from sparsefit.collectors.trainer import RunSpec, build_corpus, train  # noqa: E402
-from sparsefit.collectors.trainer import families  # noqa: E402
+from sparsefit.collectors.trainer import (  # noqa: E402
+    RunSpec,
+    build_corpus,
+    families,
+    train,
+)
 from sparsefit.collectors.trainer.checkpoint import build_model  # noqa: E402
 from sparsefit.collectors.trainer.corpus import Corpus, split_documents  # noqa: E402
 from sparsefit.collectors.trainer.loop import Batches  # noqa: E402
 from sparsefit.collectors.trainer.loss import model_loss  # noqa: E402
+
 from sparsefit.errors import ArgumentError, CheckpointError, TextError  # noqa: E402
 
 TINY = RunSpec(
@@ -38,7 +42,7 @@ TINY = RunSpec(
     batch_sequences=4,
     warmup_tokens=10 * 4 * 32,
     first_checkpoint=4 * 32,
-    checkpoints=4,
+    checkpoint_ratio=3.4,
 )
 
 
@@ -225,13 +229,37 @@ def test_wrong_specifications_are_refused(corpus: Corpus, tmp_path: Path) -> Non
         replace(TINY, n_heads=3)
     with pytest.raises(ArgumentError, match="learning_rate"):
         replace(TINY, learning_rate=float("nan"))
-    with pytest.raises(ArgumentError, match="at least one step"):
+    with pytest.raises(ArgumentError, match="fewer than one step"):
         replace(TINY, tokens=5)
     with pytest.raises(ArgumentError, match="vocab_size"):
         train(replace(TINY, vocab_size=512), corpus, tmp_path, progress=False)
 
 
+def test_checkpoints_are_log_spaced_and_longer_runs_begin_like_shorter_ones() -> None:
+    spec = replace(TINY, tokens=2000 * 4 * 32, first_checkpoint=50 * 4 * 32, checkpoint_ratio=1.2)
+    steps = np.array(spec.checkpoint_steps())
+    assert steps[0] == 50
+    assert 2000 / 1.2 < steps[-1] <= 2000
+    np.testing.assert_allclose(steps[1:] / steps[:-1], 1.2, atol=0.02)
+    longer = replace(spec, tokens=3 * spec.tokens).checkpoint_steps()
+    assert longer[: len(steps)] == list(steps)
+    assert spec.n_tokens == steps[-1] * 4 * 32
+
+
+def test_a_finished_run_can_be_trained_further(corpus: Corpus, tmp_path: Path) -> None:
+    straight = train(TINY, corpus, tmp_path / "straight", progress=False)
+    train(replace(TINY, tokens=15 * 4 * 32), corpus, tmp_path / "longer", progress=False)
+    longer = train(TINY, corpus, tmp_path / "longer", progress=False)
+    for path in checkpoints(straight):
+        weights = (path / "model.safetensors").read_bytes()
+        assert (longer / path.name / "model.safetensors").read_bytes() == weights
+    assert json.loads((longer / "run.json").read_text()) == json.loads(
+        (straight / "run.json").read_text()
+    )
+
+
 def test_learning_rate_warms_up_then_stays() -> None:
+    assert len(TINY.checkpoint_steps()) == 4
     rates = [TINY.learning_rate_at(step) for step in range(1, 41)]
     assert np.all(np.diff(rates[:10]) > 0)
     assert rates[9:] == [2e-3] * 31
@@ -250,6 +278,6 @@ def test_families_are_what_they_say() -> None:
     for spec in depth:
         assert spec.d_ff / spec.hidden_size == pytest.approx(2.5, abs=0.25)
     by_scale = families.family("scales", [0]).runs
-    assert [spec.activation for spec in by_scale] == ["relu", "silu"] * 4
+    assert [spec.activation for spec in by_scale] == ["relu"] * 4 + ["silu"] * 4
     with pytest.raises(ArgumentError, match="family"):
         families.family("other")
