@@ -160,6 +160,6 @@ def _metric_row(row: pd.Series, metric: str, parameter: float | None) -> dict[st
 def round_numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Round the floating-point columns to `DIGITS` significant digits."""
     rounded = table.copy()
-    for name in rounded.select_dtypes("floating"):
+    for name in rounded.columns[[dtype.kind == "f" for dtype in rounded.dtypes]]:
         rounded[name] = [float(f"{value:.{DIGITS}g}") for value in rounded[name]]
     return rounded
