@@ -8,6 +8,11 @@ whether a break can be placed at all, and gives advice once loss points are ther
 from sparsefit.width_depth.fit import fit_segmented, fit_width_depth
 from sparsefit.width_depth.intervals import BreakTest, Interval, Placement
 from sparsefit.width_depth.points import Points, read_points
+from sparsefit.width_depth.posterior import (
+    PosteriorBreakTest,
+    PosteriorFit,
+    fit_width_depth_bayes,
+)
 from sparsefit.width_depth.result import BreakpointFit
 
 __all__ = [
@@ -16,7 +21,10 @@ __all__ = [
     "Interval",
     "Placement",
     "Points",
+    "PosteriorBreakTest",
+    "PosteriorFit",
     "fit_segmented",
     "fit_width_depth",
+    "fit_width_depth_bayes",
     "read_points",
 ]

@@ -23,6 +23,7 @@ from sparsefit.width_depth.points import number_column, ratio_column, read_point
 from sparsefit.width_depth.text import number, span
 
 if TYPE_CHECKING:
+    from sparsefit.width_depth.posterior import PosteriorFit
     from sparsefit.width_depth.result import BreakpointFit
 
 # One percent of perplexity, in nats: the price that CETT-PPL-1% allows for skipping neurons.
@@ -148,13 +149,13 @@ class Advice:
 
 
 def recommend(
-    fit: BreakpointFit, loss_points: Any, *, tolerance: float | None, level: float
+    fit: BreakpointFit | PosteriorFit, loss_points: Any, *, tolerance: float | None, level: float
 ) -> Advice:
     """Advise on the ratio from the fitted law and loss points.
 
     Parameters
     ----------
-    fit : BreakpointFit
+    fit : BreakpointFit or PosteriorFit
         The law.
     loss_points : DataFrame
         `width_depth_ratio` (or `hidden_size` and `n_layers`), `loss` (limit of the training loss,
@@ -332,7 +333,9 @@ def _crossing(table: pd.DataFrame, inside: int, outside: int, loss_at: float) ->
     return float(ratio[inside] * (ratio[outside] / ratio[inside]) ** share)
 
 
-def _notes(fit: BreakpointFit, table: pd.DataFrame, low: int, pick: float) -> tuple[str, ...]:
+def _notes(
+    fit: BreakpointFit | PosteriorFit, table: pd.DataFrame, low: int, pick: float
+) -> tuple[str, ...]:
     notes = []
     if not fit.located:
         notes.append(fit.status)

@@ -7,7 +7,10 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparsefit.width_depth.intervals import Method
+    import pandas as pd
+
+    from sparsefit.width_depth.intervals import Method, Placement
+    from sparsefit.width_depth.posterior import PosteriorFit
     from sparsefit.width_depth.result import BreakpointFit
 
 
@@ -29,10 +32,10 @@ def span(lower: float, upper: float) -> str:
     return f"{lower:.4g} to {upper:.4g}"
 
 
-def summary(fit: BreakpointFit, level: float, method: Method) -> str:
-    """Readable text of a fit."""
-    table = fit.conf_int(level, method=method)
-    placement = fit.placement(level, method=method)
+def layout(
+    fit: BreakpointFit | PosteriorFit, table: pd.DataFrame, placement: Placement, tail: list[str]
+) -> str:
+    """Readable text of a fit around its table of intervals."""
     names = {"line_plateau": "line, then level", "line_line": "line, then line"}
     x = fit.points.ratio
     lines = [
@@ -40,27 +43,31 @@ def summary(fit: BreakpointFit, level: float, method: Method) -> str:
         placement.reason[0].upper() + placement.reason[1:] + ".",
         fit.break_test().summary(),
         "",
-        f"{'':<12}{'estimate':>12}  {level:.0%} interval",
+        f"{'':<12}{'estimate':>12}  {placement.level:.0%} interval",
     ]
     for name, row in table.iterrows():
         interval = span(row["lower"], row["upper"])
         lines.append(f"{name:<12}{row['estimate']:>12.5g}  {interval}")
     if not placement.located:
         lines.append("Without a located break, slope and plateau do not describe two regimes.")
-    lines.append("")
-    lines.append(f"Intervals: {table['kind'].iloc[0]}, {fit.draws} samples, seed {fit.seed}.")
-    if fit.scatter is None:
-        lines.append(f"Residual standard deviation {fit.sigma:.3g} (no standard errors given).")
-    else:
-        lines.append(f"Scatter beyond the standard errors {fit.scatter:.3g}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *tail])
 
 
-def as_dict(fit: BreakpointFit, level: float, method: Method) -> dict[str, Any]:
-    """Plain values of a fit."""
+def summary(fit: BreakpointFit, level: float, method: Method) -> str:
+    """Readable text of a least-squares fit."""
     table = fit.conf_int(level, method=method)
-    placement = fit.placement(level, method=method)
-    test = fit.break_test()
+    tail = [f"Intervals: {table['kind'].iloc[0]}, {fit.draws} samples, seed {fit.seed}."]
+    if fit.scatter is None:
+        tail.append(f"Residual standard deviation {fit.sigma:.3g} (no standard errors given).")
+    else:
+        tail.append(f"Scatter beyond the standard errors {fit.scatter:.3g}.")
+    return layout(fit, table, fit.placement(level, method=method), tail)
+
+
+def common_dict(
+    fit: BreakpointFit | PosteriorFit, table: pd.DataFrame, placement: Placement
+) -> dict[str, Any]:
+    """Plain values that every kind of fit has."""
     parameters = {
         str(name): {
             "estimate": number(row["estimate"]),
@@ -74,14 +81,23 @@ def as_dict(fit: BreakpointFit, level: float, method: Method) -> dict[str, Any]:
         "n_points": len(fit.points.ratio),
         "located": placement.located,
         "status": placement.reason,
-        "level": level,
+        "level": placement.level,
         "kind": str(table["kind"].iloc[0]),
         "breakpoint": number(fit.breakpoint),
         "slope": number(fit.slope),
         "intercept": number(fit.intercept),
         "plateau": number(fit.plateau),
-        "slope_after": number(fit.slope_after),
         "parameters": parameters,
+    }
+
+
+def as_dict(fit: BreakpointFit, level: float, method: Method) -> dict[str, Any]:
+    """Plain values of a least-squares fit."""
+    table = fit.conf_int(level, method=method)
+    test = fit.break_test()
+    return {
+        **common_dict(fit, table, fit.placement(level, method=method)),
+        "slope_after": number(fit.slope_after),
         "break_test": {
             "null": test.null,
             "alternative": test.alternative,
@@ -96,7 +112,7 @@ def as_dict(fit: BreakpointFit, level: float, method: Method) -> dict[str, Any]:
     }
 
 
-def as_html(fit: BreakpointFit) -> str:
+def as_html(fit: BreakpointFit | PosteriorFit) -> str:
     """HTML for notebooks."""
     table = fit.conf_int()
     rows = "".join(

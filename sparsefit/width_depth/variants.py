@@ -99,7 +99,9 @@ def break_errors(
     moved = [-c * (x > t) * root[:, 0] for c, t in zip(changes, breaks, strict=True)]
     columns_all = np.column_stack([columns, *moved])
     df = len(x) - columns_all.shape[1]
-    if not breaks or df < 1:
+    # A break on a measured ratio has no derivative on one side; two may share their column.
+    singular = np.linalg.matrix_rank(columns_all) < columns_all.shape[1]
+    if not breaks or df < 1 or singular:
         return tuple(float("nan") for _ in breaks)
     residual = y * root[:, 0] - linear_fit(columns, y * root[:, 0])[1]
     covariance = np.linalg.pinv(columns_all.T @ columns_all) * float(residual @ residual) / df

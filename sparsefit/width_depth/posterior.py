@@ -1,0 +1,354 @@
+"""Bayesian fit of the width-depth law, with the verbs of the least-squares fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from sparsefit.errors import ArgumentError
+from sparsefit.width_depth import text
+from sparsefit.width_depth.fit import as_seed
+from sparsefit.width_depth.intervals import Interval, Placement
+from sparsefit.width_depth.kernel import Array
+from sparsefit.width_depth.points import Points, Replicates, read_points, require_enough
+from sparsefit.width_depth.posterior_grid import grid_posterior
+from sparsefit.width_depth.scaled import scale
+
+if TYPE_CHECKING:
+    from sparsefit.width_depth.advice import Advice
+
+Engine = Literal["grid", "nuts"]
+KIND = "posterior, equal tails"
+_NAMES = ("breakpoint", "slope", "intercept", "plateau")
+
+
+@dataclass(frozen=True)
+class PosteriorBreakTest:
+    """Posterior probability that there is no break.
+
+    Attributes
+    ----------
+    p_no_break : float
+        Posterior probability of the straight line; a break and none are equally likely before.
+    log_bayes_factor : float
+        For a break against the straight line.
+    null, alternative : str
+        Models compared.
+    """
+
+    p_no_break: float
+    log_bayes_factor: float
+    null: str = "line"
+    alternative: str = "line_plateau"
+
+    def summary(self) -> str:
+        """One line of text."""
+        return (
+            f"posterior probability of no break ({self.null}): {self.p_no_break:.3g} "
+            f"(log Bayes factor for a break {self.log_bayes_factor:.3g})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PosteriorFit:
+    """Posterior of the law that rises on a line and then is level.
+
+    Made by `fit_width_depth_bayes`. Point estimates are posterior medians.
+
+    Attributes
+    ----------
+    draws_table : DataFrame
+        Draws of breakpoint, slope, intercept, plateau and scatter, given a break.
+    points : Points
+        What was fitted.
+    test : PosteriorBreakTest
+        Evidence for a break.
+    density : DataFrame
+        Posterior of the break: columns breakpoint, height (density over the logarithm of the
+        ratio relative to its highest value), probability (of the cell).
+    engine : str
+        "grid" or "nuts".
+    diagnostics : dict
+        Divergences, largest R-hat and smallest effective sample sizes of "nuts"; empty for "grid",
+        whose draws are independent.
+    bounds : tuple of float
+        Physical range of the values.
+    seed : int
+        Seed.
+    """
+
+    draws_table: pd.DataFrame = field(repr=False)
+    points: Points
+    test: PosteriorBreakTest
+    density: pd.DataFrame = field(repr=False)
+    engine: str
+    diagnostics: dict[str, float]
+    bounds: tuple[float, float]
+    seed: int
+    model: str = "line_plateau"
+
+    @property
+    def breakpoint(self) -> float:
+        """Median of the break."""
+        return float(self.draws_table["breakpoint"].median())
+
+    @property
+    def slope(self) -> float:
+        """Median of the slope before the break."""
+        return float(self.draws_table["slope"].median())
+
+    @property
+    def intercept(self) -> float:
+        """Median of the line's value at ratio 0."""
+        return float(self.draws_table["intercept"].median())
+
+    @property
+    def plateau(self) -> float:
+        """Median of the level after the break."""
+        return float(self.draws_table["plateau"].median())
+
+    @property
+    def scatter(self) -> float:
+        """Median of the points' scatter (beyond their standard errors, where given)."""
+        return float(self.draws_table["scatter"].median())
+
+    @property
+    def located(self) -> bool:
+        """Whether a break can be placed, at 90%."""
+        return self.placement().located
+
+    @property
+    def status(self) -> str:
+        """Plain words: where the break lies, or why none can be placed."""
+        return self.placement().reason
+
+    def placement(self, level: float = 0.9) -> Placement:
+        """Whether and where a break can be placed.
+
+        Located: no break has a posterior probability under 5%, and the region of highest density
+        at `level` stays clear of the ends of the measured ratios.
+        """
+        _check_level(level)
+        height = self.density["height"].to_numpy()
+        order = np.argsort(height)[::-1]
+        share = np.cumsum(self.density["probability"].to_numpy()[order])
+        threshold = height[order[min(int(np.searchsorted(share, level)), len(order) - 1)]]
+        tail = (1 - level) / 2
+        lower, upper = self.draws_table["breakpoint"].quantile([tail, 1 - tail]).tolist()
+        reasons = []
+        if self.test.p_no_break >= 0.05:
+            reasons.append(f"no break has a posterior probability of {self.test.p_no_break:.2g}")
+            upper = np.inf
+        if height[-1] >= threshold:
+            reasons.append("nothing bounds the break from above within the measured ratios")
+            upper = np.inf
+        if height[0] >= threshold:
+            reasons.append("nothing bounds the break from below within the measured ratios")
+            lower = -np.inf
+        if reasons:
+            words = "no break can be placed: " + "; ".join(reasons)
+        else:
+            words = f"a break is placed between {lower:.4g} and {upper:.4g} ({level:.0%} interval)"
+        return Placement(not reasons, float(lower), float(upper), level, words)
+
+    def break_test(self) -> PosteriorBreakTest:
+        """Posterior probability that there is no break."""
+        return self.test
+
+    def conf_int(self, level: float = 0.9) -> pd.DataFrame:
+        """Posterior intervals with equal tails; columns as in `BreakpointFit.conf_int`."""
+        placement = self.placement(level)
+        tail = (1 - level) / 2
+        rows = []
+        for name in _NAMES:
+            lower, median, upper = self.draws_table[name].quantile([tail, 0.5, 1 - tail])
+            if name == "breakpoint":
+                lower, upper = placement.lower, placement.upper
+            if name == "plateau":
+                lower, upper = (float(np.clip(v, *self.bounds)) for v in (lower, upper))
+            rows.append((name, float(median), float(lower), float(upper)))
+        table = pd.DataFrame(rows, columns=["parameter", "estimate", "lower", "upper"])
+        table["level"] = level
+        table["kind"] = KIND
+        table["located"] = placement.located
+        return table.set_index("parameter")
+
+    def predict(self, ratio: Any) -> np.ndarray:
+        """Posterior median of the law's mean at ratios (any shape)."""
+        r = np.asarray(ratio, dtype=float)
+        flat = np.median(self._mean_draws(r.ravel()), axis=0)
+        return np.asarray(flat.reshape(r.shape))
+
+    def band(self, ratio: Any, level: float = 0.9) -> pd.DataFrame:
+        """Pointwise posterior interval of the law's mean; columns as in `BreakpointFit.band`."""
+        _check_level(level)
+        r = np.atleast_1d(np.asarray(ratio, dtype=float))
+        if r.ndim != 1 or not np.all(np.isfinite(r)):
+            raise ArgumentError("ratio: expected finite numbers in one dimension")
+        tail = (1 - level) / 2
+        low, median, high = np.quantile(self._mean_draws(r), [tail, 0.5, 1 - tail], axis=0)
+        return pd.DataFrame(
+            {
+                "ratio": r,
+                "mean": median,
+                "curve_lower": np.clip(low, *self.bounds),
+                "curve_upper": np.clip(high, *self.bounds),
+                "level": level,
+                "kind": KIND,
+            }
+        )
+
+    def saving(self, ratio: float, level: float = 0.9) -> Interval:
+        """Plateau minus the law at a ratio."""
+        _check_level(level)
+        d = self.draws_table
+        values = d["plateau"].to_numpy() - self._mean_draws(np.array([float(ratio)]))[:, 0]
+        tail = (1 - level) / 2
+        low, median, high = np.quantile(values, [tail, 0.5, 1 - tail])
+        return Interval(float(median), float(low), float(high), level, KIND)
+
+    def breakpoint_distribution(self) -> pd.DataFrame:
+        """Posterior of the break: columns breakpoint, height (1 at the mode)."""
+        return self.density.copy()
+
+    def recommend(
+        self, loss_points: Any, *, tolerance: float | None = None, level: float = 0.9
+    ) -> Advice:
+        """Smallest stable ratio whose loss is within a tolerance of the best; see `advice`."""
+        from sparsefit.width_depth.advice import recommend
+
+        return recommend(self, loss_points, tolerance=tolerance, level=level)
+
+    def tidy(self, level: float = 0.9) -> pd.DataFrame:
+        """One row per parameter, plain columns."""
+        return self.conf_int(level).reset_index()
+
+    def summary(self, level: float = 0.9) -> str:
+        """Readable text."""
+        tail = [f"Posterior by {self.engine}, {len(self.draws_table)} draws, seed {self.seed}."]
+        if self.diagnostics:
+            tail.append(", ".join(f"{k} {v:.4g}" for k, v in self.diagnostics.items()) + ".")
+        return text.layout(self, self.conf_int(level), self.placement(level), tail)
+
+    def to_dict(self, level: float = 0.9) -> dict[str, Any]:
+        """Plain values only: strict JSON."""
+        common = text.common_dict(self, self.conf_int(level), self.placement(level))
+        test = {
+            "null": self.test.null,
+            "alternative": self.test.alternative,
+            "p_no_break": self.test.p_no_break,
+            "log_bayes_factor": text.number(self.test.log_bayes_factor),
+        }
+        extra = {"engine": self.engine, "diagnostics": self.diagnostics, "seed": self.seed}
+        return {**common, "break_test": test, "scatter": text.number(self.scatter), **extra}
+
+    def _repr_html_(self) -> str:
+        return text.as_html(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"PosteriorFit({len(self.points.ratio)} points, engine={self.engine}, "
+            f"breakpoint={self.breakpoint:.4g}, {self.status})"
+        )
+
+    def _mean_draws(self, ratio: Array) -> Array:
+        d = self.draws_table
+        at = np.minimum(ratio[None, :], d["breakpoint"].to_numpy()[:, None])
+        return d["intercept"].to_numpy()[:, None] + d["slope"].to_numpy()[:, None] * at
+
+
+def fit_width_depth_bayes(
+    points: Any,
+    *,
+    ratios: Any = None,
+    engine: Engine = "grid",
+    replicates: Replicates = "error",
+    draws: int = 4000,
+    rng: int | np.random.Generator = 0,
+) -> PosteriorFit:
+    """Bayesian fit of the width-depth law (a line, then level).
+
+    Parameters
+    ----------
+    points, ratios, replicates
+        As in `fit_width_depth`.
+    engine : {"grid", "nuts"}
+        "grid" integrates the linear parameters in closed form and the break on a grid: exact,
+        without a compiler. "nuts" samples the same posterior with PyMC (extra ``bayes``).
+    draws : int
+        Draws kept ("nuts" runs four chains of a quarter each).
+    rng : int or numpy.random.Generator
+        Seed.
+
+    Returns
+    -------
+    PosteriorFit
+
+    Raises
+    ------
+    TableError, FitError, ArgumentError
+        As in `fit_width_depth`.
+    MissingDependencyError
+        For "nuts" without PyMC.
+    """
+    if engine not in ("grid", "nuts"):
+        raise ArgumentError(f"engine: expected 'grid' or 'nuts', got {engine!r}")
+    if not isinstance(draws, int) or draws < 400:
+        raise ArgumentError(f"draws: expected an integer of at least 400, got {draws!r}")
+    seed = as_seed(rng)
+    read = read_points(points, ratios=ratios, replicates=replicates)
+    require_enough(read)
+    scaled = scale("line_plateau", read.ratio, read.value, read.se)
+    x, se = scaled.design.x, scaled.se
+    y = (read.value - scaled.y_shift) / scaled.y_scale
+    grid = grid_posterior(x, y, se, draws, np.random.default_rng(seed))
+    sample, diagnostics = grid.draws, {}
+    if engine == "nuts":
+        from sparsefit.width_depth.posterior_nuts import nuts_posterior
+
+        spread = scaled.residual() / scaled.y_scale
+        sigma = float(np.sqrt(spread @ spread / scaled.weights.df))
+        start = np.array([*scaled.coefficients, scaled.breakpoint, max(sigma, 1e-6)])
+        result = nuts_posterior(x, y, se, start, grid.relevant(), -(-draws // 4), 4, seed)
+        sample, diagnostics = result.draws, result.diagnostics
+    a, b, tau, s = sample.T
+    table = pd.DataFrame(
+        {
+            "breakpoint": tau * scaled.x_scale,
+            "slope": b * scaled.y_scale / scaled.x_scale,
+            "intercept": scaled.y_shift + scaled.y_scale * a,
+            "plateau": scaled.y_shift + scaled.y_scale * (a + b * tau),
+            "scatter": s * scaled.y_scale,
+        }
+    )
+    # The grid's density also stands for the sampler's: it is the same posterior without noise.
+    height = grid.weight / grid.cells.prior
+    density = pd.DataFrame(
+        {
+            "breakpoint": grid.cells.middle * scaled.x_scale,
+            "height": height / height.max(),
+            "probability": grid.weight,
+        }
+    )
+    test = PosteriorBreakTest(
+        p_no_break=float(1.0 / (1.0 + np.exp(min(grid.log_bayes_factor, 700.0)))),
+        log_bayes_factor=grid.log_bayes_factor,
+    )
+    return PosteriorFit(
+        draws_table=table,
+        points=read,
+        test=test,
+        density=density,
+        engine=engine,
+        diagnostics=diagnostics,
+        bounds=(0.0, 1.0),
+        seed=seed,
+    )
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ArgumentError(f"level: expected a number strictly between 0 and 1, got {level!r}")

@@ -1,0 +1,129 @@
+"""The same posterior by PyMC: the break summed out on its grid, the rest sampled by NUTS.
+
+Summing over the break leaves a smooth density in the linear parameters and the scatter, so that the
+sampler meets neither kinks nor a discrete parameter; the break is then drawn exactly given them.
+Priors are those of `posterior_grid`, which checks this engine and is checked by it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sparsefit.errors import MissingDependencyError
+from sparsefit.width_depth.kernel import Array
+from sparsefit.width_depth.posterior_grid import Cells
+
+
+class NutsPosterior(NamedTuple):
+    """Draws (m, 4) of a, b, tau, s in internal units, and how the sampling went."""
+
+    draws: Array
+    diagnostics: dict[str, float]
+
+
+def nuts_posterior(
+    x: Array,
+    y: Array,
+    se: Array | None,
+    start: Array,
+    cells: Cells,
+    draws: int,
+    chains: int,
+    seed: int,
+) -> NutsPosterior:
+    """Sample the posterior.
+
+    Parameters
+    ----------
+    x, y, se : ndarray, shape (n,)
+        As in `posterior_grid.grid_posterior`.
+    start : ndarray, shape (4,)
+        Point estimates of a, b, tau, s to start and to scale by.
+    cells : Cells
+        Grid of the break.
+    draws, chains, seed : int
+        Draws per chain, chains, seed.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without PyMC.
+    """
+    try:
+        import arviz
+        import pymc as pm
+        import pytensor.tensor as pt
+    except ImportError as error:
+        raise MissingDependencyError.for_extra(
+            error.name or "pymc", "bayes", "The engine 'nuts'"
+        ) from error
+
+    capped = np.minimum(x[None, :], cells.middle[:, None])
+    log_prior = np.log(cells.prior)
+    # Level and slope are sampled around the least-squares fit in units of their own errors.
+    columns = np.column_stack([np.ones_like(x), np.minimum(x, start[2])])
+    root = np.linalg.cholesky(np.linalg.inv(columns.T @ columns)) * max(float(start[3]), 1e-6)
+    with pm.Model():
+        z = pm.Flat("z", shape=2, initval=np.zeros(2))
+        linear = pt.as_tensor_variable(start[:2]) + pt.dot(root, z)
+        if se is None:
+            # Density 1/s, cut far outside of anything plausible to be proper.
+            log_s = pm.Uniform(
+                "log_s", np.log(start[3]) - 7.0, np.log(start[3]) + 7.0, initval=np.log(start[3])
+            )
+            scatter = pt.exp(log_s)
+            variance = scatter**2 * np.ones_like(x)
+        else:
+            scatter = pm.HalfNormal("s", 1.0, initval=max(float(start[3]), 1e-3))
+            variance = scatter**2 + se**2
+        residual = y - linear[0] - linear[1] * capped
+        log_density = -0.5 * pt.sum(residual**2 / variance + pt.log(variance), axis=1)
+        pm.Potential("marginal", pm.math.logsumexp(log_density + log_prior))
+        pm.Deterministic("linear", linear)
+        pm.Deterministic("scatter", scatter)
+        trace: Any = pm.sample(
+            draws=draws,
+            tune=max(500, draws),
+            chains=chains,
+            cores=1,
+            random_seed=seed,
+            target_accept=0.9,
+            progressbar=False,
+            compute_convergence_checks=False,
+        )
+    summary = arviz.summary(trace, var_names=["linear", "scatter"], kind="diagnostics")
+    diagnostics = {
+        "divergences": float(trace.sample_stats["diverging"].sum()),
+        "max_rhat": float(summary["r_hat"].max()),
+        "min_ess_bulk": float(summary["ess_bulk"].min()),
+        "min_ess_tail": float(summary["ess_tail"].min()),
+    }
+    flat = trace.posterior["linear"].values.reshape(-1, 2)
+    s = trace.posterior["scatter"].values.reshape(-1)
+    return NutsPosterior(_with_break(x, y, se, cells, flat, s, seed), diagnostics)
+
+
+def _with_break(
+    x: Array,
+    y: Array,
+    se: Array | None,
+    cells: Cells,
+    linear: Array,
+    s: Array,
+    seed: int,
+) -> Array:
+    """Draw the break given the other parameters."""
+    rng = np.random.default_rng(seed)
+    capped = np.minimum(x[None, :], cells.middle[:, None])
+    log_prior = np.log(cells.prior)
+    variance = s[:, None] ** 2 + (np.zeros_like(x) if se is None else se**2)
+    at = np.empty(len(s))
+    for i, (a, b) in enumerate(linear):
+        residual = y - a - b * capped
+        log_weight = log_prior - 0.5 * np.sum(residual**2 / variance[i], axis=1)
+        weight = np.exp(log_weight - log_weight.max())
+        cell = rng.choice(len(log_prior), p=weight / weight.sum())
+        at[i] = rng.uniform(cells.edges[cell], cells.edges[cell + 1])
+    return np.column_stack([linear, at, s])
