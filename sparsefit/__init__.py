@@ -10,9 +10,15 @@ Importing this package loads nothing heavy: every public name is imported where 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# A checkout keeps collectors/ and data/ beside this folder, an installation below it. With both
+# found, `python` started in the checkout works with either kind of installation.
+if not os.path.isdir(os.path.join(__path__[0], "data")):  # noqa: PTH112, PTH118 (cheaper than pathlib)
+    __path__.append(os.path.dirname(os.path.abspath(__path__[0])))  # noqa: PTH100, PTH120
 
 # name -> module that defines it. One line a name: this table is the public interface.
 _EXPORTS: dict[str, str] = {

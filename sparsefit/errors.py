@@ -129,8 +129,41 @@ class TableError(SparsefitError, ValueError):
     def __str__(self) -> str:
         count = len(self.faults)
         head = f"{self.source or 'table'}: {count} fault{'s' if count != 1 else ''}"
-        return "\n".join([head, *(f"  - {fault}" for fault in self.faults)])
+        return "\n".join([head, *(f"  - {line}" for line in _fault_lines(self.faults))])
 
     def __reduce__(self) -> tuple[type[TableError], tuple[tuple[Fault, ...], str | None]]:
         # Without this, unpickling (multiprocessing) would call __init__ with the message.
         return (type(self), (self.faults, self.source))
+
+
+_SHOWN_IN_FULL = 5
+
+
+def _fault_lines(faults: Sequence[Fault]) -> list[str]:
+    """One line a fault; of many alike the first few in full, then the rows of the others."""
+    kinds: dict[tuple[str | None, str | None, str], list[Fault]] = {}
+    for fault in faults:
+        kinds.setdefault((fault.file, fault.column, fault.remedy), []).append(fault)
+    lines = []
+    for alike in kinds.values():
+        lines += [str(fault) for fault in alike[:_SHOWN_IN_FULL]]
+        others = alike[_SHOWN_IN_FULL:]
+        if len(others) == 1:
+            lines.append(str(others[0]))
+        elif others:
+            rows = _ranges([fault.row for fault in others if fault.row is not None])
+            where = f", column {others[0].column!r}" if others[0].column else ""
+            file = f"{others[0].file}, " if others[0].file else ""
+            lines.append(f"{file}rows {rows}{where}: the same kind of fault. {others[0].remedy}")
+    return lines
+
+
+def _ranges(rows: Sequence[int]) -> str:
+    """Write row numbers as ranges: 3-5, 9."""
+    parts: list[list[int]] = []
+    for row in sorted(set(rows)):
+        if parts and row == parts[-1][1] + 1:
+            parts[-1][1] = row
+        else:
+            parts.append([row, row])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in parts)

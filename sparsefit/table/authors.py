@@ -72,24 +72,20 @@ def parse(
     if faults:
         return None, faults, []
     stem = name.rsplit(".", 1)[0]
-    notes = []
+    taken = []
     if "run" not in columns:
         columns = {"run": [run or stem] * size, **columns}
-        if run is None:
-            notes.append(f"run {stem!r} is named after its file")
+        taken += [] if run else [f"run {stem!r}"]
     match = _NAME.fullmatch(stem)
     if match and "activation" not in columns:
         activation = match["activation"].lower()
         columns["activation"] = [activation] * size
-        notes.append(f"activation {activation!r} of {name} is taken from its name")
-    if match and "n_params" not in columns:
-        n_params = NON_EMBEDDING_PARAMETERS.get(match["scale"].lower())
-        if n_params is not None:
-            columns["n_params"] = [n_params] * size
-            notes.append(
-                f"n_params {n_params:.3g} of {name} is that of the scale in its name, from Table 3 "
-                "of arXiv 2411.02335: replace it if this is another model"
-            )
+        taken.append(f"activation {activation!r}")
+    n_params = NON_EMBEDDING_PARAMETERS.get(match["scale"].lower()) if match else None
+    if n_params is not None and "n_params" not in columns:
+        columns["n_params"] = [n_params] * size
+        taken.append(f"n_params {n_params:.3g} (Table 3 of arXiv 2411.02335; replace it if wrong)")
+    notes = [f"{name}: from the file name, {', '.join(taken)}"] if taken else []
     return columns, [], notes
 
 

@@ -127,7 +127,7 @@ def constant_faults(
         first = None
         for row in rows:
             value = values[row]
-            if value is None or value != value:
+            if value is None or (not isinstance(value, str) and not np.isfinite(value)):
                 continue
             if first is None:
                 first = row
