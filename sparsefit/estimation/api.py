@@ -77,7 +77,8 @@ def run_data(frame: pd.DataFrame, response: str) -> RunData:
     )
 
 
-def _check_points(data: RunData, law: Law) -> None:
+def check_points(data: RunData, law: Law) -> None:
+    """Raise `FitError` for a run with too few points for a law, or without any trend."""
     need = law.n_parameters + 2
     n = len(data.points)
     if n < need:
@@ -92,7 +93,9 @@ def _check_points(data: RunData, law: Law) -> None:
         )
 
 
-def _choices(data: RunData, law: Law, warmup: str | float | None) -> tuple[NDArray[np.intp], str]:
+def warmup_rule(
+    data: RunData, law: Law, warmup: str | float | None
+) -> tuple[NDArray[np.intp], str]:
     """Warm-up choices to average over and the rule in words."""
     n = len(data.points)
     most = n - law.n_parameters - 2
@@ -125,7 +128,7 @@ def _choices(data: RunData, law: Law, warmup: str | float | None) -> tuple[NDArr
     return np.array([drop]), rule
 
 
-def _candidates(data: RunData, law: str | Law, response: str) -> tuple[list[Law], str]:
+def candidate_laws(data: RunData, law: str | Law, response: str) -> tuple[list[Law], str]:
     """Laws to consider and, where only one is left, why."""
     if isinstance(law, Law) or law != "auto":
         chosen = laws.get(law)
@@ -144,9 +147,10 @@ def _candidates(data: RunData, law: str | Law, response: str) -> tuple[list[Law]
     return [laws.get("logspace_power"), laws.get("vanilla_power")], ""
 
 
-def _notes(
+def fit_notes(
     data: RunData, law: Law, best: LeastSquares, averaged: Averaged, drop: int, rule: str
 ) -> tuple[str, ...]:
+    """What a reader of the fit should know, in sentences."""
     notes = []
     if best.edge_form:
         tail = "" if law.edge_has_limit else ", which has no limit"
@@ -179,14 +183,14 @@ def fit_run(
     size: int = DRAWS,
 ) -> Fit:
     """Fit one run; see `fit`."""
-    candidates, reason = _candidates(data, law, response)
+    candidates, reason = candidate_laws(data, law, response)
     tried = []
     for candidate in candidates:
-        _check_points(data, candidate)
+        check_points(data, candidate)
         points = data.points
         if robust:
             points = replace(points, robust_inflation=robust_inflation(candidate, points))
-        choices, rule = _choices(data, candidate, warmup)
+        choices, rule = warmup_rule(data, candidate, warmup)
         averaged = average(candidate, points, choices, np.random.default_rng(rng), prior, size)
         tried.append((averaged.log_evidence, candidate, points, rule, averaged))
     tried.sort(key=lambda item: -item[0])
@@ -215,7 +219,7 @@ def fit_run(
         method="fit",
         robust=robust,
         n_params=data.n_params,
-        notes=_notes(data, chosen, best, averaged, drop, rule),
+        notes=fit_notes(data, chosen, best, averaged, drop, rule),
         seed=rng,
         provenance=provenance(seed=rng),
     )

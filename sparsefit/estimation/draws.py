@@ -90,7 +90,7 @@ def truncated_normal(mean: Array, sd: Array, lower: float, upper: float, u: Arra
     return np.clip(mean + sd * np.where(flip, -z, z), lower, upper)
 
 
-def _evaluate(problem: Problem, log_shape: Array, noise: Array, drop: Array) -> Conditional:
+def conditionals(problem: Problem, log_shape: Array, noise: Array, drop: Array) -> Conditional:
     """Conditional of each draw at its own shape (one noise model and drop each)."""
     n, m = len(problem.points), noise.size
     parts: dict[str, Array] = {}
@@ -139,7 +139,7 @@ def sample(problem: Problem, cells: Cells, size: int, rng: np.random.Generator) 
     drop = problem.drops[which_drop]
     jitter = 2.0 * rng.random((size, problem.law.n_shape)) - 1.0
     log_shape = cells.centre[cell] + cells.half[cell] * jitter
-    found = _evaluate(problem, log_shape, noise, drop)
+    found = conditionals(problem, log_shape, noise, drop)
     prior = np.log(np.array([model.prior for model in problem.noises]))[noise]
     target = (
         found.log_evidence

@@ -22,12 +22,13 @@ class NoiseModel:
 
     Attributes
     ----------
-    kind : {"white", "ar1", "ou"}
-        Independent; first-order autoregressive over checkpoints; or half white measurement noise,
+    kind : {"white", "ar1", "ou", "student_t"}
+        Independent; first-order autoregressive over checkpoints; half white measurement noise,
         half a discrepancy of the law that fades over one e-folding of tokens (Ornstein-Uhlenbeck
-        in log D).
+        in log D); or independent with heavy tails (`fit_bayes` only: not Gaussian).
     rho : float
-        Correlation of neighbouring checkpoints (``ar1``), share of the discrepancy (``ou``).
+        Correlation of neighbouring checkpoints (``ar1``), share of the discrepancy (``ou``),
+        degrees of freedom (``student_t``).
     spread_exponent : float
         Standard deviation proportional to D ** -spread_exponent.
     se_exponent : float
@@ -68,7 +69,8 @@ class NoiseModel:
     @property
     def white_share(self) -> float:
         """Share of the variance that is independent from point to point."""
-        return {"white": 1.0, "ar1": 0.0, "ou": 1.0 - self.rho}[self.kind]
+        share = {"white": 1.0, "student_t": 1.0, "ar1": 0.0, "ou": 1.0 - self.rho}
+        return share[self.kind]
 
     def covariance(self, d: Array, d_last: float, step: float, relative_se: Array | None) -> Array:
         """Covariance matrix of residuals at distinct points, up to sigma^2, shape (n, n)."""
@@ -91,6 +93,16 @@ def noise_grid(se_known: bool = False) -> tuple[NoiseModel, ...]:
         ("ar1", 0.85, 0.175),
         ("ou", 0.5, 0.175),
     )
+    import os
+
+    if os.environ.get("NP") == "b":
+        correlations = (
+            ("white", 0.0, 0.15),
+            ("ar1", 0.3, 0.2),
+            ("ar1", 0.6, 0.25),
+            ("ar1", 0.85, 0.2),
+            ("ou", 0.5, 0.2),
+        )
     spreads = (0.0, 0.5, 1.0)
     exponents = (0.0, 1.0) if se_known else (0.0,)
     share = 1.0 / (len(spreads) * len(exponents))

@@ -20,6 +20,7 @@ def observations(
     draws: Draws,
     d: Array,
     rng: np.random.Generator,
+    errors: Array | None = None,
 ) -> Array:
     """Draws of new measurements at D, given the residuals seen.
 
@@ -31,6 +32,9 @@ def observations(
         Billions of tokens; may repeat points of the run.
     rng : numpy.random.Generator
         Source of randomness.
+    errors : ndarray, shape (n,), optional
+        Known standard errors of the points seen, on top of the draws' noise: they say nothing about
+        new measurements.
 
     Returns
     -------
@@ -45,6 +49,11 @@ def observations(
         members = np.flatnonzero(draws.noise == j)
         scale = noise.scale(d, points.d[-1], new_se)
         normal = rng.standard_normal((members.size, d.size))
+        if noise.kind == "student_t":
+            # A Student-t is a normal whose variance is itself random.
+            mixing = rng.chisquare(noise.rho, normal.shape) / noise.rho
+            out[members] += normal / np.sqrt(mixing) * scale * draws.sigma[members, None]
+            continue
         if noise.kind == "white":
             out[members] += normal * scale * draws.sigma[members, None]
             continue
@@ -57,6 +66,9 @@ def observations(
             seen_scale = noise.scale(seen.d, points.d[-1], seen.relative_se)
             covariance = noise.covariance(seen.d, points.d[-1], points.step, seen.relative_se)
             covariance = covariance * np.outer(seen.inflation, seen.inflation)
+            if errors is not None:
+                known = errors[int(k) :] / float(np.median(draws.sigma[chosen]))
+                covariance = covariance + np.diag(known**2)
             cross = noise.correlation(d, seen.d, points.step) * np.outer(scale, seen_scale)
             gain = np.linalg.solve(covariance, cross.T).T
             left = prior - gain @ cross.T
