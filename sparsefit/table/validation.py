@@ -124,7 +124,8 @@ def check(
     faults = shape_faults(table)
     if faults:
         return None, faults
-    faults = [] if columns_checked else column_faults(table, response)
+    missing = column_faults(table, response)
+    faults = [] if columns_checked else list(missing)
     if not len(table):
         faults.append(Fault(None, None, "the table has no rows", "Give at least one checkpoint"))
         return None, faults
@@ -144,7 +145,7 @@ def check(
         values["status"] = np.where(values["status"] == None, "ok", values["status"])  # noqa: E711
 
     faults.extend(_value_faults(values, bad, response, min_points, where))
-    if faults:
+    if faults or missing:
         order = {name: rank for rank, name in enumerate(COLUMNS)}
         faults.sort(key=lambda fault: (order.get(fault.column or "", -1), _rank(fault.row)))
         return None, faults
