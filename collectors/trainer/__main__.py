@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparsefit.collectors.trainer import families
-
 from sparsefit.errors import SparsefitError
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from sparsefit.collectors.trainer.corpus import END_OF_TEXT, Corpus
 from sparsefit.collectors.trainer.spec import RunSpec
-
 from sparsefit.errors import CheckpointError
 
 _RESUME = "resume.safetensors"

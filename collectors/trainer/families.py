@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sparsefit.collectors.trainer.spec import RunSpec
-
 from sparsefit.errors import ArgumentError
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from sparsefit.collectors.trainer.checkpoint import (
     Progress,
     build_model,
@@ -21,7 +22,6 @@ from sparsefit.collectors.trainer.checkpoint import (
 from sparsefit.collectors.trainer.corpus import Corpus
 from sparsefit.collectors.trainer.loss import model_loss
 from sparsefit.collectors.trainer.spec import RunSpec
-
 from sparsefit.errors import ArgumentError, TextError
 
 _RESUME_SECONDS = 60.0

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from sparsefit.collectors.trainer.corpus import Corpus
 from sparsefit.collectors.trainer.spec import RunSpec
-
 from sparsefit.errors import CheckpointError
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from sparsefit.collectors.text import EvaluationText
 
 DIGITS = 7

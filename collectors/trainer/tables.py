@@ -13,7 +13,6 @@ from sparsefit.collectors.trainer.corpus import Corpus, build_corpus
 from sparsefit.collectors.trainer.families import Family
 from sparsefit.collectors.trainer.measurement import measure_other_metrics, measure_spec
 from sparsefit.collectors.trainer.spec import RunSpec
-
 from sparsefit.errors import CollectorError
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from safetensors.torch import load_file  # noqa: E402
+
 from sparsefit.collectors.trainer import (  # noqa: E402
     RunSpec,
     build_corpus,
@@ -25,7 +26,6 @@ from sparsefit.collectors.trainer.checkpoint import build_model  # noqa: E402
 from sparsefit.collectors.trainer.corpus import Corpus, split_documents  # noqa: E402
 from sparsefit.collectors.trainer.loop import Batches  # noqa: E402
 from sparsefit.collectors.trainer.loss import model_loss  # noqa: E402
-
 from sparsefit.errors import ArgumentError, CheckpointError, TextError  # noqa: E402
 
 TINY = RunSpec(

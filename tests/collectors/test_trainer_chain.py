@@ -16,11 +16,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+import sparsefit as sf
 from sparsefit.collectors.trainer import RunSpec, demo_chain, families
 from sparsefit.collectors.trainer.__main__ import main
 from sparsefit.collectors.trainer.demo import demo_spec
-
-import sparsefit as sf
 from sparsefit.errors import CheckpointError
 
 pytestmark = pytest.mark.filterwarnings(

@@ -1,0 +1,193 @@
+"""What the project's own reference runs show: tables and figures of docs/reference_runs.md.
+
+    python scripts/reference_runs.py --update docs/reference_runs.md
+
+fits every shipped reference run, draws the figures beside the page and replaces the page's part
+between the two markers. Without --update it prints that part.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import sparsefit as sf
+
+BEGIN, END = "<!-- results: scripts/reference_runs.py -->", "<!-- end of results -->"
+FAMILIES = ("reference_scales", "reference_turning", "reference_width_depth")
+COLORS = {"relu": "#0072B2", "silu": "#D55E00"}
+
+
+def markdown(table: pd.DataFrame) -> str:
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy()]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def interval(low: float, high: float) -> str:
+    return f"[{low:.3f}, {high:.3f}]"
+
+
+def describe(run: pd.DataFrame, fit: Any) -> dict[str, str]:
+    glance, limit, checks = fit.glance().iloc[0], fit.limit(), fit.diagnostics()
+    a = run["activation_ratio"]
+    return {
+        "run": run["run"].iloc[0],
+        "tokens / N": f"{run['tokens'].iloc[-1] / run['n_params'].iloc[0]:.0f}",
+        "first A": f"{a.iloc[0]:.3f}",
+        "last A": f"{a.iloc[-1]:.3f}",
+        "law": "Eq. 4" if glance["law"] == "logspace_power" else "Eq. 5",
+        "warm-up points": str(glance["n_warmup"]),
+        "limit": f"{limit.estimate:.3f} {interval(limit.lower, limit.upper)}",
+        "identified": limit.identified,
+        "residual SD (points)": f"{100 * glance['rmse']:.2f}",
+        "lag-1": f"{checks.lag1:.2f}",
+        "what the fit says": "; ".join(fit.notes) or "-",
+    }
+
+
+def held_out(run: pd.DataFrame, share: float) -> dict[str, str]:
+    """Fit the first checkpoints, forecast the rest."""
+    seen = run.iloc[: round(share * len(run))]
+    rest = run.iloc[len(seen) :]
+    fit = sf.fit(seen)
+    forecast = fit.forecast(rest["tokens"].to_numpy())
+    truth = rest["activation_ratio"].to_numpy()
+    inside = (truth >= forecast["obs_lower"]) & (truth <= forecast["obs_upper"])
+    error = 100 * np.abs(forecast["median"].to_numpy() - truth)
+    naive = 100 * np.abs(seen["activation_ratio"].iloc[-1] - truth)
+    return {
+        "run": run["run"].iloc[0],
+        "points seen": f"{len(seen)} of {len(run)}",
+        "horizon (tokens / seen)": f"{rest['tokens'].iloc[-1] / seen['tokens'].iloc[-1]:.1f}",
+        "mean error (points)": f"{error.mean():.2f}",
+        "last value's error (points)": f"{naive.mean():.2f}",
+        "inside the 90% band": f"{inside.sum()} of {len(inside)}",
+        "said beforehand": "; ".join(fit.notes) or "-",
+    }
+
+
+def draw(table: pd.DataFrame, fits: dict[str, Any], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    runs = list(table["run"].unique())
+    columns = min(4, len(runs))
+    rows = -(-len(runs) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3.3 * columns, 2.6 * rows), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat[len(runs) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes.flat, runs, strict=False):
+        run = table[table["run"] == name]
+        color = COLORS[run["activation"].iloc[0]]
+        fit = fits[name]
+        grid = np.geomspace(run["tokens"].min(), 3 * run["tokens"].max(), 120)
+        band = fit.forecast(grid)
+        ax.fill_between(
+            grid / 1e6, band["obs_lower"], band["obs_upper"], color="0.85", lw=0, label="90% band"
+        )
+        ax.plot(grid / 1e6, band["median"], color="0.3", lw=1, label="fit and forecast")
+        used = np.arange(len(run)) >= fit.n_warmup
+        size = run["tokens"].to_numpy() / 1e6
+        a = run["activation_ratio"].to_numpy()
+        error = 1.645 * run["se"].to_numpy()
+        ax.errorbar(size[used], a[used], error[used], fmt="o", ms=3, lw=1, color=color)
+        ax.errorbar(
+            size[~used], a[~used], error[~used], fmt="o", ms=3, lw=1, color=color, mfc="white"
+        )
+        ax.set_xscale("log")
+        low, high = a.min(), a.max()
+        ax.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
+        ax.set_title(f"{name}  (N = {run['n_params'].iloc[0]:,})", fontsize=8)
+        ax.tick_params(labelsize=7)
+    for ax in axes[-1]:
+        ax.set_xlabel("training tokens (millions)", fontsize=8)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("activation ratio", fontsize=8)
+    axes.flat[0].legend(fontsize=7, frameon=False)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def width_depth(table: pd.DataFrame, fits: dict[str, Any]) -> tuple[str, pd.DataFrame]:
+    rows = []
+    for name, run in table.groupby("run", sort=False):
+        limit = fits[name].limit()
+        rows.append(
+            {
+                "run": name,
+                "hidden_size": run["hidden_size"].iloc[0],
+                "n_layers": run["n_layers"].iloc[0],
+                "limit": limit.estimate,
+                "se": max((limit.upper - limit.lower) / 3.29, 1e-4),
+                "last": run["activation_ratio"].iloc[-1],
+            }
+        )
+    limits = pd.DataFrame(rows)
+    lines = []
+    for column, what in (("limit", "fitted limits"), ("last", "last measured activation ratios")):
+        frame = limits[["hidden_size", "n_layers"]].assign(limit=limits[column])
+        if column == "limit":
+            frame["se"] = limits["se"]
+        law = sf.fit_width_depth(frame)
+        lines.append(f"Width-depth law on the {what}:\n\n```text\n{law.summary()}\n```")
+    return "\n\n".join(lines), limits
+
+
+def results(figures: Path) -> str:
+    parts = []
+    known = set(sf.datasets.list()["name"])
+    for name in FAMILIES:
+        if name not in known:
+            continue
+        table = sf.datasets.load(name)
+        card = table.attrs["card"]
+        runs = dict(list(table.groupby("run", sort=False)))
+        fits = {key: sf.fit(run.reset_index(drop=True)) for key, run in runs.items()}
+        figure = figures / f"{name}.png"
+        draw(table, fits, figure)
+        parts.append(
+            f"### {name}\n\n{len(runs)} runs, {len(table)} checkpoints, "
+            f"{card['hours']} hours of one CPU core for training.\n\n"
+            f"![{card['title']}]({figure.name})"
+        )
+        described = [describe(run, fits[key]) for key, run in runs.items()]
+        parts.append(markdown(pd.DataFrame(described)))
+        tested = [
+            held_out(run.reset_index(drop=True), share)
+            for run in runs.values()
+            for share in (0.5, 0.7)
+            if round(share * len(run)) >= 6
+        ]
+        parts.append("Forecast from the first checkpoints of each run alone:")
+        parts.append(markdown(pd.DataFrame(tested)))
+        if name == "reference_width_depth" and len(runs) >= 6:
+            parts.append(width_depth(table, fits)[0])
+        if f"{name}_metrics" in known:
+            parts.append("Other metrics on the last checkpoints:")
+            metrics = sf.datasets.load(f"{name}_metrics").drop(columns="tokens")
+            shown = metrics.round(4).astype({"parameter": object}).fillna({"parameter": "-"})
+            parts.append(markdown(shown))
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--update", type=Path, help="page to write the results into")
+    arguments = parser.parse_args()
+    page = arguments.update
+    text = results(page.parent if page else Path())
+    if page is None:
+        print(text)
+        return
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
