@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sparsefit.backtesting.best import BestForecast, forecast_best
+from sparsefit.backtesting.comparison import Comparison, compare
 from sparsefit.backtesting.forecast import MethodForecast, Predictive
 from sparsefit.backtesting.registry import (
     DEFAULT_METHODS,
@@ -19,10 +20,12 @@ __all__ = [
     "METHODS",
     "Backtest",
     "BestForecast",
+    "Comparison",
     "Method",
     "MethodForecast",
     "Predictive",
     "backtest",
+    "compare",
     "forecast_best",
     "register_method",
     "target_of",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.seen import target_of
+from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +37,51 @@ def configured(**settings: Any) -> Callable[..., MethodForecast]:
     def method(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
         from sparsefit.estimation.api import fit as run
 
-        return from_fit(run(_own(seen), rng=_seed(rng), **settings), tokens, rng)
+        found = run(_own(seen), rng=_seed(rng), **settings)
+        return from_fit(cast("Fit", found), tokens, rng)
 
     return method
+
+
+def settings_of(found: Fit) -> dict[str, Any]:
+    """How to repeat a fit on fewer points: its method, law, warm-up rule and robustness.
+
+    ``warmup="auto"`` is repeated as such; any other rule as the number of points it left out.
+    """
+    warmup = "auto" if found.warmup == "auto" else found.n_warmup or None
+    settings: dict[str, Any] = {"method": found.method, "law": found.law, "warmup": warmup}
+    if found.method == "fit":
+        settings["robust"] = found.robust
+    return settings
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A method that repeats each run's fit with that fit's own settings.
+
+    Attributes
+    ----------
+    settings : mapping of str to dict
+        By run, from `settings_of`.
+    """
+
+    settings: Mapping[str, Mapping[str, Any]]
+
+    def __call__(
+        self, seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator
+    ) -> MethodForecast:
+        """Fit the seen points and forecast."""
+        run = str(target_of(seen)["run"])
+        if run not in self.settings:
+            raise ArgumentError(f"fits: there is no such fit of run {run!r} to repeat.")
+        settings = dict(self.settings[run])
+        method = settings.pop("method")
+        if method == "fit":
+            return configured(**settings)(seen, tokens, rng)
+        from sparsefit.bayes.api import fit_bayes as run_bayes
+
+        found = run_bayes(_own(seen), rng=_seed(rng), **settings)
+        return from_fit(found, tokens, rng)
 
 
 def from_fit(found: Fit, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:

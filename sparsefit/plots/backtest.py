@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from sparsefit.backtesting import Backtest
+    from sparsefit.backtesting import Backtest, Comparison
 
 # Okabe & Ito's colours that show on white, each with its own marker for print without colour.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
@@ -170,6 +170,74 @@ def forecast_fan(
     axes.set_ylim(max(low, middle[0]), min(high, middle[1]))
     axes.legend(frameon=False)
     return axes
+
+
+def comparison(result: Comparison, ax: Axes | None = None, *, criterion: str | None = None) -> Axes:
+    """Fits against a criterion, one marker a fit and one row a run; the best is filled.
+
+    Parameters
+    ----------
+    result : Comparison
+        What to draw.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    criterion : str, optional
+        A column of `Comparison.table`; by default future_crps, or log_evidence where
+        leave-future-out was not computed. Log evidence, AICc, BIC and loo are drawn relative to
+        the best fit of each run.
+
+    Returns
+    -------
+    Axes
+    """
+    available = [name for name in _CRITERIA if name in result.table]
+    if criterion is None:
+        known = result.table["future_crps"].notna().any()
+        criterion = "future_crps" if known else "log_evidence"
+    if criterion not in available:
+        raise ArgumentError(f"criterion: one of {', '.join(available)}, got {criterion!r}.")
+    label, higher_is_better, relative = _CRITERIA[criterion]
+    axes = _axes(ax)
+    runs = list(result.table["run"].drop_duplicates())
+    names = list(result.table["fit"].drop_duplicates())
+    for index, name in enumerate(names):
+        places, values, wins = [], [], []
+        for place, run in enumerate(runs):
+            rows = result.table[result.table["run"] == run].set_index("fit")[criterion].dropna()
+            if name not in rows.index:
+                continue
+            best = rows.max() if higher_is_better else rows.min()
+            places.append(place)
+            values.append(rows[name] - best if relative else rows[name])
+            wins.append(bool(rows[name] == best))
+        colour = _COLOURS[index % len(_COLOURS)]
+        axes.scatter(
+            values,
+            places,
+            marker=_MARKERS[index % len(_MARKERS)],
+            facecolors=[colour if won else "none" for won in wins],
+            edgecolors=colour,
+            s=45,
+            label=name,
+            zorder=3,
+        )
+    axes.set_yticks(range(len(runs)), runs)
+    axes.set_ylim(len(runs) - 0.5, -0.5)
+    axes.grid(axis="y", color="0.9")
+    axes.set_xlabel(label)
+    axes.legend(title="filled: best of its run", loc="best", frameon=False)
+    return axes
+
+
+# column -> (axis label, whether higher is better, whether only differences mean something)
+_CRITERIA = {
+    "future_crps": ("CRPS of held-back points (percentage points; lower is better)", False, False),
+    "future_mae": ("error on held-back points (percentage points; lower is better)", False, False),
+    "log_evidence": ("log evidence minus that of the best fit (nats)", True, True),
+    "loo": ("PSIS-LOO minus that of the best fit (nats)", True, True),
+    "aicc": ("AICc minus that of the best fit", False, True),
+    "bic": ("BIC minus that of the best fit", False, True),
+}
 
 
 def _axes(ax: Axes | None) -> Axes:

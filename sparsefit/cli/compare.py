@@ -1,0 +1,105 @@
+"""``sparsefit compare``: compare laws and fits by evidence and by what they would have forecast."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from sparsefit.backtesting import Comparison
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="measurement tables")
+    parser.add_argument(
+        "--laws",
+        nargs="+",
+        default=["logspace_power", "vanilla_power"],
+        metavar="LAW",
+        help="laws to fit to every run (default: logspace_power vanilla_power)",
+    )
+    parser.add_argument(
+        "--warmup",
+        nargs="+",
+        default=["auto"],
+        metavar="RULE",
+        help="warm-up rules to try: auto, none, a number of points or of tokens (default: auto)",
+    )
+    parser.add_argument(
+        "--cuts",
+        nargs="+",
+        type=float,
+        default=[0.5, 0.7, 0.85],
+        metavar="SHARE",
+        help="where runs are cut for leave-future-out (default: .5 .7 .85)",
+    )
+    parser.add_argument("--no-future", action="store_true", help="leave leave-future-out out")
+    parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument("--out", metavar="FIGURE", help="write a figure to this file")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from sparsefit.backtesting import compare
+    from sparsefit.estimation.api import fit
+    from sparsefit.table import read_table
+
+    if len(arguments.laws) * len(arguments.warmup) < 2:
+        raise ArgumentError("--laws, --warmup: together they name one fit; a comparison needs two.")
+    table = read_table(arguments.files)
+    fits: dict[str, Any] = {}
+    for law in arguments.laws:
+        for rule in arguments.warmup:
+            name = law if len(arguments.warmup) == 1 else f"{law}, warm-up {rule}"
+            if name in fits:
+                raise ArgumentError(f"--laws, --warmup: {name!r} is given twice.")
+            fits[name] = fit(table, law=law, warmup=_rule(rule), rng=arguments.seed)
+    result = compare(
+        fits,
+        cuts=None if arguments.no_future else arguments.cuts,
+        rng=arguments.seed,
+        jobs=arguments.jobs,
+    )
+    if arguments.out:
+        _write_figure(result, arguments.out)
+    if arguments.json:
+        import json
+
+        print(json.dumps(result.to_dict(), allow_nan=False))
+    else:
+        print(result.summary())
+        if arguments.out:
+            print(f"\nfigure: {arguments.out}")
+    return 0
+
+
+def _rule(text: str) -> str | float | None:
+    if text == "auto":
+        return text
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentError(
+            f"--warmup: auto, none, a number of points or of tokens is expected, got {text!r}."
+        ) from None
+
+
+def _write_figure(result: Comparison, path: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from sparsefit.plots.backtest import comparison
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    comparison(result, ax=axes)
+    figure.savefig(path)
+    plt.close(figure)
