@@ -57,8 +57,8 @@ def parse(
     if "tokens" in document:
         remedy = "Keep one of them"
         return None, [Fault(None, "tokens", "the file has 'token_passed' as well", remedy)], []
-    columns: dict[str, Any] = dict(document)
-    columns["tokens"] = columns.pop("token_passed")
+    others = {key: value for key, value in document.items() if key != "token_passed"}
+    columns: dict[str, Any] = {"tokens": document["token_passed"], **others}
     size = len(columns["tokens"]) if isinstance(columns["tokens"], list) else 0
     faults = []
     for key, value in document.items():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
 _WHOLE = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
-_PLAIN_WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
+_PLAIN_WHOLE = re.compile(r"-?(0|[1-9]\d{0,18})")
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _number(cell: str) -> Any:
 def _inferred(cells: list[str]) -> list[Any]:
     """Type an unknown column, where that loses nothing: a column with "001" stays text."""
     filled = [cell for cell in cells if cell]
-    if filled and all(_PLAIN_WHOLE.fullmatch(cell) for cell in filled):
+    if filled and all(_PLAIN_WHOLE.fullmatch(cell) and abs(int(cell)) < 2**63 for cell in filled):
         return [int(cell) if cell else None for cell in cells]
     if filled and all(_is_float(cell) for cell in filled):
         return [float(cell) if cell else float("nan") for cell in cells]
