@@ -1,0 +1,147 @@
+"""The package as a whole: cost of importing it, exports, what an installation contains."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import sparsefit as sf
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+HEAVY = {
+    *("numpy", "scipy", "pandas", "pyarrow", "lmfit", "statsmodels", "matplotlib", "fsspec"),
+    *(
+        "torch",
+        "transformers",
+        "safetensors",
+        "tokenizers",
+        "accelerate",
+        "pymc",
+        "arviz",
+        "nutpie",
+    ),
+    *("xarray", "jinja2", "tqdm"),
+}
+OPTIONAL = {
+    *("torch", "transformers", "safetensors", "tokenizers", "accelerate", "gguf"),
+    *("pymc", "arviz", "nutpie", "pytensor", "xarray", "jinja2"),
+}
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh process has loaded after running `code`."""
+    script = (
+        f"import sys\n{code}\nprint('\\n'.join({{name.split('.')[0] for name in sys.modules}}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sparsefit",
+        "import sparsefit; dir(sparsefit)",
+        "import sparsefit.cli; sparsefit.cli.build_parser()",
+        "import sparsefit.errors, sparsefit.provenance",
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_used(code):
+    assert loaded_by(code) & HEAVY == set()
+
+
+def test_help_of_every_command_loads_nothing_heavy():
+    for command in commands():
+        code = (
+            f"import sparsefit.cli\ntry:\n    sparsefit.cli.main([{command!r}, '--help'])\n"
+            "except SystemExit as done:\n    assert done.code == 0"
+        )
+        assert loaded_by(code) & HEAVY == set(), command
+
+
+def test_core_needs_no_optional_package():
+    code = (
+        "import sparsefit as sf\n"
+        "table = sf.datasets.load('paper_reconstruction')\n"
+        "sf.validate(table)"
+    )
+    loaded = loaded_by(code)
+    assert loaded & OPTIONAL == set()
+    assert loaded & {"scipy", "lmfit", "statsmodels", "matplotlib"} == set()
+
+
+def test_every_export_exists():
+    assert set(dir(sf)) == set(sf.__all__)
+    for name in sf.__all__:
+        assert getattr(sf, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = sf.nothing
+
+
+def commands() -> list[str]:
+    from sparsefit.cli import COMMANDS
+
+    return list(COMMANDS)
+
+
+def test_every_command_has_its_two_functions():
+    from sparsefit.cli import COMMANDS
+
+    for module, text in COMMANDS.values():
+        loaded = importlib.import_module(module)
+        assert callable(loaded.add_arguments)
+        assert callable(loaded.run)
+        assert text
+
+
+def test_package_list_is_complete():
+    places = PROJECT["tool"]["setuptools"]["package-dir"]
+    expected = set()
+    for package, folder in places.items():
+        for init in (ROOT / folder).rglob("__init__.py"):
+            parts = init.parent.relative_to(ROOT / folder).parts
+            expected.add(".".join([package, *parts]))
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == expected
+
+
+def test_every_module_lies_in_a_package():
+    for folder in PROJECT["tool"]["setuptools"]["package-dir"].values():
+        for module in (ROOT / folder).rglob("*.py"):
+            assert (module.parent / "__init__.py").is_file(), module
+
+
+def test_version_is_stated_once():
+    assert PROJECT["project"]["version"] == sf.__version__
+
+
+def test_extras():
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert {"bayes", "collect", "report", "all"} <= set(extras)
+    core = " ".join(PROJECT["project"]["dependencies"])
+    assert not any(f"{name}>" in core or f"{name}=" in core for name in OPTIONAL)
+    pins = [line for lines in extras.values() for line in lines if "==" in line]
+    assert pins == [], "versions are pinned for CI alone, in .ci/constraints.txt"
+
+
+def test_typed_marker_ships():
+    assert "py.typed" in PROJECT["tool"]["setuptools"]["package-data"]["sparsefit"]
+    assert (ROOT / "sparsefit" / "py.typed").is_file()
+
+
+def test_readme_has_two_headline_commands():
+    """The commands that a newcomer copies: install with a first forecast, and the tests."""
+    blocks = (ROOT / "README.md").read_text(encoding="utf-8").split("```sh\n")[1:]
+    first = [block.split("```")[0].strip() for block in blocks[:2]]
+    assert first[0].startswith("pip install") and "sparsefit demo" in first[0]
+    assert "pytest" in first[1]
+    assert all(len(block.splitlines()) == 1 for block in first)
