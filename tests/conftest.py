@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 # The authors' own points are not part of the project; tests that refit them read them from here.
-AUTHORS_POINTS = Path(__file__).resolve().parents[2] / "shared" / "sparsing_law_points"
+AUTHORS_POINTS = Path(
+    os.environ.get("SPARSEFIT_AUTHORS_POINTS")
+    or Path(__file__).resolve().parents[2] / "shared" / "sparsing_law_points"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,5 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def authors_points() -> Path:
     """Folder with the measured points of the paper's authors (skips where it is absent)."""
     if not AUTHORS_POINTS.is_dir():
-        pytest.skip(f"the authors' measured points are not at {AUTHORS_POINTS}")
+        pytest.skip(
+            "the authors' points are not here: set SPARSEFIT_AUTHORS_POINTS to their folder"
+        )
     return AUTHORS_POINTS
