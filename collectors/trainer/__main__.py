@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from sparsefit.collectors.trainer import families
@@ -30,25 +29,24 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         command.add_argument("families", nargs="+", choices=families.NAMES)
         command.add_argument("--seeds", type=int, nargs="+", help="in place of the family's own")
+        command.add_argument(
+            "--max-tokens",
+            type=int,
+            help="end every run at its last checkpoint within these tokens; later, without it, "
+            "the runs are trained further",
+        )
         if name == "list":
             command.add_argument("--json", action="store_true")
             continue
         command.add_argument("--out", type=Path, required=True, help="folder of runs and corpus")
         command.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
-        if name == "train":
-            command.add_argument(
-                "--max-tokens",
-                type=int,
-                help="stop every run at its last checkpoint within these tokens; run again "
-                "without it to train them to their ends",
-            )
-        else:
+        if name != "train":
             command.add_argument("--tables", type=Path, required=True, help="folder for the tables")
     return parser
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    runs = families.queue(arguments.families, arguments.seeds)
+    runs = families.queue(arguments.families, arguments.seeds, arguments.max_tokens)
     if arguments.json:
         rows = [{**spec.to_dict(), "n_params": spec.n_params} for spec in runs]
         print(json.dumps(rows, indent=1))
@@ -67,10 +65,9 @@ def _train(arguments: argparse.Namespace) -> None:
     from sparsefit.collectors.trainer.loop import train
 
     corpus = build_corpus(arguments.out / "corpus")
-    limit = getattr(arguments, "max_tokens", None)
-    for spec in families.queue(arguments.families, arguments.seeds):
+    for spec in families.queue(arguments.families, arguments.seeds, arguments.max_tokens):
         train(
-            spec if limit is None else replace(spec, tokens=min(spec.tokens, limit)),
+            spec,
             corpus,
             arguments.out,
             threads=arguments.threads,
@@ -82,8 +79,17 @@ def _measure(arguments: argparse.Namespace) -> None:
     from sparsefit.collectors.trainer.tables import write_family
 
     for name in arguments.families:
-        chosen = families.family(name, arguments.seeds)
-        print(write_family(chosen, arguments.out, arguments.tables, threads=arguments.threads))
+        chosen = families.family(name, arguments.seeds, arguments.max_tokens)
+        limit = f" --max-tokens {arguments.max_tokens}" if arguments.max_tokens else ""
+        print(
+            write_family(
+                chosen,
+                arguments.out,
+                arguments.tables,
+                threads=arguments.threads,
+                options=limit,
+            )
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ were chosen by short pilots (docs/reference_runs.md).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparsefit.collectors.trainer.spec import RunSpec
 from sparsefit.errors import ArgumentError
@@ -70,7 +70,8 @@ def scales(seeds: Iterable[int] = (0, 1, 2)) -> Family:
                     tokens=tokens,
                     seed=seed,
                 )
-                runs.append(_named(spec, f"{_millions(spec.n_params)}_{activation}_s{seed}"))
+                name = f"{_millions(spec.n_params)}_{activation}_s{seed}"
+                runs.append(replace(spec, name=name))
     return Family(
         "scales",
         "ReLU and SiLU language models of 0.03M to 0.26M parameters, measured by sparsefit",
@@ -97,7 +98,7 @@ def turning(seeds: Iterable[int] = (0, 1, 2)) -> Family:
             tokens=6_400_000,
             seed=seed,
         )
-        runs.append(_named(spec, f"turning_{_millions(spec.n_params)}_relu_s{seed}"))
+        runs.append(replace(spec, name=f"turning_{_millions(spec.n_params)}_relu_s{seed}"))
     return Family(
         "turning",
         "A ReLU language model whose activation ratio turns upwards, measured by sparsefit",
@@ -133,22 +134,34 @@ def width_depth(seeds: Iterable[int] = (0, 1)) -> Family:
     )
 
 
-def _named(spec: RunSpec, name: str) -> RunSpec:
-    return RunSpec(**{**spec.to_dict(), "name": name})
-
-
 _FAMILIES = {"scales": scales, "turning": turning, "width_depth": width_depth}
 NAMES = tuple(_FAMILIES)
 
 
-def family(name: str, seeds: Iterable[int] | None = None) -> Family:
-    """Look a family up by name, with its own seeds or those given."""
+def family(name: str, seeds: Iterable[int] | None = None, max_tokens: int | None = None) -> Family:
+    """Look a family up by name.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`.
+    seeds : iterable of int, optional
+        In place of the family's own.
+    max_tokens : int, optional
+        End every run at its last checkpoint within these tokens.
+    """
     if name not in _FAMILIES:
         raise ArgumentError(f"family={name!r}: choose one of {', '.join(NAMES)}")
-    return _FAMILIES[name]() if seeds is None else _FAMILIES[name](tuple(seeds))
+    chosen = _FAMILIES[name]() if seeds is None else _FAMILIES[name](tuple(seeds))
+    if max_tokens is None:
+        return chosen
+    runs = tuple(replace(spec, tokens=min(spec.tokens, max_tokens)) for spec in chosen.runs)
+    return replace(chosen, runs=runs)
 
 
-def queue(names: Iterable[str], seeds: Iterable[int] | None = None) -> list[RunSpec]:
+def queue(
+    names: Iterable[str], seeds: Iterable[int] | None = None, max_tokens: int | None = None
+) -> list[RunSpec]:
     """Order runs so that the most useful come first.
 
     All families of one seed come before the next seed, families in the order given, and the
@@ -163,6 +176,6 @@ def queue(names: Iterable[str], seeds: Iterable[int] | None = None) -> list[RunS
             spec,
         )
         for place, name in enumerate(names)
-        for spec in family(name, chosen).runs
+        for spec in family(name, chosen, max_tokens).runs
     ]
     return [spec for *_, spec in sorted(runs, key=lambda run: run[:3])]

@@ -57,6 +57,7 @@ def write_family(
     threads: int = 1,
     n_tokens: int | None = None,
     progress: bool = True,
+    options: str = "",
 ) -> Path:
     """Measure a family's finished runs and write its tables and cards.
 
@@ -74,6 +75,8 @@ def write_family(
         Tokens of the evaluation text, `N_TOKENS` by default.
     progress : bool
         Show bars where standard error is a terminal.
+    options : str
+        Options of the command line that made the family what it is, for the card.
 
     Returns
     -------
@@ -109,7 +112,7 @@ def write_family(
     tables.mkdir(parents=True, exist_ok=True)
     name = f"reference_{family.name}"
     rows = pd.concat(parts, ignore_index=True)
-    card = _card(family, corpus, out, n_tokens)
+    card = _card(family, corpus, out, n_tokens, options)
     provenance = {key: card[key] for key in ("command", "versions", "corpus", "runs")}
     write_table(rows, tables / f"{name}.csv", provenance={**provenance, "solutions": solutions})
     _write_card(tables / f"{name}.card.json", card, rows=len(rows), schema="measurement-table")
@@ -144,7 +147,7 @@ def _write_card(path: Path, card: dict[str, Any], **more: Any) -> None:
     path.write_text(json.dumps({**card, **more}, indent=1) + "\n", encoding="utf-8")
 
 
-def _card(family: Family, corpus: Corpus, out: Path, n_tokens: int) -> dict[str, Any]:
+def _card(family: Family, corpus: Corpus, out: Path, n_tokens: int, options: str) -> dict[str, Any]:
     import torch
     import transformers
 
@@ -153,7 +156,7 @@ def _card(family: Family, corpus: Corpus, out: Path, n_tokens: int) -> dict[str,
     seeds = sorted({spec.seed for spec in family.runs})
     command = (
         f"python -m sparsefit.collectors.trainer reproduce {family.name} "
-        f"--seeds {' '.join(map(str, seeds))} --out runs --tables data"
+        f"--seeds {' '.join(map(str, seeds))}{options} --out runs --tables data"
     )
     runs = [_run_record(spec, out) for spec in family.runs]
     return {

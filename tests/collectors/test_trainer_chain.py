@@ -129,17 +129,19 @@ def test_reproduce_writes_tables_and_cards(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = ["reproduce", "tiny", "--seeds", "0", "--out", str(tmp_path / "runs")]
+    command = ["reproduce", "tiny", "--seeds", "0", "--max-tokens", "16000"]
+    command += ["--out", str(tmp_path / "runs")]
     assert main([*command, "--tables", str(tmp_path / "data")]) == 0
     assert "tiny_silu_s0" in capsys.readouterr().err
     data = tmp_path / "data"
     card = json.loads((data / "reference_tiny.card.json").read_text())
     table = sf.read_table(data / "reference_tiny.csv", min_points=0)
     assert card["rows"] == len(table)
+    assert table["tokens"].max() <= 16_000
     assert card["kind"] == "measured"
     assert card["seeds"] == [0]
     assert [run["run"] for run in card["runs"]] == ["tiny_relu_s0", "tiny_silu_s0"]
-    assert "reproduce tiny --seeds 0" in card["command"]
+    assert "reproduce tiny --seeds 0 --max-tokens 16000 " in card["command"]
     assert str(tmp_path) not in (data / "reference_tiny.card.json").read_text()
 
     metrics = pd.read_csv(data / "reference_tiny_metrics.csv")
