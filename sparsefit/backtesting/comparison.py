@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.backtesting.loo import Loo, conditional_log_likelihood, psis_loo
+from sparsefit.backtesting import comparison_text
+from sparsefit.backtesting.loo import RELIABLE_K, Loo, conditional_log_likelihood, psis_loo
 from sparsefit.backtesting.methods_fit import settings_of
 from sparsefit.backtesting.rolling import backtest
 from sparsefit.errors import ArgumentError
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
 
 CUTS = (0.5, 0.7, 0.85)
-# Share of the draws that see correlated residuals from which leave-one-out is called dependent.
-_DEPENDENT = 0.5
+# Correlation of neighbouring residuals from which leave-one-out is called dependent.
+_DEPENDENT = 0.3
+
+_Key = tuple[str, str]
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,7 +76,7 @@ class Comparison:
         """Table, sentence and remarks as text."""
         from sparsefit.backtesting.text import align
 
-        header, rows = _shown(self.table)
+        header, rows = comparison_text.shown(self.table)
         lines = [self.sentence, "", *align(header, rows)]
         if self.remarks:
             lines += ["", *self.remarks]
@@ -99,7 +102,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         from sparsefit.backtesting.text import html_table
 
-        header, rows = _shown(self.table)
+        header, rows = comparison_text.shown(self.table)
         return html_table(header, rows, " ".join([self.sentence, *self.remarks]))
 
 
@@ -151,17 +154,24 @@ def compare(
     seed = int(rng.integers(2**31)) if isinstance(rng, np.random.Generator) else int(rng)
     remarks: list[str] = []
     future = None if cuts is None else _leave_future_out(named, cuts, min_seen, seed, jobs)
-    stacking = _stacking(future, remarks)
+    loos = {
+        (run, name): psis_loo(conditional_log_likelihood(fit))
+        for run, group in named.items()
+        for name, fit in group.items()
+    }
     rows: list[dict[str, Any]] = []
     for run, group in named.items():
-        rows += _run_rows(run, group, remarks)
+        rows += _run_rows(run, group, loos, remarks)
+    remarks += _loo_remarks(named, loos)
     table = pd.DataFrame(rows)
     if future is not None:
         scores = future.table("series").rename(columns={"method": "fit", "series": "run"})
         scores = scores[["run", "fit", "mae", "crps", "covered90"]]
         scores = scores.rename(columns={c: f"future_{c}" for c in ("mae", "crps", "covered90")})
         table = table.merge(scores, on=["run", "fit"], how="left")
-        table["stacking"] = table["fit"].map(stacking)
+        stacking = _stacking(future, remarks)
+        keys = zip(table["run"], table["fit"], strict=True)
+        table["stacking"] = [stacking.get(key, np.nan) for key in keys]
         remarks += [
             f"leave-future-out: {row['method']} failed on {row['run']} at {row['cut']:g}: "
             f"{row['message']}"
@@ -174,7 +184,7 @@ def compare(
     else:
         for name in ("future_mae", "future_crps", "future_covered90", "stacking"):
             table[name] = np.nan
-    return Comparison(table, _sentence(table, future), tuple(remarks), future)
+    return Comparison(table, comparison_text.sentence(table, future), tuple(remarks), future)
 
 
 def _by_run(fits: Iterable[Any] | Mapping[str, Any]) -> dict[str, dict[str, Fit]]:
@@ -243,7 +253,9 @@ def _check_same_points(run: str, group: Mapping[str, Fit]) -> None:
             )
 
 
-def _run_rows(run: str, group: Mapping[str, Fit], remarks: list[str]) -> list[dict[str, Any]]:
+def _run_rows(
+    run: str, group: Mapping[str, Fit], loos: Mapping[_Key, Loo], remarks: list[str]
+) -> list[dict[str, Any]]:
     from sparsefit.backtesting.criteria import least_squares_criteria, weights_of
 
     shared = max(fit.n_warmup for fit in group.values())
@@ -256,12 +268,11 @@ def _run_rows(run: str, group: Mapping[str, Fit], remarks: list[str]) -> list[di
     if any(fit.robust for fit in group.values()):
         remarks.append(f"{run}: a robust fit reweights points; AICc and BIC ignore the weights.")
     evidence = _evidence(run, group, remarks)
-    leave_one_out = {name: _loo(run, name, fit, remarks) for name, fit in group.items()}
     aicc_weights = weights_of([-0.5 * criteria[name].aicc for name in group])
     evidence_weights = weights_of([evidence[name] for name in group])
     rows = []
     for index, (name, fit) in enumerate(group.items()):
-        loo = leave_one_out[name]
+        loo = loos[run, name]
         rows.append(
             {
                 "run": run,
@@ -274,8 +285,8 @@ def _run_rows(run: str, group: Mapping[str, Fit], remarks: list[str]) -> list[di
                 "bic": criteria[name].bic,
                 "log_evidence": evidence[name],
                 "evidence_weight": evidence_weights[index],
-                "loo": loo.total,
-                "loo_se": float(np.sqrt(len(loo.elpd)) * np.std(loo.elpd, ddof=1)),
+                "loo": loo.total if loo.reliable else np.nan,
+                "loo_se": loo.standard_error if loo.reliable else np.nan,
                 "loo_max_k": float(loo.k.max()),
             }
         )
@@ -293,20 +304,40 @@ def _evidence(run: str, group: Mapping[str, Fit], remarks: list[str]) -> dict[st
     return {name: float(fit.averaged.log_evidence) for name, fit in group.items()}
 
 
-def _loo(run: str, name: str, fit: Fit, remarks: list[str]) -> Loo:
-    loo = psis_loo(conditional_log_likelihood(fit))
-    if not loo.reliable:
-        bad = int((loo.k >= 0.7).sum())
+def _neighbour_correlation(fit: Fit) -> float:
+    """Correlation of neighbouring residuals, averaged over the draws' noise models."""
+    by_model = {"ar1": 1.0, "ou": 1.0}
+    values = [by_model.get(noise.kind, 0.0) * noise.rho for noise in fit.averaged.noises]
+    return float(np.array(values)[fit.averaged.draws.noise].mean())
+
+
+def _loo_remarks(named: Mapping[str, Mapping[str, Fit]], loos: Mapping[_Key, Loo]) -> list[str]:
+    """Where PSIS-LOO is left out, and where it says little."""
+    unreliable = [
+        f"{run}, {name} ({int((loo.k >= RELIABLE_K).sum())} of {len(loo.k)})"
+        for (run, name), loo in loos.items()
+        if not loo.reliable
+    ]
+    remarks = []
+    if unreliable:
         remarks.append(
-            f"{run}, {name}: PSIS-LOO is not reliable, {bad} of {len(loo.k)} points have k >= 0.7."
+            "PSIS-LOO is left out where single points decide too much (Pareto k >= 0.7): "
+            + "; ".join(unreliable)
+            + "."
         )
-    correlated = np.array([noise.kind != "white" for noise in fit.averaged.noises])
-    if correlated[fit.averaged.draws.noise].mean() > _DEPENDENT:
+    dependent = [
+        f"{run}, {name} ({correlation:.1f})"
+        for (run, name), loo in loos.items()
+        if loo.reliable and (correlation := _neighbour_correlation(named[run][name])) > _DEPENDENT
+    ]
+    if dependent:
         remarks.append(
-            f"{run}, {name}: residuals are correlated from checkpoint to checkpoint; leaving one "
-            "out still shows its neighbours, so PSIS-LOO says little about forecasts."
+            "Residuals of neighbouring checkpoints are correlated, so leaving one point out still "
+            "shows it through its neighbours; PSIS-LOO says little about forecasts for: "
+            + "; ".join(dependent)
+            + "."
         )
-    return loo
+    return remarks
 
 
 def _leave_future_out(
@@ -333,65 +364,18 @@ def _leave_future_out(
     return backtest(table, methods, cuts, min_seen=min_seen, rng=seed, jobs=jobs)
 
 
-def _stacking(future: Backtest | None, remarks: list[str]) -> dict[str, float]:
-    if future is None:
-        return {}
-    try:
-        return {str(name): float(weight) for name, weight in future.stacking().items()}
-    except ArgumentError as error:
-        remarks.append(f"stacking weights are missing: {error}")
-        return {}
+def _stacking(future: Backtest, remarks: list[str]) -> dict[tuple[str, str], float]:
+    """Stacking weights within each run, by (run, fit)."""
+    found = {}
+    for run in future.cells["run"].drop_duplicates():
+        try:
+            weights = future.stacking(run)
+        except ArgumentError as error:
+            remarks.append(f"{run}: no stacking weights ({error})")
+            continue
+        found.update({(str(run), str(name)): float(w) for name, w in weights.items()})
+    return found
 
 
 def _sum(values: pd.Series) -> float:
     return float(values.sum(skipna=False))
-
-
-def _sentence(table: pd.DataFrame, future: Backtest | None) -> str:
-    parts = []
-    if future is not None:
-        overall = future.table()
-        whole = overall[overall["failed"] == 0].sort_values("crps")
-        if len(whole):
-            names, scores = list(whole["method"]), list(whole["crps"])
-            text = f"Fitted to the first part and scored on the rest, {names[0]} forecasts best"
-            text += f" (CRPS {scores[0]:.3f} points"
-            text += f", next {names[1]} {scores[1]:.3f})" if len(names) > 1 else ")"
-            if len(names) > 1:
-                gaps = future.differences(names[0], "crps").set_index("method")["verdict"]
-                runs = future.cells["run"].nunique()
-                shown = gaps[names[1]] == "worse"
-                text += ", and is shown to" if shown else f"; {runs} run{'s' * (runs != 1)} cannot"
-                text += " be better." if shown else " show a difference of this size."
-            parts.append(text)
-    total = table.groupby("fit", sort=False)["log_evidence"].agg(_sum).dropna()
-    if len(total) > 1 and table.groupby("fit")["run"].nunique().nunique() == 1:
-        ranked = total.sort_values(ascending=False)
-        gap = float(ranked.iloc[0] - ranked.iloc[1])
-        strength = "clearly" if gap > 3 else "slightly" if gap > 1 else "hardly"
-        parts.append(
-            f"The evidence {strength} favours {ranked.index[0]!s}, by {gap:.1f} nats over "
-            f"{ranked.index[1]!s}."
-        )
-    return " ".join(parts) or "No criterion compares these fits."
-
-
-def _shown(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    from sparsefit.backtesting.text import number
-
-    digits = {
-        "aicc": 1, "aicc_weight": 2, "bic": 1, "log_evidence": 1, "evidence_weight": 2, "loo": 1,
-        "loo_se": 1, "loo_max_k": 2, "future_mae": 3, "future_crps": 3, "future_covered90": 2,
-        "stacking": 2,
-    }  # fmt: skip
-    header = ["run", "fit", "n_warmup", *digits]
-    rows = [
-        [
-            str(row["run"]),
-            str(row["fit"]),
-            str(row["n_warmup"]),
-            *(number(row[name], places) for name, places in digits.items()),
-        ]
-        for _, row in table.iterrows()
-    ]
-    return header, rows

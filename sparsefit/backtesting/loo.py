@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
+from scipy.stats import t as student_t
 
-from sparsefit.estimation.priors import reference_prior
-from sparsefit.estimation.quadrature import Problem
+from sparsefit.estimation.evidence import Whitener
+from sparsefit.estimation.quadrature import WARMUP_WIDTH
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -40,6 +41,11 @@ class Loo:
     def total(self) -> float:
         """Sum over points."""
         return float(self.elpd.sum())
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `total`, as if points were independent."""
+        return float(np.sqrt(len(self.elpd)) * np.std(self.elpd, ddof=1))
 
     @property
     def reliable(self) -> bool:
@@ -86,19 +92,21 @@ def smooth_log_weights(log_ratios: Array) -> tuple[Array, float]:
     log_weights = log_ratios - log_ratios.max()
     size = log_weights.size
     tail = int(np.ceil(min(0.2 * size, 3.0 * np.sqrt(size))))
-    order = np.argsort(log_weights)
-    largest = order[-tail:]
-    cut = log_weights[order[-tail - 1]]
+    cut = np.partition(log_weights, -tail - 1)[-tail - 1]
+    largest = np.flatnonzero(log_weights > cut)
+    largest = largest[np.argsort(log_weights[largest], kind="stable")]
     exceedances = np.exp(log_weights[largest]) - np.exp(cut)
-    if tail < 5 or exceedances[-1] <= 1e-12 or exceedances[0] <= 0:
-        # Equal ratios: nothing to smooth.
-        return log_weights - logsumexp(log_weights), -np.inf if exceedances[-1] <= 1e-12 else np.inf
-    k, scale = fit_generalised_pareto(exceedances)
+    k = np.inf
+    if largest.size == 0 or exceedances[-1] <= 1e-12:
+        k = -np.inf  # equal ratios: nothing to smooth
+    elif largest.size >= 5 and exceedances[0] > 0:
+        k, scale = fit_generalised_pareto(exceedances)
     if np.isfinite(k):
-        p = (np.arange(1, tail + 1) - 0.5) / tail
-        quantiles = scale * np.expm1(-k * np.log1p(-p)) / k if k != 0 else -scale * np.log1p(-p)
-        log_weights = log_weights.copy()
-        log_weights[largest] = np.minimum(np.log(quantiles + np.exp(cut)), 0.0)
+        p = (np.arange(largest.size) + 0.5) / largest.size
+        # Quantiles of a very heavy tail overflow; none may exceed the largest raw weight anyway.
+        with np.errstate(over="ignore"):
+            quantiles = scale * np.expm1(-k * np.log1p(-p)) / k if k else -scale * np.log1p(-p)
+            log_weights[largest] = np.minimum(np.log(quantiles + np.exp(cut)), 0.0)
     return log_weights - logsumexp(log_weights), float(k)
 
 
@@ -127,26 +135,32 @@ def conditional_log_likelihood(fit: Fit) -> Array:
 
     Residuals are jointly normal and may be correlated, so the density of a point given the others
     comes from the precision matrix Q: mean error (Q r)_i / Q_ii and variance sigma^2 / Q_ii. A
-    point that a draw sets aside as warm-up has the uniform density that the fit's evidence gives
-    it.
+    point that a draw sets aside as warm-up has the uniform density that the evidence gives it;
+    heavy-tailed residuals are independent.
 
     References
     ----------
     Buerkner, Gabry & Vehtari (2021), Computational Statistics 36 (non-factorised models).
     """
-    draws, points, noises = fit.averaged.draws, fit.points, fit.averaged.noises
-    problem = Problem.of(fit.law, points, noises[:1], fit.averaged.drops, reference_prior(fit.law))
+    draws, points = fit.averaged.draws, fit.points
     residual = points.y - draws.curve(fit.law, points.d)
-    out = np.full(residual.shape, -np.log(problem.warmup_width))
+    n = len(points)
+    out = np.repeat(-np.log(WARMUP_WIDTH * draws.sigma)[:, None], n, axis=1)
     for j in np.unique(draws.noise):
-        noise = noises[j]
-        covariance = noise.covariance(points.d, points.d[-1], points.step, points.relative_se)
-        covariance = covariance * np.outer(points.inflation, points.inflation)
+        noise = fit.averaged.noises[j]
+        # Reversed order: the covariance without the first k points is a leading block.
+        factor = Whitener.of(points, noise).factor
+        covariance = (factor @ factor.T)[::-1, ::-1]
         for k in np.unique(draws.drop[draws.noise == j]):
             chosen = np.flatnonzero((draws.noise == j) & (draws.drop == k))
-            precision = np.linalg.inv(covariance[k:, k:])
+            sigma, block = draws.sigma[chosen, None], covariance[k:, k:]
+            if noise.kind == "student_t":
+                scale = sigma * np.sqrt(np.diag(block))
+                out[chosen, k:] = student_t.logpdf(residual[chosen][:, k:], noise.rho, scale=scale)
+                continue
+            precision = np.linalg.inv(block)
             diagonal = np.diag(precision)
             error = residual[chosen][:, k:] @ precision / diagonal
-            variance = draws.sigma[chosen, None] ** 2 / diagonal
+            variance = sigma**2 / diagonal
             out[chosen, k:] = -0.5 * (np.log(2 * np.pi * variance) + error**2 / variance)
     return out

@@ -215,11 +215,13 @@ class Backtest:
                 )
         return pd.DataFrame(rows)
 
-    def stacking(self, *, strength: float = 1.0) -> pd.Series:
+    def stacking(self, run: str | None = None, *, strength: float = 1.0) -> pd.Series:
         """Weights of the methods whose mixture has the lowest mean relative CRPS.
 
         Parameters
         ----------
+        run : str, optional
+            Use the cells of this run alone.
         strength : float
             Pull towards equal weights, in cells; see `stacking.stacking_weights`.
 
@@ -230,15 +232,18 @@ class Backtest:
         """
         import pandas as pd
 
-        failed = set(self.cells.loc[self.cells["status"] != "ok", "method"])
+        cells, points = self.cells, self.points
+        if run is not None:
+            cells, points = cells[cells["run"] == run], points[points["run"] == run]
+        failed = set(cells.loc[cells["status"] != "ok", "method"])
         whole = [name for name in self.methods if name not in failed]
-        if not whole:
-            raise ArgumentError("stacking: every method failed on some cell.")
+        if not whole or points.empty:
+            raise ArgumentError("stacking: no method forecast every cell.")
         terms = []
-        groups: Any = self.points.groupby(["run", "cut"], sort=False)
-        for (run, cut), rows in groups:
+        groups: Any = points.groupby(["run", "cut"], sort=False)
+        for (name, cut), rows in groups:
             observed = rows.loc[rows["method"] == whole[0], "observed"].to_numpy()
-            terms.append(mixture_terms([self.samples[m, run, cut] for m in whole], observed))
+            terms.append(mixture_terms([self.samples[m, name, cut] for m in whole], observed))
         distances, spreads = (np.stack(part) for part in zip(*terms, strict=True))
         weights = stacking_weights(distances, spreads, strength=strength)
         found = pd.Series(0.0, index=pd.Index(self.methods, name="method"), name="weight")
