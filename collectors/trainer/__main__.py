@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sparsefit.collectors.trainer import families
 from sparsefit.errors import SparsefitError
@@ -29,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         command.add_argument("families", nargs="+", choices=families.NAMES)
         command.add_argument("--seeds", type=int, nargs="+", help="in place of the family's own")
+        command.add_argument("--only", nargs="+", metavar="RUN", help="names of the runs to keep")
         command.add_argument(
             "--max-tokens",
             type=int,
@@ -45,8 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _choice(arguments: argparse.Namespace) -> tuple[Any, ...]:
+    return arguments.seeds, arguments.max_tokens, arguments.only
+
+
 def _list(arguments: argparse.Namespace) -> None:
-    runs = families.queue(arguments.families, arguments.seeds, arguments.max_tokens)
+    runs = families.queue(arguments.families, *_choice(arguments))
     if arguments.json:
         rows = [{**spec.to_dict(), "n_params": spec.n_params} for spec in runs]
         print(json.dumps(rows, indent=1))
@@ -65,7 +71,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from sparsefit.collectors.trainer.loop import train
 
     corpus = build_corpus(arguments.out / "corpus")
-    for spec in families.queue(arguments.families, arguments.seeds, arguments.max_tokens):
+    for spec in families.queue(arguments.families, *_choice(arguments)):
         train(
             spec,
             corpus,
@@ -79,15 +85,16 @@ def _measure(arguments: argparse.Namespace) -> None:
     from sparsefit.collectors.trainer.tables import write_family
 
     for name in arguments.families:
-        chosen = families.family(name, arguments.seeds, arguments.max_tokens)
-        limit = f" --max-tokens {arguments.max_tokens}" if arguments.max_tokens else ""
+        chosen = families.family(name, *_choice(arguments))
+        options = f" --max-tokens {arguments.max_tokens}" if arguments.max_tokens else ""
+        options += f" --only {' '.join(arguments.only)}" if arguments.only else ""
         print(
             write_family(
                 chosen,
                 arguments.out,
                 arguments.tables,
                 threads=arguments.threads,
-                options=limit,
+                options=options,
             )
         )
 

@@ -138,7 +138,12 @@ _FAMILIES = {"scales": scales, "turning": turning, "width_depth": width_depth}
 NAMES = tuple(_FAMILIES)
 
 
-def family(name: str, seeds: Iterable[int] | None = None, max_tokens: int | None = None) -> Family:
+def family(
+    name: str,
+    seeds: Iterable[int] | None = None,
+    max_tokens: int | None = None,
+    only: Iterable[str] | None = None,
+) -> Family:
     """Look a family up by name.
 
     Parameters
@@ -149,18 +154,29 @@ def family(name: str, seeds: Iterable[int] | None = None, max_tokens: int | None
         In place of the family's own.
     max_tokens : int, optional
         End every run at its last checkpoint within these tokens.
+    only : iterable of str, optional
+        Names of the runs to keep.
     """
     if name not in _FAMILIES:
         raise ArgumentError(f"family={name!r}: choose one of {', '.join(NAMES)}")
     chosen = _FAMILIES[name]() if seeds is None else _FAMILIES[name](tuple(seeds))
-    if max_tokens is None:
-        return chosen
-    runs = tuple(replace(spec, tokens=min(spec.tokens, max_tokens)) for spec in chosen.runs)
+    runs = chosen.runs
+    if only is not None:
+        names = set(only)
+        unknown = sorted(names.difference(spec.name for spec in runs))
+        if unknown:
+            raise ArgumentError(f"{name} has no run {', '.join(unknown)} with these seeds")
+        runs = tuple(spec for spec in runs if spec.name in names)
+    if max_tokens is not None:
+        runs = tuple(replace(spec, tokens=min(spec.tokens, max_tokens)) for spec in runs)
     return replace(chosen, runs=runs)
 
 
 def queue(
-    names: Iterable[str], seeds: Iterable[int] | None = None, max_tokens: int | None = None
+    names: Iterable[str],
+    seeds: Iterable[int] | None = None,
+    max_tokens: int | None = None,
+    only: Iterable[str] | None = None,
 ) -> list[RunSpec]:
     """Order runs so that the most useful come first.
 
@@ -168,6 +184,7 @@ def queue(
     cheapest runs of a family first.
     """
     chosen = tuple(seeds) if seeds is not None else None
+    kept = tuple(only) if only is not None else None
     runs = [
         (
             spec.seed,
@@ -176,6 +193,6 @@ def queue(
             spec,
         )
         for place, name in enumerate(names)
-        for spec in family(name, chosen, max_tokens).runs
+        for spec in family(name, chosen, max_tokens, kept).runs
     ]
     return [spec for *_, spec in sorted(runs, key=lambda run: run[:3])]

@@ -279,5 +279,10 @@ def test_families_are_what_they_say() -> None:
         assert spec.d_ff / spec.hidden_size == pytest.approx(2.5, abs=0.25)
     by_scale = families.family("scales", [0]).runs
     assert [spec.activation for spec in by_scale] == ["relu"] * 4 + ["silu"] * 4
+    some = families.family("scales", [2], max_tokens=1_000_000, only=["0.11m_silu_s2"]).runs
+    assert [(spec.name, spec.seed) for spec in some] == [("0.11m_silu_s2", 2)]
+    assert some[0].n_tokens <= 1_000_000
+    with pytest.raises(ArgumentError, match=r"no run 0\.11m_silu_s1"):
+        families.family("scales", [2], only=["0.11m_silu_s1"])
     with pytest.raises(ArgumentError, match="family"):
         families.family("other")
