@@ -20,33 +20,35 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def _pack(array: NDArray[Any]) -> dict[str, Any]:
+def pack(array: NDArray[Any]) -> dict[str, Any]:
+    """Array as JSON: compressed bytes, dtype and shape."""
     array = np.asarray(array)
     kind = "<i8" if array.dtype.kind in "iu" else "<f8"
     raw = zlib.compress(np.ascontiguousarray(array.astype(kind)).tobytes(), 6)
     return {"dtype": kind, "shape": list(array.shape), "zlib": base64.b64encode(raw).decode()}
 
 
-def _unpack(packed: dict[str, Any]) -> NDArray[Any]:
+def unpack(packed: dict[str, Any]) -> NDArray[Any]:
+    """Inverse of `pack`."""
     raw = zlib.decompress(base64.b64decode(packed["zlib"]))
     return np.frombuffer(raw, dtype=packed["dtype"]).reshape(packed["shape"]).copy()
 
 
 def _optional(array: NDArray[Any] | None) -> dict[str, Any] | None:
-    return None if array is None else _pack(array)
+    return None if array is None else pack(array)
 
 
 def fit_to_dict(fit: Fit) -> dict[str, Any]:
     """Everything that a fit holds, JSON-ready."""
     best, averaged, draws = fit.least_squares, fit.averaged, fit.averaged.draws
-    return {
+    plain = {
         "run": fit.run,
         "law": fit.law.name,
         "law_reason": fit.law_reason,
         "frame": json.loads(fit.frame.to_json(orient="split", double_precision=15)),
         "points": {
-            "d": _pack(fit.points.d),
-            "y": _pack(fit.points.y),
+            "d": pack(fit.points.d),
+            "y": pack(fit.points.y),
             "relative_se": _optional(fit.points.relative_se),
             "robust_inflation": _optional(fit.points.robust_inflation),
         },
@@ -54,8 +56,8 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
         "warmup": fit.warmup,
         "params": dict(zip(fit.law.parameter_names, map(float, best.theta), strict=True)),
         "least_squares": {
-            "theta": _pack(best.theta),
-            "shape": _pack(best.shape),
+            "theta": pack(best.theta),
+            "shape": pack(best.shape),
             "amplitude": best.amplitude,
             "limit": best.limit,
             "ssr": best.ssr,
@@ -64,14 +66,14 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
         },
         "averaged": {
             "draws": {
-                name: _pack(getattr(draws, name))
+                name: pack(getattr(draws, name))
                 for name in ("shape", "amplitude", "limit", "sigma", "noise", "drop")
             },
             "span": list(draws.span),
             "noises": [vars(noise) for noise in averaged.noises],
             "likelihood": {
-                "limit": _pack(averaged.likelihood.limit),
-                "relative": _pack(averaged.likelihood.relative),
+                "limit": pack(averaged.likelihood.limit),
+                "relative": pack(averaged.likelihood.relative),
                 "dof": averaged.likelihood.dof,
             },
             "drops": averaged.drops.tolist(),
@@ -80,6 +82,7 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
             "log_evidence": averaged.log_evidence,
             "ess": averaged.ess,
             "prior_text": averaged.prior_text,
+            "transient_weight": averaged.transient_weight,
         },
         "method": fit.method,
         "robust": fit.robust,
@@ -88,6 +91,11 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
         "seed": fit.seed,
         "provenance": fit.provenance,
     }
+    if fit.method == "fit_bayes":
+        from sparsefit.bayes.serialize import posterior_to_dict
+
+        plain["posterior"] = posterior_to_dict(fit)
+    return plain
 
 
 def fit_from_dict(plain: dict[str, Any]) -> Fit:
@@ -105,10 +113,10 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
 
     law = laws.get(plain["law"])
     best, averaged, points = plain["least_squares"], plain["averaged"], plain["points"]
-    draws = {name: _unpack(packed) for name, packed in averaged["draws"].items()}
-    arrays = {name: None if packed is None else _unpack(packed) for name, packed in points.items()}
+    draws = {name: unpack(packed) for name, packed in averaged["draws"].items()}
+    arrays = {name: None if packed is None else unpack(packed) for name, packed in points.items()}
     frame = pd.DataFrame(**plain["frame"])
-    return Fit(
+    fit = Fit(
         run=plain["run"],
         law=law,
         law_reason=plain["law_reason"],
@@ -117,8 +125,8 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
         n_warmup=plain["n_warmup"],
         warmup=plain["warmup"],
         least_squares=LeastSquares(
-            theta=_unpack(best["theta"]),
-            shape=_unpack(best["shape"]),
+            theta=unpack(best["theta"]),
+            shape=unpack(best["shape"]),
             amplitude=best["amplitude"],
             limit=best["limit"],
             ssr=best["ssr"],
@@ -129,8 +137,8 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
             draws=Draws(**draws, span=(averaged["span"][0], averaged["span"][1])),
             noises=tuple(NoiseModel(**noise) for noise in averaged["noises"]),
             likelihood=LimitLikelihood(
-                _unpack(averaged["likelihood"]["limit"]),
-                _unpack(averaged["likelihood"]["relative"]),
+                unpack(averaged["likelihood"]["limit"]),
+                unpack(averaged["likelihood"]["relative"]),
                 averaged["likelihood"]["dof"],
                 law.limit_bounds,
             ),
@@ -140,6 +148,7 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
             log_evidence=averaged["log_evidence"],
             ess=averaged["ess"],
             prior_text=averaged["prior_text"],
+            transient_weight=averaged["transient_weight"],
         ),
         method=plain["method"],
         robust=plain["robust"],
@@ -148,6 +157,11 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
         seed=plain["seed"],
         provenance=plain["provenance"],
     )
+    if "posterior" not in plain:
+        return fit
+    from sparsefit.bayes.serialize import bayes_fit_from
+
+    return bayes_fit_from(fit, plain["posterior"])
 
 
 def _write(document: dict[str, Any], path: str | Path | None) -> str:

@@ -1,0 +1,240 @@
+"""`sf.fit_bayes`: from a measurement table to posteriors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sparsefit.bayes.engine import DRAWS, ENGINES, Sampled, averaged, build_model, sample_model
+from sparsefit.bayes.likelihood import LIKELIHOODS
+from sparsefit.bayes.posterior import Posterior
+from sparsefit.bayes.priors import Priors, check_priors
+from sparsefit.bayes.result import BayesFit
+from sparsefit.errors import ArgumentError
+from sparsefit.estimation.api import (
+    RunData,
+    candidate_laws,
+    check_call,
+    check_points,
+    fit_notes,
+    warmup_rule,
+)
+from sparsefit.estimation.draws import Draws, truncated_normal
+from sparsefit.estimation.least_squares import fit_least_squares
+from sparsefit.laws import Law
+from sparsefit.provenance import provenance
+from sparsefit.results.checks import check_choice
+from sparsefit.results.fits import Fits
+from sparsefit.table import usable_rows
+
+Array = NDArray[np.float64]
+
+POOLS = ("none", "scale")
+
+
+def measured_errors(data: RunData, response: str) -> tuple[Array | None, float, tuple[str, ...]]:
+    """Measured standard errors of a run: own to each point, shared by all, and notes on them.
+
+    Returns
+    -------
+    se : ndarray, shape (n,), or None
+        Where every usable row has one.
+    shared : float
+        0 where there is none.
+    notes : tuple of str
+        What was not used and why.
+    """
+    rows = data.frame[usable_rows(data.frame, response)].sort_values("tokens", kind="stable")
+    if response != "activation_ratio":
+        return None, 0.0, ()
+    notes = []
+    se = None
+    if "se" in rows and rows["se"].notna().any():
+        values = rows["se"].to_numpy(dtype=float)
+        if np.all(np.isfinite(values)) and np.all(values > 0):
+            se = values
+        else:
+            notes.append("measured errors are not used: not every row has a positive se")
+    shared = 0.0
+    if "se_shared" in rows and rows["se_shared"].notna().any():
+        values = rows["se_shared"].to_numpy(dtype=float)
+        shared = float(np.nanmedian(values))
+        if np.nanmax(values) > 1.01 * np.nanmin(values):
+            notes.append(f"se_shared varies within the run: its median {shared:.3g} is used")
+    return se, shared, tuple(notes)
+
+
+def shift_draws(law: Law, draws: Draws, shared: float, rng: np.random.Generator) -> Draws:
+    """Add the error that all checkpoints share to the limit of each draw, inside its bounds."""
+    if shared <= 0.0:
+        return draws
+    lower, upper = law.limit_bounds
+    limit = truncated_normal(
+        draws.limit, np.full(len(draws), shared), lower, upper, rng.random(len(draws))
+    )
+    return replace(draws, limit=limit)
+
+
+def fit_bayes(
+    table: pd.DataFrame,
+    law: str | Law = "auto",
+    warmup: str | float | None = "auto",
+    response: str = "activation_ratio",
+    likelihood: str = "auto",
+    priors: Priors | Mapping[str, Any] | None = None,
+    pool: str = "none",
+    engine: str = "auto",
+    rng: int = 0,
+    draws: int = DRAWS,
+) -> Any:
+    """Posterior of the law of activation sparsity for the checkpoints of one or many runs.
+
+    The posterior averages over warm-up choices and noise models by their evidence, as `sf.fit`
+    does, under proper priors that are arguments; what differs is that every number is a posterior
+    one, that noise may have heavy tails and that measured errors are known variances.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Measurement table (see `sf.read_table`). A column ``se`` (own to each checkpoint) is known
+        variance in the likelihood; ``se_shared`` shifts all draws of a run together.
+    law, warmup, response
+        As in `sf.fit`.
+    likelihood : {"auto", "gaussian", "white", "ar1", "ou", "student_t"}
+        Noise models averaged over, see `bayes.likelihood.likelihood_models`.
+    priors : Priors or mapping, optional
+        Priors by name (``last``, ``change``, ``alpha``, ``excess``, ``sigma``), for example
+        ``{"alpha": sparsefit.bayes.LogNormal(0.7, 0.8)}``; the others keep their defaults, which
+        `summary` prints.
+    pool : {"none", "scale"}
+        Fit each run alone, or share what the runs of one activation say about how the law moves
+        with the parameter count; see `sparsefit.bayes.pooling`.
+    engine : {"auto", "importance", "nuts"}
+        Importance sampling from the exact flat-prior posterior, No-U-Turn sampling with PyMC, or
+        the first and, where its checks fail, the second.
+    rng : int
+        Seed; the same seed gives the same draws.
+    draws : int
+        Number of draws kept.
+
+    Returns
+    -------
+    BayesFit, Fits or PooledFits
+        `BayesFit` for a table of one run, `Fits` for several, `PooledFits` with ``pool="scale"``.
+
+    Raises
+    ------
+    TableError
+        Lists every fault of the table.
+    FitError
+        If a run has too few points or no trend at all.
+    ArgumentError
+        If an argument is outside what the call accepts.
+    MissingDependencyError
+        If ``engine="nuts"`` and PyMC is not installed.
+    """
+    check_choice("likelihood", likelihood, LIKELIHOODS)
+    check_choice("pool", pool, POOLS)
+    check_choice("engine", engine, ENGINES)
+    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 400:
+        raise ArgumentError(f"draws must be a whole number of at least 400, got {draws!r}")
+    runs = check_call(table, response, rng)
+    fits = {
+        data.run: fit_run_bayes(
+            data, law, warmup, response, likelihood, priors, engine, int(rng), int(draws)
+        )
+        for data in runs
+    }
+    if pool == "scale":
+        from sparsefit.bayes.pooling import pool_fits
+
+        return pool_fits(fits, table, int(rng))
+    return next(iter(fits.values())) if len(fits) == 1 else Fits(dict(fits))
+
+
+def fit_run_bayes(
+    data: RunData,
+    law: str | Law,
+    warmup: str | float | None,
+    response: str,
+    likelihood: str,
+    priors: Priors | Mapping[str, Any] | None,
+    engine: str,
+    rng: int,
+    size: int,
+) -> BayesFit:
+    """Fit one run; see `fit_bayes`."""
+    candidates, reason = candidate_laws(data, law, response)
+    se, shared, notes = measured_errors(data, response)
+    tried: list[tuple[Sampled, str]] = []
+    generator = np.random.default_rng(rng)
+    for candidate in candidates:
+        check_points(data, candidate)
+        drops, rule = warmup_rule(data, candidate, warmup)
+        model = build_model(
+            candidate, data.points, drops, likelihood, check_priors(candidate, priors), se
+        )
+        # Only importance sampling gives the evidence that laws are compared by.
+        first = "importance" if len(candidates) > 1 else engine
+        tried.append((sample_model(model, first, generator, size), rule))
+    tried.sort(key=lambda item: -item[0].log_evidence)
+    sampled, rule = tried[0]
+    if len(tried) > 1:
+        odds = sampled.log_evidence - tried[1][0].log_evidence
+        reason = f"by evidence: {odds:.1f} nats above {tried[1][0].model.law.name}"
+        if engine == "nuts" or (engine == "auto" and not sampled.sampling.reliable):
+            again = sample_model(sampled.model, engine, generator, size)
+            sampled = replace(again, log_evidence=sampled.log_evidence)
+    return finish(data, sampled, reason, rule, likelihood, shared, rng, notes, generator)
+
+
+def finish(
+    data: RunData,
+    sampled: Sampled,
+    reason: str,
+    rule: str,
+    likelihood: str,
+    shared: float,
+    rng: int,
+    notes: tuple[str, ...],
+    generator: np.random.Generator,
+) -> BayesFit:
+    """Assemble the result of one run."""
+    model = sampled.model
+    shifted = shift_draws(model.law, sampled.draws, shared, generator)
+    summary = averaged(sampled, shifted, generator)
+    drop = int(model.drops[int(np.argmax(summary.drop_weight))])
+    best = fit_least_squares(model.law, data.points.since(drop))
+    found = fit_notes(data, model.law, best, summary, drop, rule)
+    if not sampled.sampling.reliable:
+        found = (sampled.sampling.sentence, *found)
+    return BayesFit(
+        run=data.run,
+        law=model.law,
+        law_reason=reason,
+        frame=data.frame,
+        points=data.points,
+        n_warmup=drop,
+        warmup=rule,
+        least_squares=best,
+        averaged=summary,
+        method="fit_bayes",
+        robust=False,
+        n_params=data.n_params,
+        notes=(*found, *notes),
+        seed=rng,
+        provenance=provenance(seed=rng),
+        posterior=Posterior(
+            priors=model.priors,
+            likelihood=likelihood,
+            sampling=sampled.sampling,
+            measured=sampled.draws,
+            se=model.likelihood.se,
+            se_shared=shared,
+        ),
+    )

@@ -1,0 +1,116 @@
+"""From one run to its posterior: the model, an engine, its checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefit.bayes.importance import Flat, Model, flat_posteriors, resample, sample_posterior
+from sparsefit.bayes.likelihood import Likelihood, likelihood_models
+from sparsefit.bayes.posterior import Sampling
+from sparsefit.bayes.priors import Priors
+from sparsefit.errors import ArgumentError, MissingDependencyError
+from sparsefit.estimation.draws import Draws, sample
+from sparsefit.estimation.engine import Averaged
+from sparsefit.estimation.limit_likelihood import limit_likelihood
+from sparsefit.estimation.points import Points
+from sparsefit.laws import Law
+
+Array = NDArray[np.float64]
+
+ENGINES = ("auto", "importance", "nuts")
+DRAWS = 4000
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Equally weighted posterior draws of one model, and its flat-prior posterior."""
+
+    model: Model
+    draws: Draws
+    sampling: Sampling
+    log_evidence: float
+    flat: Flat
+
+
+def build_model(
+    law: Law,
+    points: Points,
+    drops: NDArray[np.intp],
+    likelihood: str,
+    priors: Priors,
+    se: Array | None,
+) -> Model:
+    """Model of one run; `points` carry no relative errors, `se` are known standard errors."""
+    plain = Points(points.d, points.y)
+    return Model(
+        law, plain, drops, priors, Likelihood(law, plain, likelihood_models(likelihood), se)
+    )
+
+
+def sample_model(model: Model, engine: str, rng: np.random.Generator, size: int = DRAWS) -> Sampled:
+    """Draw from a posterior.
+
+    Parameters
+    ----------
+    model : Model
+        The posterior.
+    engine : {"auto", "importance", "nuts"}
+        ``"auto"`` takes importance sampling and, where its checks fail and PyMC is there, NUTS.
+    rng : numpy.random.Generator
+        Source of randomness.
+    size : int
+        Number of draws.
+    """
+    if engine not in ENGINES:
+        raise ArgumentError(
+            f"engine must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}"
+        )
+    if engine != "nuts":
+        weighted = sample_posterior(model, rng)
+        sampling = Sampling(
+            "importance",
+            weighted.smoothed.ess,
+            khat=weighted.smoothed.khat,
+            evaluated=len(weighted.draws),
+        )
+        draws = resample(weighted, size, rng)
+        found = Sampled(model, draws, sampling, weighted.log_evidence, weighted.flat)
+        if engine == "importance" or sampling.reliable:
+            return found
+        try:
+            from sparsefit.bayes.nuts import sample_nuts
+
+            draws, sampling = sample_nuts(model, rng, size, start=found.draws)
+        except MissingDependencyError:
+            return found
+        return replace(found, draws=draws, sampling=sampling)
+    from sparsefit.bayes.nuts import sample_nuts
+
+    draws, sampling = sample_nuts(model, rng, size)
+    return Sampled(model, draws, sampling, float("nan"), flat_posteriors(model)[0])
+
+
+def averaged(sampled: Sampled, shifted: Draws, rng: np.random.Generator) -> Averaged:
+    """The part of a `Fit` that its verbs draw on."""
+    model, measured = sampled.model, sampled.draws
+    noises = model.likelihood.noises
+    size = len(measured)
+    share = np.bincount(measured.noise, minlength=len(noises)) / size
+    drop = np.array([np.mean(measured.drop == k) for k in model.drops])
+    # Which bounds of the limit the data exclude, whatever the prior.
+    problem = sampled.flat.problem
+    flat = sample(problem, sampled.flat.cells, 1000, rng)
+    return Averaged(
+        draws=shifted,
+        noises=noises,
+        likelihood=limit_likelihood(problem, flat),
+        drops=model.drops,
+        drop_weight=drop,
+        noise_weight=share,
+        log_evidence=sampled.log_evidence,
+        ess=sampled.sampling.ess,
+        prior_text="; ".join(model.priors.text(model.law)),
+    )

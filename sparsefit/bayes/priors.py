@@ -1,0 +1,347 @@
+"""The joint prior of the Bayesian model: proper, in quantities that a reader can judge.
+
+With D1 and D2 the first and last D of the run, the law is described by
+
+    last      A(D2), the law's value at the last point,
+    change    |A(D2) - A(D1)|, what the curve moves over the data,
+    alpha     its exponent,
+    excess    |A(D2) - A0|, what is still to come (Eq. 4 only: elsewhere alpha decides it),
+    sigma     the noise scale at the last point,
+
+each with a prior truncated to what physics leaves once the ones before it are known, so that
+0 <= A0 < 1 and 0 < A <= 1 within the data hold for every draw. None of the defaults looks at the
+data or was fitted to a series: see `default_priors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefit.bayes.distributions import (
+    Distribution,
+    Exponential,
+    LogNormal,
+    Uniform,
+    from_dict,
+)
+from sparsefit.errors import ArgumentError
+from sparsefit.estimation.priors import ShapePrior, reference_prior
+from sparsefit.laws import Law
+from sparsefit.laws.base import span_ratio
+
+Array = NDArray[np.float64]
+
+# Range of Eq. 4's e-foldings within the data, as in the law's grid of shapes.
+KAPPA_BOUNDS = (0.01, 40.0)
+
+WARMUP_DOF = 3.0
+WARMUP_SCALE = 0.2
+"""A warm-up point departs from the law by Student-t noise with 3 degrees of freedom and this scale
+in units of `change`: about what the least-squares fits charge for leaving a point out."""
+
+EXCESSES = ("reference", "uniform")
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Priors of the Bayesian model.
+
+    Attributes
+    ----------
+    last : Distribution
+        Law's value at the last point, within the physical range of the response.
+    change : Distribution
+        Change of the law over the data, within what `last` leaves.
+    alpha : Distribution
+        Exponent, within the law's bounds and, for a power law, where the limit is physical.
+    excess : {"reference", "uniform"}
+        Eq. 4's distance of the last value from the limit: density 1 / sqrt(e (e + change)), which
+        is the arcsine measure of the share of the fall still to come, or uniform in the limit.
+    sigma : Distribution
+        Noise scale at the last point.
+    """
+
+    last: Distribution
+    change: Distribution
+    alpha: Distribution
+    excess: str
+    sigma: Distribution
+
+    def __post_init__(self) -> None:
+        if self.excess not in EXCESSES:
+            raise ArgumentError(
+                f"priors: excess is one of {', '.join(map(repr, EXCESSES))}, got {self.excess!r}"
+            )
+        for name in ("last", "change", "alpha", "sigma"):
+            if not isinstance(getattr(self, name), Distribution):
+                raise ArgumentError(
+                    f"priors: {name} must be a distribution of sparsefit.bayes (LogNormal, ...), "
+                    f"got {getattr(self, name)!r}"
+                )
+        if isinstance(self.sigma, Uniform):
+            raise ArgumentError("priors: sigma needs a proper prior, for example LogNormal")
+
+    def text(self, law: Law) -> tuple[str, ...]:
+        """One line a prior."""
+        unit = "fraction" if law.response == "activation_ratio" else "nats"
+        lines = [
+            f"value at the last point ({unit}) ~ {self.last.text} on the physical range",
+            f"change over the data ({unit}) ~ {self.change.text} on what that leaves",
+            f"alpha ~ {self.alpha.text} on [{law.alpha_bounds[0]:g}, {law.alpha_bounds[1]:g}]"
+            + ("" if law.n_shape == 2 else ", where the limit is physical"),
+        ]
+        if law.n_shape == 2:
+            lines.append(
+                "excess e over the limit at the last point: density 1 / sqrt(e (e + change))"
+                if self.excess == "reference"
+                else "limit ~ Uniform from 0 to the value at the last point"
+            )
+        lines.append(f"noise scale at the last point ({unit}) ~ {self.sigma.text}")
+        return tuple(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            f.name: value.to_dict() if isinstance(value, Distribution) else value
+            for f in fields(self)
+            for value in [getattr(self, f.name)]
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Priors:
+        """Inverse of `to_dict`."""
+        return cls(**{k: from_dict(v) if isinstance(v, dict) else v for k, v in plain.items()})
+
+
+def default_priors(law: Law) -> Priors:
+    """Priors that are used unless others are given.
+
+    Flat in what the data show (last value and change), the reference measures of the least-squares
+    fit in what they do not (exponent and excess; chosen by the coverage of intervals on simulated
+    curves), and a noise scale of 0.001 within a factor of 50 (95%): activation ratios are fractions
+    of a tenth or so, measured to about a percent. For the loss: 3 nats, 1 nat and 0.01 nats within
+    wide factors.
+    """
+    if law.response == "activation_ratio":
+        return Priors(Uniform(), Uniform(), Exponential(1.0), "reference", LogNormal(1e-3, 2.0))
+    return Priors(
+        LogNormal(3.0, 0.7),
+        LogNormal(1.0, 1.5),
+        Exponential(1.0),
+        "reference",
+        LogNormal(1e-2, 2.0),
+    )
+
+
+def check_priors(law: Law, priors: Priors | Mapping[str, Any] | None) -> Priors:
+    """Return the priors asked for: all of them, some by name (the rest by default), or none."""
+    if priors is None:
+        return default_priors(law)
+    if isinstance(priors, Priors):
+        return priors
+    if not isinstance(priors, Mapping):
+        raise ArgumentError(
+            "priors must be None, a mapping such as {'alpha': LogNormal(0.7, 0.8)} or Priors, "
+            f"got {priors!r}"
+        )
+    names = [f.name for f in fields(Priors)]
+    unknown = sorted(set(priors) - set(names))
+    if unknown:
+        raise ArgumentError(
+            f"priors: no prior is called {', '.join(map(repr, unknown))}; names: {', '.join(names)}"
+        )
+    if "excess" in priors and law.n_shape != 2:
+        raise ArgumentError(
+            f"priors: 'excess' belongs to Eq. 4; {law.name} has its limit from alpha"
+        )
+    return replace(default_priors(law), **dict(priors))
+
+
+# Physics ------------------------------------------------------------------------------------
+
+
+def last_range(law: Law) -> tuple[float, float]:
+    """Physical range of the value at the last point."""
+    return (0.0, 1.0) if law.response == "activation_ratio" else (0.0, 1e3)
+
+
+def change_room(law: Law, last: Array) -> Array:
+    """Largest change over the data that leaves the first value in its range."""
+    low, high = last_range(law)
+    return np.asarray(high - last if law.sign > 0 else last - low)
+
+
+def limit_room(law: Law, last: Array) -> Array:
+    """Largest distance of the limit from the last value."""
+    low, high = law.limit_bounds
+    return np.asarray(last - low if law.sign > 0 else min(high, 1e6) - last)
+
+
+def alpha_range(law: Law, last: Array, change: Array, span: tuple[float, float]) -> Array:
+    """Bounds of alpha, shape (2, m): a power law's limit is physical only above a certain alpha."""
+    low, high = law.alpha_bounds
+    lower = np.full_like(last, low)
+    if law.n_shape == 1:
+        with np.errstate(divide="ignore", over="ignore"):
+            lower = np.maximum(low, np.log1p(change / limit_room(law, last)) / span_ratio(span))
+    return np.stack([lower, np.full_like(last, high)])
+
+
+def excess_range(law: Law, last: Array, change: Array) -> Array:
+    """Bounds of Eq. 4's excess, shape (2, m)."""
+    fastest, slowest = KAPPA_BOUNDS[1], KAPPA_BOUNDS[0]
+    return np.stack(
+        [
+            change / np.expm1(fastest),
+            np.minimum(limit_room(law, last), change / np.expm1(slowest)),
+        ]
+    )
+
+
+def _excess_cdf(kind: str, excess: Array, change: Array) -> Array:
+    return 2.0 * np.arcsinh(np.sqrt(excess / change)) if kind == "reference" else excess
+
+
+def log_excess_density(kind: str, excess: Array, change: Array, bounds: Array) -> Array:
+    """Log density of the excess within its bounds (shape (2, m))."""
+    mass = _excess_cdf(kind, bounds[1], change) - _excess_cdf(kind, bounds[0], change)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        measure = (
+            -0.5 * np.log(excess) - 0.5 * np.log(excess + change) if kind == "reference" else 0.0
+        )
+        found = measure - np.log(mass)
+    inside = (excess >= bounds[0]) & (excess <= bounds[1]) & (mass > 0)
+    return np.where(inside, found, -np.inf)
+
+
+# Density and draws --------------------------------------------------------------------------
+
+
+def log_prior_terms(
+    law: Law,
+    priors: Priors,
+    span: tuple[float, float],
+    shape: Array,
+    amplitude: Array,
+    limit: Array,
+    sigma: Array,
+) -> dict[str, Array]:
+    """Log density of each prior at draws, each in its own quantity, by name.
+
+    Parameters are those of `log_prior`. Impossible draws get -inf in at least one term.
+    """
+    alpha = shape[:, 0]
+    last, change, excess, _ = _described(law, span, shape, amplitude, limit)
+    room = change_room(law, last)
+    inside = (change > 0) & (room > 0) & (limit >= law.limit_bounds[0])
+    inside &= limit <= law.limit_bounds[1]
+    safe = np.where(inside, change, 1.0)
+    lower, upper = alpha_range(law, np.where(inside, last, 0.5), safe, span)
+    terms = {
+        "last": np.where(inside, priors.last.log_density_within(last, *last_range(law)), -np.inf),
+        "change": priors.change.log_density_within(change, 0.0, np.where(inside, room, 1.0)),
+        "alpha": priors.alpha.log_density_within(alpha, lower, upper),
+        "sigma": priors.sigma.log_density_within(sigma, 0.0, np.inf),
+    }
+    if law.n_shape == 2:
+        bounds = excess_range(law, np.where(inside, last, 0.5), safe)
+        # The excess is a difference of rounded numbers: rounding must not throw a draw out.
+        within = np.clip(excess, bounds[0], bounds[1])
+        off = np.abs(within - excess) > 1e-9 * safe + 1e-12 * np.abs(last)
+        density = log_excess_density(priors.excess, within, safe, bounds)
+        terms["excess"] = np.where(off, -np.inf, density)
+    return terms
+
+
+def _described(
+    law: Law, span: tuple[float, float], shape: Array, amplitude: Array, limit: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Last value, change, excess and e-foldings of draws."""
+    folds = shape[:, 1] if law.n_shape == 2 else shape[:, 0] * span_ratio(span)
+    excess = amplitude * np.exp(-folds)
+    return limit + law.sign * excess, amplitude * -np.expm1(-folds), excess, folds
+
+
+def log_prior(
+    law: Law,
+    priors: Priors,
+    span: tuple[float, float],
+    shape: Array,
+    amplitude: Array,
+    limit: Array,
+    sigma: Array,
+) -> Array:
+    """Log prior density over (log shape, amplitude, limit, log sigma), shape (m,).
+
+    Parameters
+    ----------
+    law, priors : Law, Priors
+        The model.
+    span : tuple of float
+        First and last D of the run.
+    shape : ndarray, shape (m, n_shape)
+        See `Law.basis`.
+    amplitude, limit, sigma : ndarray, shape (m,)
+        Amplitude at the first point, limit, noise scale.
+    """
+    terms = log_prior_terms(law, priors, span, shape, amplitude, limit, sigma)
+    _, _, excess, folds = _described(law, span, shape, amplitude, limit)
+    # From (last, change, [excess]) to (limit, amplitude, [kappa]).
+    jacobian = np.log(np.maximum(excess, 1e-300) if law.n_shape == 2 else -np.expm1(-folds))
+    return np.asarray(
+        sum(terms.values()) + jacobian + np.log(shape).sum(axis=1) + np.log(sigma), dtype=float
+    )
+
+
+def draw_prior(
+    law: Law, priors: Priors, span: tuple[float, float], size: int, rng: np.random.Generator
+) -> tuple[Array, Array, Array, Array]:
+    """Draws of (shape (m, n_shape), amplitude, limit, sigma) from the prior."""
+    u = rng.random((5, size))
+    last = priors.last.draw_within(u[0], *last_range(law))
+    change = np.maximum(priors.change.draw_within(u[1], 0.0, change_room(law, last)), 1e-12)
+    lower, upper = alpha_range(law, last, change, span)
+    sigma = priors.sigma.draw_within(u[3], 0.0, np.inf)
+    # Where no alpha in bounds makes the limit physical, the pair (last, change) is impossible.
+    impossible = lower >= upper
+    alpha = priors.alpha.draw_within(u[2], np.minimum(lower, upper), upper)
+    if law.n_shape == 2:
+        bounds = excess_range(law, last, change)
+        low, high = (_excess_cdf(priors.excess, b, change) for b in bounds)
+        at = low + u[4] * (high - low)
+        excess = change * np.sinh(at / 2.0) ** 2 if priors.excess == "reference" else at
+        kappa = np.log1p(change / excess)
+        shape = np.stack([alpha, kappa], axis=-1)
+        amplitude = change + excess
+        limit = last - excess
+    else:
+        folds = alpha * span_ratio(span)
+        amplitude = change / -np.expm1(-folds)
+        limit = last - law.sign * amplitude * np.exp(-folds)
+        shape = alpha[:, None]
+    limit = np.clip(limit, *law.limit_bounds)
+    if impossible.any():
+        again = draw_prior(law, priors, span, int(impossible.sum()), rng)
+        for ours, new in zip((shape, amplitude, limit, sigma), again, strict=True):
+            ours[impossible] = new
+    return shape, amplitude, limit, sigma
+
+
+def shape_prior(law: Law, priors: Priors) -> ShapePrior:
+    """Measure over shapes that steers the grid: the reference one with this prior of alpha."""
+    reference = reference_prior(law)
+
+    def density(shape: Array, span: tuple[float, float]) -> Array:
+        alpha = shape[:, 0]
+        found = reference.log_density(shape, span) + alpha + priors.alpha.log_density(alpha)
+        if law.n_shape == 2 and priors.excess == "uniform":
+            # Density 1 instead of 1 / sqrt(e (e + change)), in units of the change.
+            found = found - 0.5 * shape[:, 1] - np.log(-np.expm1(-shape[:, 1]))
+        return found
+
+    return ShapePrior(density, reference.log_limit_density, "; ".join(priors.text(law)))

@@ -1,0 +1,242 @@
+"""`BayesFit`: the verbs of `Fit`, from posterior draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from sparsefit.bayes.likelihood import Likelihood
+from sparsefit.bayes.posterior import Posterior
+from sparsefit.estimation.predictive import observations
+from sparsefit.laws import TOKENS_PER_UNIT
+from sparsefit.results import checks
+from sparsefit.results.estimates import Limit, identification
+from sparsefit.results.fit import Fit
+
+if TYPE_CHECKING:
+    from sparsefit.bayes.diagnostics import BayesDiagnostics
+    from sparsefit.bayes.importance import Model
+
+Array = NDArray[np.float64]
+
+_INTERVALS = ("posterior", "integrated")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BayesFit(Fit):
+    """Posterior of a law's parameters for one run.
+
+    The verbs are those of `Fit`; coefficients are posterior medians, `predict` is the posterior
+    mean curve, intervals are equal-tailed posterior quantiles.
+
+    Attributes
+    ----------
+    posterior : Posterior
+        Priors, likelihood, engine and its checks; the attributes of `Fit` come first.
+    """
+
+    posterior: Posterior
+
+    @property
+    def reliable(self) -> bool:
+        """Whether every check of the sampler passed (see `diagnostics`)."""
+        return self.posterior.sampling.reliable
+
+    @property
+    def priors(self) -> tuple[str, ...]:
+        """The priors, one line each."""
+        return self.posterior.priors.text(self.law)
+
+    @property
+    def model(self) -> Model:
+        """The posterior as a function of draws, to weigh or check them."""
+        from sparsefit.bayes.importance import Model
+        from sparsefit.estimation.points import Points
+
+        points = Points(self.points.d, self.points.y)
+        likelihood = Likelihood(self.law, points, self.averaged.noises, self.posterior.se)
+        return Model(self.law, points, self.averaged.drops, self.posterior.priors, likelihood)
+
+    # Coefficients ---------------------------------------------------------------------------
+
+    @property
+    def _theta(self) -> Array:
+        return np.median(self.averaged.draws.theta(self.law), axis=0)
+
+    @property
+    def bse(self) -> pd.Series:
+        """Posterior standard deviations of the coefficients."""
+        sd = self.averaged.draws.theta(self.law).std(axis=0, ddof=1)
+        return pd.Series(sd, index=list(self.law.parameter_names), name=self.run)
+
+    def conf_int(self, level: float = 0.9, method: str = "posterior", rng: int = 0) -> pd.DataFrame:
+        """Equal-tailed posterior intervals of the coefficients.
+
+        Parameters
+        ----------
+        level : float
+            Probability inside.
+        method : {"posterior"}
+            Only the posterior; the intervals of least squares belong to `sf.fit`.
+        rng : int
+            Not used.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per coefficient, columns ``lower`` and ``upper``.
+        """
+        checks.check_choice("method", method, _INTERVALS)
+        tail = (1.0 - checks.check_level(level)) / 2.0
+        ends = np.quantile(self.averaged.draws.theta(self.law), [tail, 1 - tail], axis=0).T
+        ends[-1] = self._limit_ends(level)
+        return pd.DataFrame(ends, index=list(self.law.parameter_names), columns=["lower", "upper"])
+
+    # Curves ---------------------------------------------------------------------------------
+
+    def predict(self, tokens: ArrayLike) -> Array:
+        """Posterior mean curve at raw token counts, shape (n,)."""
+        d = checks.check_tokens(tokens) / TOKENS_PER_UNIT
+        return np.asarray(self.averaged.draws.curve(self.law, d).mean(axis=0))
+
+    def simulate(
+        self, tokens: ArrayLike, kind: str = "observation", rng: int | None = None
+    ) -> Array:
+        """Draws of the curve or of new measurements, see `Fit.simulate`.
+
+        A new measurement repeats the error that all checkpoints share and has an error of its own
+        like the last one's, where these were measured.
+        """
+        checks.check_choice("kind", kind, ("curve", "observation"))
+        if kind == "curve":
+            return super().simulate(tokens, kind, rng)
+        d = checks.check_tokens(tokens) / TOKENS_PER_UNIT
+        generator = np.random.default_rng(self.seed if rng is None else rng)
+        model, se = self.model, self.posterior.se
+        values = observations(
+            self.law,
+            model.points,
+            self.averaged.noises,
+            self.posterior.measured,
+            d,
+            generator,
+            errors=se,
+        )
+        if se is not None:
+            values = values + float(se[-1]) * generator.standard_normal(values.shape)
+        upper = 1.0 if self.response == "activation_ratio" else np.inf
+        return np.clip(values, np.finfo(float).tiny, upper)
+
+    def derivative(
+        self, tokens: ArrayLike, wrt: str = "tokens", level: float = 0.9
+    ) -> pd.DataFrame:
+        """Slope of the curve with its band, see `Fit.derivative`; the estimate is the median."""
+        out = super().derivative(tokens, wrt, level)
+        # Medians of single coefficients do not lie on one curve.
+        return out.assign(estimate=out["median"])
+
+    def residuals(self) -> Array:
+        """Residuals of the points after the warm-up from the posterior mean curve."""
+        used = self.points.since(self.n_warmup)
+        return np.asarray(used.y - self.posterior.measured.curve(self.law, used.d).mean(axis=0))
+
+    # Limit ----------------------------------------------------------------------------------
+
+    def _limit_ends(self, level: float) -> tuple[float, float]:
+        tail = (1.0 - level) / 2.0
+        lower, upper = np.quantile(self.averaged.draws.limit, [tail, 1 - tail])
+        # A prior keeps every draw off the bounds: whether the data do is the likelihood's to say.
+        seen = self.averaged.likelihood.interval(level)
+        low, high = self.law.limit_bounds
+        if seen[0] <= low + 1e-9:
+            lower = low
+        if seen[1] >= high - 1e-9:
+            upper = high
+        return float(lower), float(upper)
+
+    def limit(self, level: float = 0.9, method: str = "posterior") -> Limit:
+        """Posterior of the limit.
+
+        Parameters
+        ----------
+        level : float
+            Probability inside.
+        method : {"posterior"}
+            Only the posterior.
+
+        Returns
+        -------
+        Limit
+            Posterior median and equal-tailed interval. Where the likelihood alone, with the prior
+            of the limit divided out, does not exclude a physical bound, the interval ends there
+            and says that the data do not bound that side.
+        """
+        level = checks.check_level(level)
+        checks.check_choice("method", method, _INTERVALS)
+        lower, upper = self._limit_ends(level)
+        median = float(np.median(self.averaged.draws.limit))
+        return Limit(
+            estimate=median,
+            lower=lower,
+            upper=upper,
+            median=median,
+            identified=identification(lower, upper, self.law.limit_bounds),
+            level=level,
+            kind="posterior",
+            response=self.response,
+            bounds=self.law.limit_bounds,
+        )
+
+    # Checks and output ----------------------------------------------------------------------
+
+    def diagnostics(self) -> BayesDiagnostics:  # type: ignore[override]
+        """Engine, k-hat, effective sample size, R-hat, prior sensitivity, residuals."""
+        from sparsefit.bayes.diagnostics import diagnose_bayes
+
+        return diagnose_bayes(self)
+
+    def to_arviz(self) -> Any:
+        """Posterior, prior, predictive draws and log likelihood as `arviz.InferenceData`.
+
+        Raises
+        ------
+        MissingDependencyError
+            If ArviZ is not installed.
+        """
+        from sparsefit.bayes.to_arviz import inference_data
+
+        return inference_data(self)
+
+    def glance(self, level: float = 0.9) -> pd.DataFrame:
+        """One row about the whole fit, with the sampler's checks."""
+        sampling = self.posterior.sampling
+        residuals = self.residuals()
+        out = super().glance(level).drop(columns=["aicc", "bic", "bounds_hit", "edge_form"])
+        return out.assign(
+            ssr=float(np.sum(residuals**2)),
+            engine=sampling.engine,
+            reliable=sampling.reliable,
+            ess=sampling.ess,
+            khat=np.nan if sampling.khat is None else sampling.khat,
+            rhat=np.nan if sampling.rhat is None else sampling.rhat,
+        )
+
+    def summary(self, level: float = 0.9) -> str:
+        """Plain-text summary with priors, likelihood weights and the sampler's checks."""
+        from sparsefit.bayes.text import summary
+
+        return summary(self, checks.check_level(level))
+
+    def __repr__(self) -> str:
+        warn = "" if self.reliable else ", NOT RELIABLE"
+        return f"<BayesFit {self.run!r}: {self.law.name}, {self.limit()!r}{warn}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        sentence = escape(self.posterior.sampling.sentence)
+        return f"{super()._repr_html_()}<p>{sentence}</p>"

@@ -1,0 +1,58 @@
+"""The Bayesian part of a fit as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, cast
+
+from sparsefit.bayes.posterior import Posterior, Sampling
+from sparsefit.bayes.priors import Priors
+from sparsefit.bayes.result import BayesFit
+from sparsefit.estimation.draws import Draws
+from sparsefit.results.serialize import pack, unpack
+
+if TYPE_CHECKING:
+    from sparsefit.results.fit import Fit
+
+_DRAWS = ("shape", "amplitude", "limit", "sigma", "noise", "drop")
+
+
+def posterior_to_dict(fit: Fit) -> dict[str, Any]:
+    """What a `BayesFit` holds beyond a `Fit`, JSON-ready."""
+    posterior = cast(BayesFit, fit).posterior
+    # The limit is the only part of the draws that an error shared by all points moves.
+    return {
+        "priors": posterior.priors.to_dict(),
+        "likelihood": posterior.likelihood,
+        "sampling": {
+            # JSON has no infinity: -inf says that all weights are equal, inf that there is no tail.
+            name: str(value) if isinstance(value, float) and abs(value) == float("inf") else value
+            for name, value in asdict(posterior.sampling).items()
+        },
+        "measured_limit": pack(posterior.measured.limit),
+        "se": None if posterior.se is None else pack(posterior.se),
+        "se_shared": posterior.se_shared,
+        "pooled": None if posterior.pooled is None else dict(posterior.pooled),
+    }
+
+
+def bayes_fit_from(fit: Fit, plain: dict[str, Any]) -> BayesFit:
+    """`BayesFit` from its `Fit` and the output of `posterior_to_dict`."""
+    draws = fit.averaged.draws
+    arrays = {name: getattr(draws, name) for name in _DRAWS}
+    arrays["limit"] = unpack(plain["measured_limit"])
+    sampling = {
+        name: float(value) if isinstance(value, str) and name != "engine" else value
+        for name, value in plain["sampling"].items()
+    }
+    posterior = Posterior(
+        priors=Priors.from_dict(plain["priors"]),
+        likelihood=plain["likelihood"],
+        sampling=Sampling(**sampling),
+        measured=Draws(**arrays, span=draws.span),
+        se=None if plain["se"] is None else unpack(plain["se"]),
+        se_shared=plain["se_shared"],
+        pooled=plain["pooled"],
+    )
+    inherited = {f.name: getattr(fit, f.name) for f in fields(fit)}
+    return BayesFit(**inherited, posterior=posterior)
