@@ -19,12 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
+
 from sparsefit.collectors.curve import LayerCurve
 from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
 from sparsefit.collectors.sites import Site
 from sparsefit.collectors.text import EvaluationText
-from torch import nn
-
 from sparsefit.errors import ArgumentError, ModelError
 
 _SCOUT_TOKENS = 512
@@ -46,12 +46,15 @@ class Plan:
         Tokens in the shape sample (at least; all where the text is smaller).
     level : bool
         Whether every token is evaluated near the targets.
+    grids : tuple of numpy.ndarray, optional
+        Each layer's grid of log thresholds, instead of one placed by the scout.
     """
 
     targets: tuple[float, ...]
-    ratios: tuple[float, ...] = (0.5, 0.75, 1.0, 1.35, 2.0)
+    ratios: tuple[float, ...] = (0.6, 0.78, 0.92, 1.08, 1.28, 1.65)
     sample_tokens: int = 2048
     level: bool = True
+    grids: tuple[np.ndarray, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.targets or not all(0 < target < 1 for target in self.targets):
@@ -157,11 +160,16 @@ class _LayerObserver:
         self.grid: np.ndarray | None = None
         self.cett_sum = np.zeros(0)
         self.active_sum = np.zeros(0)
+        if plan.grids is not None and plan.grids[site.layer].size:
+            self._place(plan.grids[site.layer])
         self.sampled = 0
         self.seen = 0
         count = len(plan.targets)
         self.level_cett = np.zeros((count, text.n_windows))
         self.level_log_eps = np.full((count, text.n_windows), np.nan)
+        # One pseudo-observation of agreement, so that the first batch has a ratio.
+        self.level_ratio = np.ones(count)
+        self.level_tokens = 1
         self.batches: list[tuple[int, int]] = []
         self.length = text.tokens.shape[1]
 
@@ -181,7 +189,7 @@ class _LayerObserver:
         if positions is not None:
             hidden, total = hidden[positions], total[positions]
         self.batches.append((batch.start, batch.stop))
-        if self.grid is None:
+        if self.grid is None and self.plan.grids is None:
             self._scout(hidden, total)
         if self.grid is not None:
             self._shape(hidden, total)
@@ -224,9 +232,12 @@ class _LayerObserver:
             # Never beyond the largest neuron, where the curve ends.
             offsets = np.log(self.plan.ratios) / slope
             grid.extend(np.minimum(centre + offsets, np.log(largest * 1.001)))
-        self.grid = _thin(np.array(grid))
-        self.cett_sum = np.zeros(self.grid.size)
-        self.active_sum = np.zeros(self.grid.size)
+        self._place(_thin(np.array(grid)))
+
+    def _place(self, grid: np.ndarray) -> None:
+        self.grid = grid
+        self.cett_sum = np.zeros(grid.size)
+        self.active_sum = np.zeros(grid.size)
 
     def _shape(self, hidden: torch.Tensor, total: torch.Tensor) -> None:
         assert self.grid is not None
@@ -252,9 +263,12 @@ class _LayerObserver:
         assert self.grid is not None
         curve = self._curve()
         windows = batch.stop - batch.start
+        low, high = curve.range
         for at, target in enumerate(self.plan.targets):
-            low, high = curve.range
-            eps = curve.threshold(min(max(target, low), high))
+            # What every token so far says about the level brings the next threshold closer, and
+            # the closer it is, the less rests on the sampled shape.
+            aim = target * self.level_tokens / self.level_ratio[at]
+            eps = curve.threshold(min(max(aim, low), high))
             ratios = self._ratios(hidden, total, eps).double()
             if positions is None:
                 sums = ratios.view(windows, -1).sum(dim=1)
@@ -263,6 +277,8 @@ class _LayerObserver:
                 sums.index_add_(0, positions // self.length, ratios)
             self.level_cett[at, batch.start : batch.stop] = sums.cpu().numpy()
             self.level_log_eps[at, batch.start : batch.stop] = np.log(eps)
+            self.level_ratio[at] += float(sums.sum()) / float(curve.sample(np.log(eps)))
+        self.level_tokens += hidden.shape[0]
 
     def _curve(
         self, log_eps: np.ndarray | None = None, factor: np.ndarray | None = None
@@ -297,7 +313,9 @@ class _LayerObserver:
         centre = self.level_log_eps[:, seen] @ (weights[seen] / weights[seen].sum())
         self.level_log_eps[:, ~seen] = centre[:, None]
         expected = curve.sample(self.level_log_eps) * window_tokens
-        factor = self.level_cett.sum(axis=1) / expected.sum(axis=1)
+        # A mean of ratios, not a ratio of sums: thresholds came down where CETT was high, and sums
+        # would give those windows less weight.
+        factor = (self.level_cett / expected) @ weights
         return self._curve(centre, factor), self.level_cett / expected
 
 

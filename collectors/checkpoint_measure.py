@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from torch import nn
+
 from sparsefit.collectors.calibrate import Calibration, Plan, calibrate
 from sparsefit.collectors.curve import CurveRangeError, LayerCurve
 from sparsefit.collectors.forward import Losses, with_batch_size
@@ -21,16 +23,18 @@ from sparsefit.collectors.sites import (
 )
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.uncertainty import Influence, influence
-from torch import nn
-
 from sparsefit.errors import CheckpointError
 
 # Beyond this distance in log CETT from a calibration's target the curve rests on the token sample
 # alone, and a new calibration is made.
 REACH = 0.35
-PROBE_TOKENS = 4096
-_PROBE_TARGETS = (0.05, 0.2)
-_PROBE_RATIOS = (0.25, 0.5, 1.0, 2.0)
+# Up to this many hidden states (tokens x neurons of all layers), a second pass is cheap and makes
+# thresholds exact where a small sample's curve is all kinks.
+POLISH_STATES = 40_000_000
+_POLISH_STEPS = (-0.02, -0.008, -0.003, 0.0, 0.003, 0.008, 0.02)
+PROBE_TOKENS = 2048
+_PROBE_CETT = 0.06
+_PROBE_RATIOS = (0.3, 0.6, 1.0, 1.8, 4.0)
 
 
 @dataclass(eq=False)
@@ -181,18 +185,18 @@ def probe(
     from sparsefit.collectors.solve import Evaluation, next_step
 
     part = text.spread(tokens)
-    plan = Plan(_PROBE_TARGETS, _PROBE_RATIOS, sample_tokens=PROBE_TOKENS // 8, level=False)
+    plan = Plan((_PROBE_CETT,), _PROBE_RATIOS, sample_tokens=PROBE_TOKENS // 4, level=False)
     calibration = loaded.calibrate(part, plan)
     lows, highs = zip(*(curve.range for curve in calibration.curves), strict=True)
     history: list[Evaluation] = []
-    guess = 0.06
+    guess = _PROBE_CETT
     for _ in range(3):
         guess = float(np.clip(guess, max(lows) * 1.001, min(highs) * 0.999))
         rule = OutputNorm(loaded.sites, calibration.thresholds(guess))
         ratio = loaded.run(part, rule).losses.mean - calibration.losses.mean
         history.append(Evaluation(guess, ratio))
-        # The part's own noise is about a quarter of the target: closer is not worth a pass.
-        close = ratio > 0 and abs(math.log(ratio / target)) < 0.7
+        # The part's own noise is about a third of the target: closer is not worth a pass.
+        close = ratio > 0 and abs(math.log(ratio / target)) < 1.0
         guess = next_step(history, target, guess=guess).cett
         if close:
             break
@@ -202,9 +206,7 @@ def probe(
 def dense_plan(cett: float, *, wide: bool) -> Plan:
     """Plan a calibration around a CETT: `wide` where the root is still being looked for."""
     centre = min(cett, 0.999)
-    if wide:
-        return Plan((centre,), (0.6, 0.8, 1.0, 1.25, 1.65))
-    return Plan((centre,), (0.8, 1.0, 1.25))
+    return Plan((centre,)) if wide else Plan((centre,), (0.8, 0.94, 1.06, 1.25))
 
 
 def measure_at(
@@ -285,7 +287,9 @@ def calibrate_at(
     plan = dense_plan(cett, wide=wide)
     calibration = loaded.calibrate(text, plan)
     if calibration.covers(plan.targets[0]):
-        return calibration
+        states = text.n_tokens * sum(site.d_ff for site in loaded.sites)
+        small = states <= POLISH_STATES
+        return _polish(loaded, text, calibration) if small and not wide else calibration
     calibration = loaded.calibrate(
         text, replace(plan, ratios=(0.1, 0.3, *plan.ratios, 3.0, 10.0), sample_tokens=text.n_tokens)
     )
@@ -300,6 +304,19 @@ def calibrate_at(
         f"CETT {cett:.6g} is not reached by any threshold in layers {bad}: too few neurons are "
         "active on this text"
     )
+
+
+def _polish(loaded: LoadedCheckpoint, text: EvaluationText, rough: Calibration) -> Calibration:
+    """Evaluate every token at thresholds within 2% of the rough ones."""
+    target = rough.targets[0]
+    grids = tuple(
+        np.zeros(0) if c.dead else np.log(c.threshold(target)) + np.array(_POLISH_STEPS)
+        for c in rough.curves
+    )
+    plan = Plan((target,), sample_tokens=text.n_tokens, level=False, grids=grids)
+    exact = loaded.calibrate(text, plan)
+    curves = tuple(a.refined(b) for a, b in zip(rough.curves, exact.curves, strict=True))
+    return replace(rough, curves=curves)
 
 
 def _some_active(result: SparseRun) -> np.ndarray:

@@ -50,9 +50,14 @@ class LayerCurve:
 
     @cached_property
     def _forward(self) -> Any:
-        from scipy.interpolate import PchipInterpolator
+        from scipy.interpolate import CubicSpline, PchipInterpolator
 
         x, y = self._knots
+        if x.size >= 4:
+            # Fourth-order accurate on smooth curves, where the monotone interpolant is second.
+            spline = CubicSpline(x, y, extrapolate=False)
+            if (spline(np.linspace(x[0], x[-1], 16 * x.size), nu=1) > 0).all():
+                return spline
         return PchipInterpolator(x, y, extrapolate=False)
 
     @cached_property
@@ -76,6 +81,23 @@ class LayerCurve:
             return 0.0
         at = np.log(eps)
         return float(self.sample(at) * self.factor(at))
+
+    def refined(self, exact: LayerCurve) -> LayerCurve:
+        """Return this curve with an all-tokens curve's knots in place of its own between them."""
+        if self.dead or exact.log_eps.size == 0:
+            return self
+        outer = (self.log_eps < exact.log_eps[0] - 0.02) | (self.log_eps > exact.log_eps[-1] + 0.02)
+        log_eps = np.concatenate([self.log_eps[outer], exact.log_eps])
+        order = np.argsort(log_eps)
+        level = self.cett * self.factor(self.log_eps)
+        empty = np.zeros(0)
+        return LayerCurve(
+            log_eps[order],
+            np.concatenate([level[outer], exact.cett])[order],
+            np.concatenate([self.active[outer], exact.active])[order],
+            empty,
+            empty,
+        )
 
     @property
     def range(self) -> tuple[float, float]:

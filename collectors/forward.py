@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from sparsefit.collectors.text import EvaluationText
 from torch import nn
 
+from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import CheckpointError, CollectorError
 
 Result = TypeVar("Result")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sparsefit.collectors.checkpoints import Checkpoint
 from torch import nn
 
+from sparsefit.collectors.checkpoints import Checkpoint
 from sparsefit.errors import ArgumentError, CheckpointError, MissingDependencyError, SparsefitError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
+
 from sparsefit.collectors.curve import TINY
 from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
 from sparsefit.collectors.sites import Site, activation_name, find_sites
 from sparsefit.collectors.text import EvaluationText
-from torch import nn
-
 from sparsefit.errors import ArgumentError, ModelError
 
 

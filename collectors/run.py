@@ -20,7 +20,6 @@ from sparsefit.collectors.series import Series
 from sparsefit.collectors.settings import Settings
 from sparsefit.collectors.state import Parts
 from sparsefit.collectors.text import FIXED_MINIMUM, SOLVE_MINIMUM, EvaluationText, load_text
-
 from sparsefit.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -29,7 +29,6 @@ from sparsefit.collectors.settings import Settings
 from sparsefit.collectors.solve import Evaluation, Step, next_step
 from sparsefit.collectors.state import Parts
 from sparsefit.collectors.text import EvaluationText
-
 from sparsefit.errors import ArgumentError, CheckpointError, CollectorError, SparsefitError
 
 Value = TypeVar("Value")

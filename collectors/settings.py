@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from sparsefit.collectors.solve import DEFAULT_TOLERANCE
-
 from sparsefit.errors import ArgumentError
 
 METRICS = ("cett_ppl", "cett", "relu_zero", "topk", "fat")

@@ -178,8 +178,8 @@ def count_parameters(model: nn.Module) -> int:
     getter: Any = getattr(model, "get_output_embeddings", None)
     head = getter() if callable(getter) else None
     for module in model.modules():
-        if isinstance(module, nn.Embedding) or module is head:
-            skipped.update(id(parameter) for parameter in module.parameters(recurse=False))
+        if isinstance(module, nn.Embedding) or (head is not None and module is head):
+            skipped.update(id(weight) for weight in module.parameters(recurse=False))
     return sum(p.numel() for p in model.parameters() if id(p) not in skipped)
 
 

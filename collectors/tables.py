@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from sparsefit.collectors.checkpoint_measure import Measurement
 from sparsefit.collectors.checkpoints import Checkpoint
 from sparsefit.collectors.solve import Evaluation, local_exponent
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.uncertainty import split_errors, target_influence
-
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def build_tables(
         Solved groups.
     """
     import pandas as pd
+
     from sparsefit.collectors.run import RunMeasurement
 
     measured = {
@@ -154,7 +155,6 @@ def write_run(result: RunMeasurement, output: Path, provenance: dict[str, Any]) 
         Stored with the measurement table.
     """
     from sparsefit.collectors.state import write_frame
-
     from sparsefit.table import write_table
 
     write_frame(result.layers, layers_path(output))

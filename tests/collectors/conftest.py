@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from sparsefit.collectors.text import EvaluationText  # noqa: E402
+
+VOCABULARY = 64
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tests share a small machine; one thread also makes sums reproducible."""
+    torch.set_num_threads(1)
+
+
+def tiny_llama(activation: str = "silu", seed: int = 0, **changes: Any) -> Any:
+    options: dict[str, Any] = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 24,
+        "intermediate_size": 60,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "hidden_act": activation,
+        "max_position_embeddings": 64,
+        "tie_word_embeddings": True,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+    }
+    config = transformers.LlamaConfig(**{**options, **changes})
+    torch.manual_seed(seed)
+    return transformers.LlamaForCausalLM(config).eval()
+
+
+def markov_tokens(count: int, seed: int = 0) -> np.ndarray:
+    """A language with structure to learn: each token has four likely successors."""
+    successors = np.random.default_rng(12345).integers(1, VOCABULARY, (VOCABULARY, 4))
+    rng = np.random.default_rng(seed)
+    choice = rng.choice(4, size=count, p=[0.55, 0.25, 0.15, 0.05])
+    noise = rng.random(count) < 0.03
+    other = rng.integers(1, VOCABULARY, count)
+    tokens = np.empty(count, dtype=np.int64)
+    token = 1
+    for at in range(count):
+        token = other[at] if noise[at] else successors[token, choice[at]]
+        tokens[at] = token
+    return tokens
+
+
+def train(model: Any, steps: int, *, save: Callable[[int], None] | None = None) -> Any:
+    tokens = markov_tokens(60_000, seed=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    rng = np.random.default_rng(0)
+    model.train()
+    for step in range(1, steps + 1):
+        starts = rng.integers(0, tokens.size - 33, 16)
+        ids = torch.from_numpy(np.stack([tokens[at : at + 32] for at in starts]))
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if save is not None:
+            save(step)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., Any]:
+    """Factory of random tiny Llama models."""
+    return tiny_llama
+
+
+@pytest.fixture(scope="session")
+def trained_silu() -> Any:
+    return train(tiny_llama("silu"), 150)
+
+
+@pytest.fixture(scope="session")
+def trained_relu() -> Any:
+    return train(tiny_llama("relu", seed=1), 150)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 10 checkpoints, 20 steps of 512 tokens apart."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny_relu"
+    model = tiny_llama("relu", seed=2)
+
+    def save(step: int) -> None:
+        if step % 20 == 0:
+            target = folder / f"checkpoint-{step}"
+            model.save_pretrained(target)
+            state = {"global_step": step, "num_input_tokens_seen": step * 512, "log_history": []}
+            (target / "trainer_state.json").write_text(json.dumps(state))
+
+    train(model, 200, save=save)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def markov() -> Callable[..., np.ndarray]:
+    """Factory of token streams of the language that the tiny models learnt."""
+    return markov_tokens
+
+
+@pytest.fixture(scope="session")
+def text() -> EvaluationText:
+    """4096 tokens in windows of 32."""
+    tokens = markov_tokens(4096, seed=7).reshape(-1, 32)
+    return EvaluationText(tokens, np.ones_like(tokens, dtype=bool), "markov")
+
+
+@pytest.fixture(scope="session")
+def ragged_text() -> EvaluationText:
+    """Windows of different lengths, padded, with a token before each that does not count."""
+    rng = np.random.default_rng(3)
+    tokens = markov_tokens(40 * 32, seed=8).reshape(40, 32)
+    counted = np.arange(32)[None, :] < rng.integers(5, 33, 40)[:, None]
+    counted[:, 0] = False
+    return EvaluationText(np.where(np.arange(32) < counted.sum(1)[:, None] + 1, tokens, 0), counted)

@@ -1,0 +1,73 @@
+"""The fast path against the plain reference, on the same tokens."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from sparsefit.collectors import reference
+from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint, calibrate_at, measure_at
+from sparsefit.collectors.solve import Evaluation, next_step
+
+MODELS = ("trained_silu", "trained_relu")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("which", ["text", "ragged_text"])
+@pytest.mark.parametrize("cett", [0.05, 0.2, 0.5])
+def test_thresholds_and_ratio_match_the_reference(name, which, cett, request):
+    model, text = request.getfixturevalue(name), request.getfixturevalue(which)
+    loaded = LoadedCheckpoint.of(model, text, 16)
+    calibration = calibrate_at(loaded, text, cett, wide=False)
+    measured = measure_at(loaded, text, calibration, cett)
+    expected = reference.sparse_run(model, text, cett)
+    dense, hidden = reference.dense_run(model, text)
+    np.testing.assert_allclose(measured.thresholds, expected.thresholds, rtol=1e-3)
+    for site, h, eps in zip(loaded.sites, hidden, measured.thresholds, strict=True):
+        # On a few hundred tokens one neuron of one token moves the mean by more than 1e-4.
+        assert abs(reference.layer_cett(h, site.weight, eps) - cett) < max(
+            1e-4, 0.3 / text.n_tokens
+        )
+    assert measured.loss_dense.mean == pytest.approx(dense, abs=1e-6)
+    assert measured.loss_sparse.mean == pytest.approx(expected.loss, abs=2e-4)
+    np.testing.assert_allclose(measured.layer_ratio, expected.layer_ratio, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_curve_stays_close_away_from_its_target(name, text, request):
+    model = request.getfixturevalue(name)
+    loaded = LoadedCheckpoint.of(model, text, 16)
+    calibration = calibrate_at(loaded, text, 0.1, wide=True)
+    _, hidden = reference.dense_run(model, text)
+    for cett in (0.07, 0.1, 0.14):
+        for site, h, curve in zip(loaded.sites, hidden, calibration.curves, strict=True):
+            exact = reference.layer_cett(h, site.weight, curve.threshold(cett))
+            assert exact == pytest.approx(cett, rel=0.03)
+
+
+def test_root_matches_algorithm_1(trained_silu, text):
+    target = math.log(1.01)
+    loaded = LoadedCheckpoint.of(trained_silu, text, 16)
+    history: list[Evaluation] = []
+    while not (step := next_step(history, target, guess=0.1)).done:
+        calibration = calibrate_at(loaded, text, step.cett, wide=True)
+        measured = measure_at(loaded, text, calibration, step.cett)
+        history.append(Evaluation(step.cett, measured.log_ratio))
+    assert step.status == "converged"
+    root = reference.find_cett([trained_silu], text, 1.0, eps=2e-4)
+    expected = reference.sparse_run(trained_silu, text, root)
+    assert abs(measured.log_ratio - target) <= 3e-4
+    assert measured.activation_ratio == pytest.approx(expected.activation_ratio, abs=3e-3)
+
+
+def test_result_does_not_depend_on_the_batch_size(trained_silu, ragged_text):
+    results = []
+    for size in (1, 7, 40):
+        loaded = LoadedCheckpoint.of(trained_silu, ragged_text, size)
+        calibration = calibrate_at(loaded, ragged_text, 0.1, wide=False)
+        results.append((calibration.losses.mean, *calibration.thresholds(0.1)))
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-3)
+    np.testing.assert_allclose(results[2], results[0], rtol=1e-3)
+    assert results[1][0] == pytest.approx(results[0][0], abs=1e-6)
