@@ -106,7 +106,7 @@ def averaged(sampled: Sampled, shifted: Draws, rng: np.random.Generator) -> Aver
     return Averaged(
         draws=shifted,
         noises=noises,
-        likelihood=limit_likelihood(problem, flat),
+        likelihood=limit_likelihood(problem, sampled.flat.cells, flat),
         drops=model.drops,
         drop_weight=drop,
         noise_weight=share,

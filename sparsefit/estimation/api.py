@@ -161,6 +161,11 @@ def fit_notes(
     if rule == "auto" and drop:
         what = "first point" if drop == 1 else f"first {drop} points"
         notes.append(f"the law does not describe the {what} (set aside as warm-up)")
+    if averaged.transient_weight > 0.5:
+        notes.append(
+            "the first points leave the law and fade into it: intervals allow for it, the "
+            "least-squares coefficients only through the points set aside"
+        )
     failed = len(data.frame) - len(data.points)
     if failed:
         notes.append(f"{failed} rows carry no value (failed measurements) and are not fitted")
@@ -203,7 +208,7 @@ def fit_run(
             else f"by evidence: {odds:.1f} nats above {tried[1][1].name}; activation "
             f"{data.activation!r} decides nothing"
         )
-    drop = int(averaged.drops[int(np.argmax(averaged.drop_weight))])
+    drop = averaged.white_drop
     best = fit_least_squares(chosen, points.since(drop))
     data = replace(data, points=points)
     return Fit(

@@ -90,19 +90,31 @@ def truncated_normal(mean: Array, sd: Array, lower: float, upper: float, u: Arra
     return np.clip(mean + sd * np.where(flip, -z, z), lower, upper)
 
 
-def conditionals(problem: Problem, log_shape: Array, noise: Array, drop: Array) -> Conditional:
-    """Conditional of each draw at its own shape (one noise model and drop each)."""
+def conditionals(
+    problem: Problem,
+    log_shape: Array,
+    noise: Array,
+    drop: Array,
+    which: NDArray[np.intp] | None = None,
+) -> Conditional:
+    """Conditional of each entry at its own shape, noise model and number of points left out.
+
+    `which` gives each entry's row of `log_shape` where entries share shapes; without it there is
+    one row an entry.
+    """
+    which = np.arange(noise.size) if which is None else which
     n, m = len(problem.points), noise.size
     parts: dict[str, Array] = {}
     for j in np.unique(noise):
         chosen = np.flatnonzero(noise == j)
+        # Entries that share a shape are whitened once.
+        rows, column = np.unique(which[chosen], return_inverse=True)
         sums = cumulative_sums(
-            problem.law, problem.points, problem.whiteners[j], np.exp(log_shape[chosen])
+            problem.law, problem.points, problem.whiteners[j], np.exp(log_shape[rows])
         )
-        row, column = n - 1 - drop[chosen], np.arange(chosen.size)
-        at = tuple(
-            v[row, column] if v.shape[1] > 1 or chosen.size == 1 else v[row, 0] for v in sums
-        )
+        row = n - 1 - drop[chosen]
+        # The first three sums do not depend on the shape.
+        at = tuple(v[row, 0] if i < 3 else v[row, column] for i, v in enumerate(sums))
         found = conditional(
             at,
             n - drop[chosen],
@@ -140,11 +152,12 @@ def sample(problem: Problem, cells: Cells, size: int, rng: np.random.Generator) 
     jitter = 2.0 * rng.random((size, problem.law.n_shape)) - 1.0
     log_shape = cells.centre[cell] + cells.half[cell] * jitter
     found = conditionals(problem, log_shape, noise, drop)
-    prior = np.log(np.array([model.prior for model in problem.noises]))[noise]
+    priors = [
+        np.log(model.prior / problem.drops_of(j).size) for j, model in enumerate(problem.noises)
+    ]
     target = (
         found.log_evidence
-        + prior
-        - np.log(problem.drops.size)
+        + np.array(priors)[noise]
         + problem.prior.log_density(np.exp(log_shape), problem.points.span)
         + log_shape.sum(1)
     )

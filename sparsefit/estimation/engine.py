@@ -1,4 +1,4 @@
-"""From points to the averaged fit: noise models, warm-up choices and shapes, weighed by evidence."""
+"""From points to the averaged fit: shapes, noise models and warm-up choices weighed by evidence."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class Averaged:
     drops : ndarray of int, shape (q,)
         Warm-up choices considered.
     drop_weight : ndarray, shape (q,)
-        Weight of each choice.
+        Weight of each choice, among models without a fading start.
+    white_drop : int
+        Best choice under independent residuals, the one that least squares goes with.
     noise_weight : ndarray, shape (number of noise models,)
         Weight of each noise model.
     log_evidence : float
@@ -45,6 +47,8 @@ class Averaged:
         Effective sample size behind the draws.
     prior_text : str
         The reference measure in words.
+    transient_weight : float
+        Weight of the models with a fading start.
     """
 
     draws: Draws
@@ -56,6 +60,8 @@ class Averaged:
     log_evidence: float
     ess: float
     prior_text: str
+    transient_weight: float = 0.0
+    white_drop: int = 0
 
 
 def warmup_choices(n: int, n_parameters: int) -> NDArray[np.intp]:
@@ -93,17 +99,21 @@ def average(
         Number of draws.
     """
     prior = prior or reference_prior(law)
-    noises = noise_grid(points.relative_se is not None)
+    noises = noise_grid(points.relative_se is not None, transient=drops.size > 1)
     problem = Problem.of(law, points, noises, drops, prior)
     cells = integrate(problem)
     found = sample(problem, cells, size, rng)
     weight = cells.weight
+    fading = np.array([noise.kind == "transient" for noise in noises])
+    white = np.array([noise.kind == "white" for noise in noises])
     return Averaged(
         draws=found.draws,
         noises=noises,
-        likelihood=limit_likelihood(problem, found),
+        likelihood=limit_likelihood(problem, cells, found),
         drops=drops,
-        drop_weight=weight.sum(axis=(0, 2)),
+        drop_weight=weight[~fading].sum(axis=(0, 2)) / max(weight[~fading].sum(), 1e-300),
+        transient_weight=float(weight[fading].sum()),
+        white_drop=int(drops[np.argmax(weight[white].sum(axis=(0, 2)))]),
         noise_weight=weight.sum(axis=(1, 2)),
         log_evidence=cells.log_evidence + reference_constant(law, points),
         ess=found.ess,

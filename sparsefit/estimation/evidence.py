@@ -74,6 +74,7 @@ class Whitener:
         """Factorise the covariance; `log_det[m - 1]` is that of the last m points."""
         covariance = noise.covariance(points.d, points.d[-1], points.step, points.relative_se)
         covariance = covariance * np.outer(points.inflation, points.inflation)
+        covariance = covariance + noise.transient_covariance(points.d, points.step)
         factor = np.linalg.cholesky(covariance[::-1, ::-1])
         return cls(factor, 2.0 * np.cumsum(np.log(np.diag(factor))))
 
@@ -138,8 +139,8 @@ def conditional(
     data_range : float
         Range of the response.
     warmup_width : float
-        A warm-up point is described by a uniform density of this width, so that leaving a point
-        out has a price and warm-up choices can be compared.
+        A warm-up point is described by a uniform density this many noise standard deviations wide,
+        so that leaving a point out has a price and warm-up choices can be compared.
     """
     s_oo, s_oy, s_yy, s_og, s_yg, s_gg = sums
     det = np.maximum(s_oo * s_gg - s_og**2, 1e-12 * s_oo * s_gg + 1e-300)
@@ -152,7 +153,7 @@ def conditional(
         gammaln(dof / 2.0)
         - dof / 2.0 * np.log(np.pi * ssr)
         - 0.5 * (log_det + np.log(det))
-        - (n - kept) * np.log(warmup_width)
+        - (n - kept) * (np.log(warmup_width) + 0.5 * np.log(ssr / dof))
     )
     scale = np.sqrt(ssr / dof / det)
     limit_scale = scale * np.sqrt(s_gg)

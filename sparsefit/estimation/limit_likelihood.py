@@ -15,11 +15,20 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import t as student_t
 
-from sparsefit.estimation.draws import Sample
+from sparsefit.estimation.draws import Sample, conditionals
 from sparsefit.estimation.evidence import normal_score
-from sparsefit.estimation.quadrature import Problem
+from sparsefit.estimation.quadrature import Cells, Problem
 
 Array = NDArray[np.float64]
+
+CREDIBLE = 0.1
+"""Warm-up choices with this share of the best one's weight count as credible."""
+
+NEAR = 0.05
+"""An end nearer to a physical bound than this share of the way there counts as lying on it."""
+
+# Cells that carry the likelihood; the rest has under a thousandth of the weight.
+_CELLS = 8000
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,11 @@ class LimitLikelihood:
     limit : ndarray, shape (q,)
         Limits, ascending, from bound to bound as far as the likelihood reaches.
     relative : ndarray, shape (q,)
-        Likelihood divided by its maximum.
+        Likelihood divided by its maximum, averaged over warm-up choices.
+    by_drop : ndarray, shape (choices, q)
+        The same for each warm-up choice alone, each divided by its own maximum.
+    drop_weight : ndarray, shape (choices,)
+        Weight of each choice.
     dof : float
         Degrees of freedom behind the cut-off.
     bounds : tuple of float
@@ -40,17 +53,35 @@ class LimitLikelihood:
 
     limit: Array
     relative: Array
+    by_drop: Array
+    drop_weight: Array
     dof: float
     bounds: tuple[float, float]
 
     def interval(self, level: float) -> tuple[float, float]:
         """Limits whose relative likelihood is above the Student-t cut-off of `level`.
 
-        Gaussian data with a known shape make this the exact t interval.
+        Gaussian data with a known shape make this the exact t interval. Where several warm-up
+        choices are credible, the interval holds that of each of them, not only of their average.
         """
+        credible = self.drop_weight >= CREDIBLE * self.drop_weight.max()
+        curves = [self.relative, *self.by_drop[credible]]
+        ends = [self._interval(curve, level) for curve in curves]
+        return self._snap(min(end[0] for end in ends), max(end[1] for end in ends))
+
+    def _snap(self, lower: float, upper: float) -> tuple[float, float]:
+        # The cut-off is approximate: an end this close to a bound has not excluded it.
+        best = float(self.limit[int(np.argmax(self.relative))])
+        if lower - self.bounds[0] < NEAR * (best - self.bounds[0]):
+            lower = self.bounds[0]
+        if self.bounds[1] - upper < NEAR * (self.bounds[1] - best):
+            upper = self.bounds[1]
+        return lower, upper
+
+    def _interval(self, relative: Array, level: float) -> tuple[float, float]:
         t = student_t.ppf(0.5 + level / 2.0, self.dof)
         cut = -(self.dof + 1.0) / 2.0 * np.log1p(t * t / self.dof)
-        log = np.log(np.maximum(self.relative, 1e-300))
+        log = np.log(np.maximum(relative, 1e-300))
         inside = np.flatnonzero(log >= cut)
         first, last = int(inside[0]), int(inside[-1])
         lower, upper = float(self.limit[first]), float(self.limit[last])
@@ -63,11 +94,18 @@ class LimitLikelihood:
         return lower, upper
 
 
-def limit_likelihood(problem: Problem, sample: Sample) -> LimitLikelihood:
-    """Rao-Blackwell estimate of the limit's integrated likelihood from a sample.
+def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLikelihood:
+    """Integrated likelihood of the limit from the cells of the grid.
 
-    Each draw contributes its exact Student-t conditional of the limit, so the estimate is smooth
-    and reaches the tails.
+    Each cell contributes its exact Student-t conditional of the limit, so the curve is smooth,
+    reaches the tails and holds no Monte Carlo error.
+
+    Parameters
+    ----------
+    problem, cells : Problem, Cells
+        Result of `quadrature.integrate`.
+    sample : Sample
+        Draws, for the scale of the grid only.
     """
     law, points = problem.law, problem.points
     lower, upper = law.limit_bounds
@@ -79,28 +117,46 @@ def limit_likelihood(problem: Problem, sample: Sample) -> LimitLikelihood:
     noise = float(np.median(draws.sigma))
     # Distance from the last value in the law's direction, up to the physical bound.
     room = max((last - lower) if law.sign > 0 else (upper - last), 1e-6 * change)
-    ahead = np.unique(
-        np.concatenate([np.geomspace(1e-3 * change, room, 90), np.linspace(0.0, room, 60)[1:]])
-    )
-    behind = np.geomspace(1e-3 * change, max(change, 4 * noise), 30)
+    ahead = np.concatenate([np.geomspace(1e-3 * change, room, 40), np.linspace(0.0, room, 30)[1:]])
+    behind = np.geomspace(1e-3 * change, max(change, 4 * noise), 15)
     centre, spread = sample.limit_centre, sample.limit_scale
     quantile = np.clip(np.quantile(centre, [0.05, 0.5, 0.95]), lower, upper)
     width = max((quantile[2] - quantile[0]) / 2, float(np.median(spread)))
-    dense = quantile[1] + width * np.linspace(-5.0, 5.0, 121)
+    dense = quantile[1] + width * np.linspace(-4.0, 4.0, 65)
     grid = np.concatenate([last - law.sign * ahead, [last], last + law.sign * behind, dense])
     grid = np.unique(np.clip(np.append(grid, [lower, upper]), lower, upper))
 
-    dof = sample.limit_dof
+    heavy = cells.heaviest(_CELLS)
+    weight = cells.weight.ravel()[heavy]
+    noise_index, drop, cell = np.unravel_index(heavy, cells.log_weight.shape)
+    found = conditionals(problem, cells.centre, noise_index, problem.drops[drop], which=cell)
+    centre, spread, dof = found.limit, found.limit_scale, found.dof
     inside = ndtr(normal_score((upper - centre) / spread, dof)) - ndtr(
         normal_score((lower - centre) / spread, dof)
     )
-    scaled = (grid[:, None] - centre) / spread
-    kernel = np.exp(-(dof + 1.0) / 2.0 * np.log1p(scaled**2 / dof))
-    density = (kernel / (np.maximum(inside, 1e-12) * spread)).sum(axis=1)
+    kernel = (grid[:, None] - centre) / spread
+    np.square(kernel, out=kernel)
+    kernel /= dof
+    np.log1p(kernel, out=kernel)
+    kernel *= -(dof + 1.0) / 2.0
+    np.exp(kernel, out=kernel)
+    share = weight / (np.maximum(inside, 1e-12) * spread)
+    by_drop = np.zeros((problem.drops.size, weight.size))
+    by_drop[drop, np.arange(weight.size)] = share
+    density = by_drop @ kernel.T
     # Closer than the noise, the measure is not resolved by the data and would diverge.
     excess = np.maximum(law.sign * (last - grid), max(noise, 1e-3 * change))
     measure = problem.prior.log_limit_density(excess, change, points.span)
     with np.errstate(divide="ignore"):
         log = np.log(density) - measure
-    relative = np.exp(log - log.max())
-    return LimitLikelihood(grid, relative, float(np.median(dof)), law.limit_bounds)
+    total = np.logaddexp.reduce(log, axis=0)
+    peak = log.max(axis=1, keepdims=True)
+    peak = np.where(np.isfinite(peak), peak, 0.0)
+    return LimitLikelihood(
+        grid,
+        np.exp(total - total.max()),
+        np.exp(log - peak),
+        cells.weight.sum(axis=(0, 2)),
+        float(np.median(sample.limit_dof)),
+        law.limit_bounds,
+    )

@@ -54,7 +54,8 @@ def observations(
             mixing = rng.chisquare(noise.rho, normal.shape) / noise.rho
             out[members] += normal / np.sqrt(mixing) * scale * draws.sigma[members, None]
             continue
-        if noise.kind == "white":
+        if noise.kind in ("white", "transient"):
+            # A fading start has nothing left at the end of the run.
             out[members] += normal * scale * draws.sigma[members, None]
             continue
         prior = noise.correlation(d, d, points.step) * np.outer(scale, scale)

@@ -25,6 +25,10 @@ _PASSES = {1: 2, 2: 3}
 # Cells this many nats below the best carry no visible weight.
 _DEPTH = 9.0
 
+WARMUP_WIDTH = 50.0
+"""Width of the density of a warm-up point in noise standard deviations: leaving a point out costs
+log(50 / sqrt(2 pi e)) = 2.5 nats. Chosen by the coverage of intervals on simulated runs."""
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -49,6 +53,13 @@ class Cells:
         """Normalised weights, same shape as `log_weight`."""
         weight = np.exp(self.log_weight - self.log_weight.max())
         return np.asarray(weight / weight.sum())
+
+    def heaviest(self, size: int) -> NDArray[np.intp]:
+        """Flat indices of the cells with most weight, at most `size` of them."""
+        weight = self.log_weight.ravel()
+        size = min(size, weight.size)
+        top = np.argpartition(weight, weight.size - size)[weight.size - size :]
+        return top[np.isfinite(weight[top])]
 
     @property
     def log_evidence(self) -> float:
@@ -97,10 +108,8 @@ class Problem:
         prior: ShapePrior,
     ) -> Problem:
         """Factorise each noise model once."""
-        # Half the range of the data: chosen by the coverage of intervals on simulated warm-ups.
-        width = 0.5 * points.range
         whiteners = tuple(Whitener.of(points, noise) for noise in noises)
-        return cls(law, points, noises, drops, prior, width, whiteners)
+        return cls(law, points, noises, drops, prior, WARMUP_WIDTH, whiteners)
 
     def log_weight(self, log_shape: Array, log_size: Array, subset: tuple[int, ...]) -> Array:
         """Log weight of cells, shape (noise models, warm-up choices, shapes)."""
@@ -108,18 +117,23 @@ class Problem:
         # Density over d(shape) -> density over d(log shape).
         measure = self.prior.log_density(shape, self.points.span) + log_shape.sum(1) + log_size
         n = len(self.points)
-        kept = (n - self.drops)[:, None]
         out = np.full((len(self.noises), self.drops.size, shape.shape[0]), -np.inf)
         for j in subset:
             sums = cumulative_sums(self.law, self.points, self.whiteners[j], shape)
-            at = tuple(values[n - self.drops - 1] for values in sums)
-            log_det = self.whiteners[j].log_det[n - self.drops - 1][:, None]
+            drops = self.drops_of(j)
+            kept = (n - drops)[:, None]
+            at = tuple(values[n - drops - 1] for values in sums)
+            log_det = self.whiteners[j].log_det[n - drops - 1][:, None]
             found = conditional(
                 at, kept, n, log_det, self.law.limit_bounds, self.points.range, self.warmup_width
             )
-            prior = np.log(self.noises[j].prior) - np.log(self.drops.size)
-            out[j] = found.log_evidence + measure + prior
+            prior = np.log(self.noises[j].prior) - np.log(drops.size)
+            out[j, : drops.size] = found.log_evidence + measure + prior
         return out
+
+    def drops_of(self, j: int) -> NDArray[np.intp]:
+        """Warm-up choices of noise model `j`: a fading start replaces leaving points out."""
+        return self.drops[:1] if self.noises[j].kind == "transient" else self.drops
 
 
 def _edges_to_cells(low: Array, high: Array, rows: Array) -> tuple[Array, Array]:

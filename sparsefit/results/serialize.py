@@ -74,6 +74,8 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
             "likelihood": {
                 "limit": pack(averaged.likelihood.limit),
                 "relative": pack(averaged.likelihood.relative),
+                "by_drop": pack(averaged.likelihood.by_drop),
+                "drop_weight": averaged.likelihood.drop_weight.tolist(),
                 "dof": averaged.likelihood.dof,
             },
             "drops": averaged.drops.tolist(),
@@ -83,6 +85,7 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
             "ess": averaged.ess,
             "prior_text": averaged.prior_text,
             "transient_weight": averaged.transient_weight,
+            "white_drop": averaged.white_drop,
         },
         "method": fit.method,
         "robust": fit.robust,
@@ -139,6 +142,8 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
             likelihood=LimitLikelihood(
                 unpack(averaged["likelihood"]["limit"]),
                 unpack(averaged["likelihood"]["relative"]),
+                unpack(averaged["likelihood"]["by_drop"]),
+                np.array(averaged["likelihood"]["drop_weight"]),
                 averaged["likelihood"]["dof"],
                 law.limit_bounds,
             ),
@@ -149,6 +154,7 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
             ess=averaged["ess"],
             prior_text=averaged["prior_text"],
             transient_weight=averaged["transient_weight"],
+            white_drop=averaged["white_drop"],
         ),
         method=plain["method"],
         robust=plain["robust"],

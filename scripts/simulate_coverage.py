@@ -1,0 +1,193 @@
+"""Coverage of the intervals of `sf.fit` on simulated runs.
+
+    python scripts/simulate_coverage.py --runs 400 --out coverage.json
+
+The strata are declared below, before anything is run. Each simulates runs from a known law with
+known noise, fits them with the defaults and counts how often 90% intervals contain the truth: the
+limit, the curve (within the data, at its end, and at 1.5 and 3 times the tokens seen), new
+measurements there (with the residuals continued), the budget of a target met at twice the tokens
+seen, and the budget of a target beyond the limit, whose true value is infinite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sparsefit import laws
+from sparsefit.estimation.api import RunData, fit_run
+from sparsefit.estimation.points import Points
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """One kind of simulated run; fractions and billions of tokens.
+
+    `kappa` is the number of e-foldings of Eq. 4's excess within the data, `drop` the excess at the
+    first point, `ratio` the last D over the first, `warmup` the number of early points that are
+    displaced by a share of the drop that fades linearly.
+    """
+
+    name: str
+    law: str = "logspace_power"
+    limit: float = 0.07
+    drop: float = 0.04
+    alpha: float = 0.5
+    kappa: float = 2.5
+    points: int = 30
+    ratio: float = 30.0
+    noise: float = 0.0005
+    rho: float = 0.0
+    spread: float = 0.0
+    warmup: int = 0
+    identified: bool = True
+
+
+_RELU = Stratum("relu")
+_SILU = Stratum("silu", law="vanilla_power", limit=0.39, drop=0.08, alpha=0.7, noise=0.001)
+STRATA = (
+    replace(_RELU, name="relu base"),
+    replace(_RELU, name="relu limit near zero", limit=0.005, drop=0.1, kappa=1.5, identified=False),
+    replace(_RELU, name="relu limit far", limit=0.04, drop=0.07, kappa=0.8, identified=False),
+    replace(_RELU, name="relu fast", alpha=1.2, kappa=4.0),
+    replace(_RELU, name="relu power law edge", alpha=0.03, kappa=1.5),
+    replace(_RELU, name="relu noisy", noise=0.002, identified=False),
+    replace(_RELU, name="relu quiet", noise=0.0001),
+    replace(_RELU, name="relu autocorrelated", rho=0.6),
+    replace(_RELU, name="relu spread falls", spread=0.7),
+    replace(_RELU, name="relu both", rho=0.5, spread=0.5),
+    replace(_RELU, name="relu warm-up", warmup=4),
+    replace(_RELU, name="relu few points", points=12),
+    replace(_RELU, name="relu short run", points=15, ratio=8.0, kappa=1.2, identified=False),
+    replace(_SILU, name="silu base"),
+    replace(_SILU, name="silu slow", limit=0.45, drop=0.12, alpha=0.2),
+    replace(_SILU, name="silu noisy", noise=0.004),
+    replace(_SILU, name="silu autocorrelated", rho=0.6),
+    replace(_SILU, name="silu spread falls", spread=0.7),
+    replace(_SILU, name="silu warm-up", warmup=4),
+    replace(_SILU, name="silu short run", points=12, ratio=8.0),
+)
+HORIZONS = (1.1, 1.5, 3.0)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A simulated run with its future."""
+
+    d: np.ndarray
+    y: np.ndarray
+    future: np.ndarray
+    new: np.ndarray
+    theta: np.ndarray
+
+
+def simulate(stratum: Stratum, rng: np.random.Generator) -> Simulated:
+    """Simulate one run, its residuals continued at the horizons."""
+    law = laws.get(stratum.law)
+    d = np.linspace(1.0, stratum.ratio, stratum.points)
+    span = (float(d[0]), float(d[-1]))
+    shape = [stratum.alpha, stratum.kappa][: law.n_shape]
+    theta = law.to_theta(np.array(shape), stratum.drop, stratum.limit, span)
+    future = d[-1] * np.array(HORIZONS)
+    everywhere = np.concatenate([d, future])
+    gap = np.diff(everywhere) / (d[1] - d[0])
+    shock = rng.standard_normal(everywhere.size)
+    residual = shock.copy()
+    for i in range(1, everywhere.size):
+        carry = stratum.rho ** gap[i - 1] if stratum.rho else 0.0
+        residual[i] = carry * residual[i - 1] + np.sqrt(1 - carry**2) * shock[i]
+    scale = stratum.noise * (everywhere / d[-1]) ** -stratum.spread
+    y = law.value(everywhere, theta) + residual * scale
+    if stratum.warmup:
+        fade = 1.0 - np.arange(stratum.warmup) / stratum.warmup
+        size = 0.3 if law.sign > 0 else 0.18
+        y[: stratum.warmup] -= size * stratum.drop * fade
+    n = d.size
+    return Simulated(d, y[:n], future, y[n:], theta)
+
+
+def one_run(stratum: Stratum, seed: int) -> dict[str, float]:
+    """Simulate and fit one run; which intervals contain the truth."""
+    law = laws.get(stratum.law)
+    run = simulate(stratum, np.random.default_rng([seed, STRATA.index(stratum)]))
+    data = RunData("simulated", pd.DataFrame({"run": "simulated", "tokens": run.d * 1e9,
+                                              "activation_ratio": run.y}),
+                   Points(run.d, run.y), None, None)
+    started = time.process_time()
+    fit = fit_run(data, law, "auto", "activation_ratio", False, seed, size=1000)
+    limit = fit.limit()
+    seconds = time.process_time() - started
+    inside = np.concatenate([[run.d[run.d.size // 2], run.d[-1]], run.future])
+    band = fit.forecast(inside * 1e9)
+    truth = law.value(inside, run.theta)
+    covered = (band["curve_lower"] <= truth) & (truth <= band["curve_upper"])
+    new = (band["obs_lower"][2:] <= run.new) & (run.new <= band["obs_upper"][2:])
+    target = float(law.value([2 * run.d[-1]], run.theta)[0])
+    budget = fit.tokens_to(activation_ratio=target)
+    beyond = stratum.limit - law.sign * 0.02 * stratum.drop
+    never = fit.tokens_to(activation_ratio=beyond)
+    return {
+        "limit": limit.lower <= stratum.limit <= limit.upper,
+        "curve middle": bool(covered[0]),
+        "curve end": bool(covered[1]),
+        "curve 1.5x": bool(covered[3]),
+        "curve 3x": bool(covered[4]),
+        "new 1.1x": bool(new.iloc[0]),
+        "new 1.5x": bool(new.iloc[1]),
+        "new 3x": bool(new.iloc[2]),
+        "budget": budget.lower <= 2e9 * run.d[-1] <= budget.upper,
+        "budget never": bool(np.isinf(never.upper)),
+        "identified": limit.identified == "yes",
+        "limit width": limit.upper - limit.lower,
+        "warm-up dropped": fit.n_warmup,
+        "notes": sum("does not describe this run" in note for note in fit.notes),
+        "cpu s": seconds,
+    }
+
+
+def run_stratum(stratum: Stratum, runs: int, seed: int, jobs: int) -> dict[str, float]:
+    """Mean of each entry of `one_run` over simulated runs."""
+    seeds = range(seed, seed + runs)
+    if jobs > 1:
+        with ProcessPoolExecutor(jobs) as pool:
+            rows = list(pool.map(one_run, [stratum] * runs, seeds, chunksize=8))
+    else:
+        rows = [one_run(stratum, s) for s in seeds]
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def main() -> int:
+    """Run the strata and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=400, help="simulated runs a stratum")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", nargs="*", help="names of strata")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    arguments = parser.parse_args()
+    results = {}
+    for stratum in STRATA:
+        if arguments.only and stratum.name not in arguments.only:
+            continue
+        found = run_stratum(stratum, arguments.runs, arguments.seed, arguments.jobs)
+        results[stratum.name] = {"identified by design": stratum.identified, **found}
+        if len(results) == 1:
+            print(f"{'stratum':<22}" + "".join(f"{name:>13}" for name in found))
+        print(f"{stratum.name:<22}" + "".join(f"{value:>13.3f}" for value in found.values()), flush=True)
+        if arguments.out:
+            arguments.out.write_text(
+                json.dumps({"runs": arguments.runs, "seed": arguments.seed, "strata": results}, indent=1) + "\n"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
