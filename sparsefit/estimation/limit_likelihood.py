@@ -24,11 +24,11 @@ Array = NDArray[np.float64]
 CREDIBLE = 0.1
 """Warm-up choices with this share of the best one's weight count as credible."""
 
-NEAR = 0.05
+NEAR = 0.1
 """An end nearer to a physical bound than this share of the way there counts as lying on it."""
 
 # Cells that carry the likelihood; the rest has under a thousandth of the weight.
-_CELLS = 8000
+_CELLS = 12000
 
 
 @dataclass(frozen=True)
