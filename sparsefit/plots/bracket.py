@@ -1,0 +1,104 @@
+"""The limit with its interval, as a bracket in the strip at the right edge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.plots import style as looks
+
+if TYPE_CHECKING:
+    from sparsefit.results.estimates import Limit
+
+STRIP = 0.13
+"""Share of the plot's width kept free at the right for the limit."""
+CENTRE = 0.925
+"""Centre of the bracket in axes fractions."""
+_CAP = 0.016
+
+
+def unbounded(limit: Limit) -> tuple[bool, bool]:
+    """Whether the data leave the limit unbounded below and above."""
+    return (
+        limit.lower <= limit.bounds[0] + 1e-9,
+        limit.upper >= limit.bounds[1] - 1e-9,
+    )
+
+
+def draw_bracket(axes: Any, limit: Limit) -> None:
+    """Draw the bracket; call it after the y limits are set.
+
+    Ends inside the view get a cap, ends beyond it an arrow. An end on a physical bound is no end:
+    it gets an arrow, hatching and the word "unbounded".
+    """
+    bottom, top = axes.get_ylim()
+    across = axes.get_yaxis_transform()
+    low, high = max(limit.lower, bottom), min(limit.upper, top)
+    no_floor, no_ceiling = unbounded(limit)
+    if no_floor or no_ceiling:
+        axes.fill_between(
+            [CENTRE - _CAP, CENTRE + _CAP],
+            low,
+            high,
+            transform=across,
+            facecolor="none",
+            edgecolor=looks.VERMILLION,
+            hatch="////",
+            linewidth=0,
+            zorder=2,
+        )
+    axes.plot(
+        [CENTRE, CENTRE], [low, high], color=looks.VERMILLION, transform=across, label="_limit"
+    )
+    for end, inside, free, marker in (
+        (low, limit.lower >= bottom and not no_floor, no_floor, "v"),
+        (high, limit.upper <= top and not no_ceiling, no_ceiling, "^"),
+    ):
+        if inside:
+            axes.plot(
+                [CENTRE - _CAP, CENTRE + _CAP], [end, end], color=looks.VERMILLION, transform=across
+            )
+        else:
+            axes.plot(
+                [CENTRE],
+                [end],
+                color=looks.VERMILLION,
+                marker=marker,
+                markersize=8,
+                transform=across,
+                clip_on=False,
+            )
+        if free:
+            axes.annotate(
+                "unbounded",
+                (CENTRE + 1.4 * _CAP, end),
+                xycoords=across,
+                xytext=(0, 4 if marker == "v" else -4),
+                textcoords="offset points",
+                rotation=90,
+                ha="left",
+                va="bottom" if marker == "v" else "top",
+                fontsize="small",
+                color=looks.VERMILLION,
+            )
+    if bottom <= limit.estimate <= top:
+        axes.plot(
+            [CENTRE],
+            [limit.estimate],
+            marker="D",
+            markersize=5,
+            color=looks.VERMILLION,
+            markeredgecolor="white",
+            transform=across,
+            zorder=5,
+        )
+    axes.annotate(
+        "limit",
+        (CENTRE, low if no_ceiling else high),
+        xycoords=across,
+        xytext=(0, -4 if no_ceiling else 4),
+        textcoords="offset points",
+        ha="center",
+        va="top" if no_ceiling else "bottom",
+        fontsize="small",
+        color=looks.VERMILLION,
+    )

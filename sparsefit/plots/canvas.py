@@ -1,0 +1,149 @@
+"""What the plots share: axes, units, labels, and who is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
+
+RESPONSE_LABELS = {
+    "activation_ratio": "activation ratio (fraction)",
+    "loss": "training loss (nats per token)",
+}
+
+_SI = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+def new_axes(ax: Axes | None) -> Axes:
+    """Return the axes given, or those of a new figure."""
+    if ax is not None:
+        if not hasattr(ax, "plot") or not hasattr(ax, "transAxes"):
+            raise ArgumentError(f"ax must be a matplotlib Axes or None, got {type(ax).__name__}")
+        return ax
+    # pyplot, so that a notebook shows the figure and plt.show() finds it.
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(layout="constrained")[1]
+
+
+def one_fit(result: Fit | Fits, run: str | None) -> Fit | None:
+    """Return the single fit to draw, or None where `result` holds several and none is named."""
+    fits = all_fits(result, None)
+    if run is not None:
+        return all_fits(result, [run])[run]
+    return next(iter(fits.values())) if len(fits) == 1 else None
+
+
+def all_fits(result: Fit | Fits, runs: Sequence[str] | None) -> dict[str, Fit]:
+    """Return the fits to draw by run, in the order asked for.
+
+    Raises
+    ------
+    ArgumentError
+        If `result` is no fit, or a run is not in it.
+    """
+    if isinstance(result, Mapping):
+        found = dict(result)
+    elif hasattr(result, "limit") and hasattr(result, "run"):
+        found = {result.run: result}
+    else:
+        raise ArgumentError(
+            f"a plot takes what sf.fit or sf.fit_bayes returns, got {type(result).__name__}"
+        )
+    if not found:
+        raise ArgumentError("there is no run to draw: the result is empty")
+    if runs is None:
+        return found
+    if isinstance(runs, str):
+        raise ArgumentError(f"runs must be a sequence of run names, got the string {runs!r}")
+    unknown = [run for run in runs if run not in found]
+    if unknown or not len(runs):
+        raise ArgumentError(
+            f"no run {', '.join(map(repr, unknown)) or 'named'}; runs: "
+            f"{', '.join(map(repr, found))}"
+        )
+    return {run: found[run] for run in runs}
+
+
+def one_response(fits: dict[str, Fit]) -> str:
+    """Return the response that all fits share."""
+    responses = {fit.response for fit in fits.values()}
+    if len(responses) > 1:
+        raise ArgumentError(f"runs of different responses ({', '.join(sorted(responses))})")
+    return responses.pop()
+
+
+def count_text(value: float, digits: int = 3) -> str:
+    """Token count in words: 145B, 1.45T, 800M.
+
+    >>> count_text(1.4527e11)
+    '145B'
+    """
+    if not np.isfinite(value):
+        return "never" if value > 0 else "?"
+    for size, letter in _SI:
+        # 999.6B rounds to 1T, not to 1e+03B.
+        if float(f"{abs(value):.{digits}g}") >= size:
+            return f"{float(f'{value / size:.{digits}g}'):g}{letter}"
+    return f"{float(f'{value:.{digits}g}'):g}"
+
+
+def token_axis(axes: Any, which: str = "x", label: str = "training tokens") -> None:
+    """Show tokens with k, M, B, T; on log axes at 1, 2, 5 of each decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if axis.get_scale() == "log":
+        low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
+        decades = np.log10(max(high, 1e-300) / max(low, 1e-300))
+        subs = (1.0, 2.0, 5.0) if decades < 3.5 else (1.0,)
+        axis.set_major_locator(LogLocator(subs=subs, numticks=20))
+        axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value)))
+    axis.set_label_text(label)
+
+
+def plain_log_axis(axis: Any) -> None:
+    """Label a log axis with plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = sorted(axis.get_view_interval())
+    wide = high > 20.0 * max(low, 1e-300)
+    subs = (1.0, 2.0, 5.0) if wide else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=20))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def sparsity_axis(axes: Any, which: str = "y") -> Any:
+    """Add the sparsity ratio (1 - activation ratio) on the opposite side."""
+
+    def flip(value: Any) -> Any:
+        return 1.0 - np.asarray(value)
+
+    if which == "y":
+        second = axes.secondary_yaxis("right", functions=(flip, flip))
+        second.set_ylabel("sparsity ratio (fraction)")
+    else:
+        second = axes.secondary_xaxis("top", functions=(flip, flip))
+        second.set_xlabel("sparsity ratio (fraction)")
+        second.spines["top"].set_visible(True)
+    return second
+
+
+def check_factor(name: str, value: float, least: float) -> float:
+    """Return a finite number above `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise ArgumentError(f"{name} must be a number, got {value!r}")
+    if not (np.isfinite(value) and float(value) > least):
+        raise ArgumentError(f"{name} must be finite and > {least:g}, got {value!r}")
+    return float(value)

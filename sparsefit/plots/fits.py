@@ -1,0 +1,299 @@
+"""One run: points with their roles, curve, bands, forecast zone and limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefit.errors import ArgumentError
+from sparsefit.plots import canvas
+from sparsefit.plots import style as looks
+from sparsefit.plots.bracket import CENTRE, STRIP, draw_bracket, unbounded
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from sparsefit.results.estimates import Limit
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
+
+_GRID = 160
+
+
+def fit(
+    result: Fit | Fits,
+    ax: Axes | None = None,
+    *,
+    run: str | None = None,
+    until: float | None = None,
+    level: float = 0.9,
+    xscale: str = "log",
+    sparsity: bool = True,
+    held_out: pd.DataFrame | None = None,
+    legend: bool = True,
+    style: looks.Style = None,
+) -> Axes:
+    """Draw a run with its fit, its forecast and its limit.
+
+    Filled points are those that the least-squares fit used, open ones the warm-up, crosses at the
+    foot failed checkpoints. The solid line is the median curve over all draws, the broken one the
+    least-squares curve; the dark band is for the curve, the light one for a new measurement. The
+    bracket at the right edge is the limit with its interval: an arrow and hatching where the data
+    do not bound it.
+
+    Parameters
+    ----------
+    result : Fit or Fits
+        Several runs without `run` are drawn on one axis, see `runs`.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    run : str, optional
+        Which of several runs.
+    until : float, optional
+        Last token count of the forecast (default: four times the tokens seen).
+    level : float
+        Level of the bands and of the limit's interval.
+    xscale : {"log", "linear"}
+        Scale of the token axis.
+    sparsity : bool
+        Whether to show the sparsity ratio on a second axis.
+    held_out : DataFrame, optional
+        Measurement table whose points of this run, beyond those fitted, are drawn as "not used".
+    legend : bool
+        Whether to draw the legend.
+    style : mapping or str, optional
+        rcParams, or the name of a matplotlib style, over the default look.
+
+    Returns
+    -------
+    Axes
+    """
+    one = canvas.one_fit(result, run)
+    if one is None:
+        from sparsefit.plots.many import runs
+
+        return runs(result, ax, until=until, level=level, xscale=xscale, style=style)
+    if xscale not in ("log", "linear"):
+        raise ArgumentError(f"xscale must be 'log' or 'linear', got {xscale!r}")
+    seen = float(one.tokens[-1])
+    last = 4.0 * seen if until is None else canvas.check_factor("until", until, 0.0)
+    with looks.applied(style):
+        axes = canvas.new_axes(ax)
+        axes.set_xscale(xscale)
+        grid = token_grid(float(one.tokens[0]), max(last, seen), seen, xscale)
+        bands = one.forecast(grid, level)
+        limit = one.limit(level)
+        _draw_bands(axes, one, bands, seen, level)
+        low, high = _draw_points(axes, one)
+        extra = _draw_held_out(axes, one, held_out)
+        _set_limits(axes, one, bands, limit, (low, high), extra, xscale)
+        _forecast_zone(axes, seen, last)
+        draw_bracket(axes, limit)
+        canvas.token_axis(axes)
+        _end_at_infinity(axes, max(last, seen))
+        axes.set_ylabel(canvas.RESPONSE_LABELS[one.response])
+        axes.set_title(f"{one.run}: {limit_words(limit)}", loc="left")
+        if sparsity and one.response == "activation_ratio":
+            canvas.sparsity_axis(axes)
+        if legend:
+            _draw_legend(axes, one, seen)
+    return axes
+
+
+def limit_words(limit: Limit) -> str:
+    """State the limit in a few words: with both ends, one end, or none.
+
+    >>> limit_words(fit.limit())  # doctest: +SKIP
+    'limit at most 0.0680 (one-sided, 90%)'
+    """
+    percent = f"{100 * limit.level:g}%"
+    if limit.identified == "yes":
+        return f"limit {limit.estimate:.4f} [{limit.lower:.4f}, {limit.upper:.4f}] ({percent})"
+    if limit.identified == "no":
+        return "limit not identified"
+    if limit.lower <= limit.bounds[0]:
+        return f"limit at most {limit.upper:.4f} (one-sided, {percent})"
+    return f"limit at least {limit.lower:.4f} (one-sided, {percent})"
+
+
+def token_grid(first: float, last: float, seen: float, scale: str) -> NDArray[np.float64]:
+    """Tokens to evaluate a curve at; holds the last count seen."""
+    space = np.geomspace if scale == "log" else np.linspace
+    return np.union1d(space(first, last, _GRID), [seen])
+
+
+def _draw_bands(axes: Any, one: Fit, bands: pd.DataFrame, seen: float, level: float) -> None:
+    percent = f"{100 * level:g}%"
+    tokens = bands["tokens"].to_numpy()
+    axes.fill_between(
+        tokens,
+        bands["obs_lower"],
+        bands["obs_upper"],
+        color=looks.SKY,
+        alpha=0.25,
+        linewidth=0,
+        label=f"{percent} band, new measurement",
+    )
+    axes.fill_between(
+        tokens,
+        bands["curve_lower"],
+        bands["curve_upper"],
+        color=looks.BLUE,
+        alpha=0.35,
+        linewidth=0,
+        label=f"{percent} band, curve",
+    )
+    axes.plot(tokens, bands["median"], color=looks.BLUE, label="curve (median)", zorder=3)
+    axes.plot(
+        tokens,
+        one.predict(tokens),
+        color=looks.BLACK,
+        linewidth=1.0,
+        linestyle=(0, (4, 2)),
+        label="least-squares fit",
+        zorder=3,
+    )
+
+
+def _draw_points(axes: Any, one: Fit) -> tuple[float, float]:
+    """Draw the points by role; returns their lowest and highest value."""
+    table = one.points_table()
+    looks_of: dict[str, dict[str, Any]] = {
+        "used": {"marker": "o", "color": looks.BLACK, "label": "used"},
+        "warm-up": {
+            "marker": "o",
+            "markerfacecolor": "white",
+            "markeredgecolor": looks.VERMILLION,
+            "markeredgewidth": 1.2,
+            "label": "warm-up",
+        },
+    }
+    for role, look in looks_of.items():
+        rows = table[table["role"] == role]
+        if len(rows):
+            axes.plot(rows["tokens"], rows[one.response], linestyle="none", zorder=4, **look)
+    failed = table[table["role"] == "failed"]
+    if len(failed):
+        axes.plot(
+            failed["tokens"],
+            np.full(len(failed), 0.025),
+            linestyle="none",
+            marker="x",
+            color=looks.GREY,
+            transform=axes.get_xaxis_transform(),
+            label="failed (no value)",
+            clip_on=False,
+        )
+    return float(one.points.y.min()), float(one.points.y.max())
+
+
+def _draw_held_out(axes: Any, one: Fit, table: pd.DataFrame | None) -> NDArray[np.float64]:
+    if table is None:
+        return np.empty(0)
+    later = (table["run"] == one.run) & table[one.response].notna()
+    later &= ~table["tokens"].isin(one.frame["tokens"])
+    rows = table[later]
+    axes.plot(
+        rows["tokens"],
+        rows[one.response],
+        linestyle="none",
+        marker="D",
+        markerfacecolor="white",
+        markeredgecolor=looks.GREEN,
+        markeredgewidth=1.1,
+        label="later, not used",
+        zorder=4,
+    )
+    return rows[one.response].to_numpy(dtype=float)
+
+
+def _set_limits(
+    axes: Any,
+    one: Fit,
+    bands: pd.DataFrame,
+    limit: Limit,
+    data: Sequence[float],
+    extra: NDArray[np.float64],
+    xscale: str,
+) -> None:
+    """Fit the view to the data, the forecast and as much of the limit's interval as is near."""
+    tokens = bands["tokens"].to_numpy()
+    first, last = tokens[0], tokens[-1]
+    if xscale == "log":
+        reach = np.log(last / first)
+        left = first * np.exp(-0.03 * reach)
+        right = last * np.exp(STRIP / (1 - STRIP) * 1.03 * reach)
+    else:
+        reach = last - first
+        left, right = first - 0.03 * reach, last + STRIP / (1 - STRIP) * 1.03 * reach
+    axes.set_xlim(left, right)
+
+    shown = np.concatenate([list(data), extra])
+    span = max(float(np.ptp(shown)), 1e-12)
+    # A wild band must not squeeze the data: it may take up three times their height, each way.
+    reachable = (shown.min() - 1.5 * span, shown.max() + 1.5 * span)
+    ends = [limit.estimate, float(bands["curve_lower"].min()), float(bands["curve_upper"].max())]
+    floor, ceiling = unbounded(limit)
+    # An end that is no end only needs room for its arrow.
+    ends.append(limit.estimate - 0.4 * span if floor else limit.lower)
+    ends.append(limit.estimate + 0.4 * span if ceiling else limit.upper)
+    near = np.clip(ends, *reachable)
+    low, high = min(shown.min(), near.min()), max(shown.max(), near.max())
+    pad = 0.06 * (high - low)
+    axes.set_ylim(max(low - pad, limit.bounds[0] - pad), high + 1.8 * pad)
+
+
+def _end_at_infinity(axes: Any, last: float) -> None:
+    """Turn the strip of the limit into the place of infinitely many tokens on the axis."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter
+
+    left, right = axes.get_xlim()
+    end = axes.transData.inverted().transform(axes.transAxes.transform((CENTRE, 0.0)))[0]
+    inside = [tick for tick in axes.xaxis.get_major_locator()() if left <= tick <= last]
+    minor = [tick for tick in axes.xaxis.get_minor_locator()() if left <= tick <= last]
+    axes.xaxis.set_major_locator(FixedLocator([*inside, end]))
+    axes.xaxis.set_minor_locator(FixedLocator(minor))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: "∞" if value > last else canvas.count_text(value))
+    )
+    axes.set_xlim(left, right)
+
+
+def _draw_legend(axes: Any, one: Fit, seen: float) -> None:
+    """Put the legend where the curve is not."""
+    falls = one.law.sign > 0
+    if axes.get_xscale() == "linear":
+        # A curve over linear tokens has done most of its way at the left.
+        box = (1.0 - STRIP, 0.94 if falls else 0.0)
+        axes.legend(loc="upper right" if falls else "lower right", bbox_to_anchor=box)
+        return
+    if falls:
+        axes.legend(loc="lower left")
+        return
+    edge = axes.transAxes.inverted().transform(axes.transData.transform((seen, 0.0)))[0]
+    axes.legend(loc="lower right", bbox_to_anchor=(min(float(edge), 1.0), 0.0))
+
+
+def _forecast_zone(axes: Any, seen: float, last: float) -> None:
+    axes.axvline(seen, color=looks.GREY, linewidth=0.8, zorder=1)
+    text = {"va": "top", "fontsize": "small", "color": "0.25"}
+    axes.annotate(
+        f"seen: {canvas.count_text(seen)} ",
+        (seen, 0.995),
+        xycoords=axes.get_xaxis_transform(),
+        ha="right",
+        **text,
+    )
+    if last > seen:
+        axes.axvspan(seen, last, color="0.93", linewidth=0, zorder=0)
+        axes.annotate(
+            f" forecast to {canvas.count_text(last)}",
+            (seen, 0.995),
+            xycoords=axes.get_xaxis_transform(),
+            ha="left",
+            **text,
+        )

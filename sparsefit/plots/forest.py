@@ -1,0 +1,140 @@
+"""Limits of many runs, one row each, with arrow heads where the data do not bound them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.plots import canvas
+from sparsefit.plots import style as looks
+from sparsefit.plots.bracket import unbounded
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from sparsefit.results.estimates import Limit
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
+
+_COLOURS = {"yes": looks.BLUE, "one-sided": looks.VERMILLION, "no": looks.GREY}
+
+
+def limits(
+    result: Fit | Fits,
+    ax: Axes | None = None,
+    *,
+    runs: Sequence[str] | None = None,
+    level: float = 0.9,
+    sparsity: bool = True,
+    style: looks.Style = None,
+) -> Axes:
+    """Draw the limit of each run with its interval, and say it in words at the right.
+
+    A full marker is an identified limit, an open one a limit that the data bound on one side only
+    (arrow on the other), a hatched row one that they do not bound at all.
+
+    Parameters
+    ----------
+    result : Fit or Fits
+        What to draw.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    runs : sequence of str, optional
+        Runs to draw, from the top (default: all).
+    level : float
+        Level of the intervals.
+    sparsity : bool
+        Whether to show the sparsity ratio on a second axis.
+    style : mapping or str, optional
+        rcParams, or the name of a matplotlib style, over the default look.
+
+    Returns
+    -------
+    Axes
+    """
+    chosen = canvas.all_fits(result, runs)
+    response = canvas.one_response(chosen)
+    found = {run: fit.limit(level) for run, fit in chosen.items()}
+    with looks.applied(style):
+        axes = canvas.new_axes(ax)
+        left, right = _view(list(found.values()))
+        axes.set_xlim(left, right)
+        axes.set_ylim(len(found) - 0.4, -0.6)
+        for row, limit in enumerate(found.values()):
+            _draw_row(axes, row, limit, left, right)
+        axes.set_yticks(range(len(found)), list(found))
+        axes.tick_params(axis="y", length=0)
+        what = "activation ratio (fraction)" if response == "activation_ratio" else "training loss"
+        unit = "" if response == "activation_ratio" else " (nats per token)"
+        axes.set_xlabel(f"limit {what}{unit}, {100 * level:g}% interval")
+        if sparsity and response == "activation_ratio":
+            canvas.sparsity_axis(axes, "x")
+    return axes
+
+
+def _view(found: Sequence[Limit]) -> tuple[float, float]:
+    ends = [limit.estimate for limit in found]
+    for limit in found:
+        floor, ceiling = unbounded(limit)
+        ends += [] if floor else [limit.lower]
+        ends += [] if ceiling else [limit.upper]
+    low, high = min(ends), max(ends)
+    span = max(high - low, 0.05 * abs(high), 1e-6)
+    return low - 0.12 * span, high + 0.12 * span
+
+
+def _words(limit: Limit) -> str:
+    floor, ceiling = unbounded(limit)
+    if limit.identified == "no":
+        return "not identified"
+    if floor:
+        return f"≤ {limit.upper:.4f}, one-sided"
+    if ceiling:
+        return f"≥ {limit.lower:.4f}, one-sided"
+    return f"{limit.estimate:.4f} [{limit.lower:.4f}, {limit.upper:.4f}]"
+
+
+def _draw_row(axes: Any, row: int, limit: Limit, left: float, right: float) -> None:
+    colour = _COLOURS[limit.identified]
+    floor, ceiling = unbounded(limit)
+    low = left if floor else limit.lower
+    high = right if ceiling else limit.upper
+    if limit.identified == "no":
+        axes.fill_between(
+            [low, high],
+            row - 0.16,
+            row + 0.16,
+            facecolor="none",
+            edgecolor=colour,
+            hatch="////",
+            linewidth=0,
+        )
+    axes.plot([low, high], [row, row], color=colour, solid_capstyle="butt")
+    for end, free, arrow in ((low, floor, "<"), (high, ceiling, ">")):
+        axes.plot(
+            [end],
+            [row],
+            marker=arrow if free else "|",
+            markersize=8,
+            markeredgewidth=1.6 if not free else 0.0,
+            color=colour,
+            clip_on=False,
+        )
+    axes.plot(
+        [limit.estimate],
+        [row],
+        marker="o",
+        markersize=6,
+        markerfacecolor=colour if limit.identified == "yes" else "white",
+        markeredgecolor=colour,
+        zorder=4,
+    )
+    axes.annotate(
+        _words(limit),
+        (1.015, row),
+        xycoords=axes.get_yaxis_transform(),
+        va="center",
+        fontsize="small",
+        color=colour,
+        annotation_clip=False,
+    )

@@ -1,0 +1,178 @@
+"""Many runs on one axis: points, curves and bands (as in Fig. 4 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefit.errors import ArgumentError
+from sparsefit.plots import canvas
+from sparsefit.plots import style as looks
+from sparsefit.plots.fits import token_grid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
+
+# From this ratio of largest to smallest value on, a linear axis would flatten the small runs.
+_LOG_FROM = 2.5
+
+
+def runs(
+    result: Fit | Fits,
+    ax: Axes | None = None,
+    *,
+    runs: Sequence[str] | None = None,
+    until: float | None = None,
+    level: float = 0.9,
+    xscale: str = "log",
+    yscale: str = "auto",
+    points: bool = True,
+    band: bool = True,
+    style: looks.Style = None,
+) -> Axes:
+    """Draw many runs on one axis, each named at the end of its curve.
+
+    Curves are the median over all draws, solid as far as checkpoints were seen and broken beyond;
+    bands are for the curve. Warm-up points are open.
+
+    Parameters
+    ----------
+    result : Fit or Fits
+        What to draw.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    runs : sequence of str, optional
+        Runs to draw, in this order (default: all).
+    until : float, optional
+        Last token count, the same for all runs (default: twice the tokens that each has seen).
+    level : float
+        Level of the bands.
+    xscale : {"log", "linear"}
+        Scale of the token axis.
+    yscale : {"auto", "log", "linear"}
+        Scale of the response; ``"auto"`` is logarithmic where runs differ by more than 2.5 times.
+    points, band : bool
+        Whether to draw the points and the bands.
+    style : mapping or str, optional
+        rcParams, or the name of a matplotlib style, over the default look.
+
+    Returns
+    -------
+    Axes
+    """
+    chosen = canvas.all_fits(result, runs)
+    response = canvas.one_response(chosen)
+    if xscale not in ("log", "linear"):
+        raise ArgumentError(f"xscale must be 'log' or 'linear', got {xscale!r}")
+    if yscale not in ("auto", "log", "linear"):
+        raise ArgumentError(f"yscale must be 'auto', 'log' or 'linear', got {yscale!r}")
+    if until is not None:
+        canvas.check_factor("until", until, 0.0)
+    if yscale == "auto":
+        values = np.concatenate([fit.points.y for fit in chosen.values()])
+        yscale = "log" if values.max() > _LOG_FROM * values.min() else "linear"
+    with looks.applied(style):
+        axes = canvas.new_axes(ax)
+        axes.set_xscale(xscale)
+        axes.set_yscale(yscale)
+        ends = []
+        for index, (run, fit) in enumerate(chosen.items()):
+            seen = float(fit.tokens[-1])
+            last = max(seen, 2.0 * seen if until is None else float(until))
+            ends.append((run, *_draw_run(axes, fit, index, last, level, xscale, points, band)))
+        if yscale == "log":
+            canvas.plain_log_axis(axes.yaxis)
+        _name_curves(axes, ends)
+        canvas.token_axis(axes)
+        axes.set_ylabel(canvas.RESPONSE_LABELS[response])
+    return axes
+
+
+def _draw_run(
+    axes: Any,
+    fit: Fit,
+    index: int,
+    last: float,
+    level: float,
+    xscale: str,
+    points: bool,
+    band: bool,
+) -> tuple[float, float, str]:
+    """Draw one run; returns the end of its curve and its colour."""
+    colour, marker, _ = looks.series_look(index)
+    seen = float(fit.tokens[-1])
+    grid = token_grid(float(fit.tokens[0]), last, seen, xscale)
+    table = fit.forecast(grid, level)
+    past, ahead = grid <= seen, grid >= seen
+    axes.plot(grid[past], table["median"][past], color=colour, label=fit.run, zorder=3)
+    axes.plot(grid[ahead], table["median"][ahead], color=colour, linestyle=(0, (3, 1.5)), zorder=3)
+    if band:
+        axes.fill_between(
+            grid, table["curve_lower"], table["curve_upper"], color=colour, alpha=0.2, linewidth=0
+        )
+    if points:
+        rows = fit.points_table()
+        for role, face in (("used", colour), ("warm-up", "white")):
+            own = rows[rows["role"] == role]
+            axes.plot(
+                own["tokens"],
+                own[fit.response],
+                linestyle="none",
+                marker=marker,
+                markersize=3.5,
+                markerfacecolor=face,
+                markeredgecolor=colour,
+                zorder=4,
+            )
+    return float(grid[-1]), float(table["median"].iloc[-1]), colour
+
+
+def _name_curves(axes: Any, ends: list[tuple[str, float, float, str]]) -> None:
+    """Write the runs' names in a column at the right, each led to by a thin line."""
+    height = axes.get_window_extent().height / axes.figure.dpi * 72.0
+    gap = 11.0 / max(height, 1.0)
+    to_axes = axes.transAxes.inverted()
+    spots = sorted(
+        (float(to_axes.transform(axes.transData.transform((x, y)))[1]), run, x, y, colour)
+        for run, x, y, colour in ends
+    )
+    placed = spread([spot[0] for spot in spots], gap)
+    for (_, run, x, y, colour), where in zip(spots, placed, strict=True):
+        axes.annotate(
+            run,
+            (x, y),
+            xytext=(1.015, where),
+            textcoords="axes fraction",
+            va="center",
+            fontsize="small",
+            color=colour,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6},
+            annotation_clip=False,
+        )
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Move ascending heights apart to at least `gap`, as little as possible in the mean.
+
+    >>> spread([0.5, 0.5], 0.1)
+    [0.45, 0.55]
+    """
+    # Pools of names that touch, each centred on the mean of what it holds.
+    pools: list[list[float]] = []
+    for height in heights:
+        pools.append([height, 1.0])
+        while len(pools) > 1:
+            (low, n_low), (high, n_high) = pools[-2:]
+            if high - low >= gap * (n_low + n_high) / 2.0:
+                break
+            pools[-2:] = [[(low * n_low + high * n_high) / (n_low + n_high), n_low + n_high]]
+    out = []
+    for centre, count in pools:
+        first = centre - gap * (count - 1.0) / 2.0
+        out += [first + gap * i for i in range(int(count))]
+    return out

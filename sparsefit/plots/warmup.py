@@ -1,0 +1,201 @@
+"""How far the limit moves with the choice of warm-up points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefit.plots import canvas
+from sparsefit.plots import style as looks
+from sparsefit.plots.bracket import unbounded
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from sparsefit.results.estimates import Limit
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
+
+# Share of the height that the bars of weights take at most.
+_BARS = 0.22
+
+
+def warmup_sensitivity(
+    result: Fit | Fits,
+    ax: Axes | None = None,
+    *,
+    runs: Sequence[str] | None = None,
+    level: float = 0.9,
+    style: looks.Style = None,
+) -> Axes:
+    """Draw the least-squares limit for every number of first points left out.
+
+    One run: the limits with their profile intervals (arrow heads where an end lies on a bound), the
+    choice of the fit as a diamond, the interval that averages over the choices shaded, and the
+    weight of each choice as bars at the foot. Many runs: the shift of the limit against the choice
+    of each fit.
+
+    Parameters
+    ----------
+    result : Fit or Fits
+        What to draw.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    runs : sequence of str, optional
+        Runs to draw, in this order (default: all).
+    level : float
+        Level of the intervals.
+    style : mapping or str, optional
+        rcParams, or the name of a matplotlib style, over the default look.
+
+    Returns
+    -------
+    Axes
+    """
+    chosen = canvas.all_fits(result, runs)
+    response = canvas.one_response(chosen)
+    with looks.applied(style):
+        axes = canvas.new_axes(ax)
+        if len(chosen) == 1:
+            only = next(iter(chosen.values()))
+            _draw_one(axes, only, level)
+            axes.set_title(f"{only.run}: the limit for each choice of warm-up", loc="left")
+            name = "limit activation ratio" if response == "activation_ratio" else "limit loss"
+            axes.set_ylabel(f"{name} ({'fraction' if name[6] == 'a' else 'nats per token'})")
+        else:
+            _draw_shifts(axes, chosen, level)
+            unit = "activation ratio" if response == "activation_ratio" else "nats per token"
+            axes.set_ylabel(f"limit minus limit of the choice made ({unit})")
+            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        axes.set_xlabel("first points left out")
+        _whole_ticks(axes)
+    return axes
+
+
+def _whole_ticks(axes: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _view(table: pd.DataFrame, limit: Limit) -> tuple[float, float]:
+    """Range that shows the limits of all choices and the bounded ends, not the arrows' length."""
+    floor, ceiling = unbounded(limit)
+    ends = [*table["limit"], limit.estimate]
+    ends += [] if floor else [limit.lower]
+    ends += [] if ceiling else [limit.upper]
+    low, high = float(min(ends)), float(max(ends))
+    span = max(high - low, 1e-9)
+    near = [
+        end
+        for end in (*table["limit_lower"], *table["limit_upper"])
+        if low - span < end < high + span
+    ]
+    low, high = min([low, *near]), max([high, *near])
+    pad = 0.08 * max(high - low, 1e-9)
+    room = (high - low + 2 * pad) * _BARS / (1 - _BARS)
+    return low - pad - 1.15 * room, high + pad
+
+
+def _draw_one(axes: Any, fit: Fit, level: float) -> None:
+    table, limit = fit.warmup_sensitivity(level), fit.limit(level)
+    percent = f"{100 * level:g}%"
+    bottom, top = _view(table, limit)
+    axes.set_ylim(bottom, top)
+    axes.axhspan(
+        max(limit.lower, bottom),
+        min(limit.upper, top),
+        color=looks.SKY,
+        alpha=0.25,
+        linewidth=0,
+        label=f"{percent} interval, averaged",
+    )
+    dropped = table["n_dropped"].to_numpy()
+    low = table["limit_lower"].to_numpy()
+    high = table["limit_upper"].to_numpy()
+    axes.vlines(
+        dropped,
+        np.maximum(low, bottom),
+        np.minimum(high, top),
+        color=looks.BLUE,
+        linewidth=1.2,
+        label=f"{percent} profile, this choice",
+    )
+    for ends, marker, on_bound, off_view in (
+        (low, "v", low <= limit.bounds[0] + 1e-9, low < bottom),
+        (high, "^", high >= limit.bounds[1] - 1e-9, high > top),
+    ):
+        arrows = on_bound | off_view
+        axes.plot(dropped[~arrows], ends[~arrows], "_", color=looks.BLUE, markersize=7)
+        if arrows.any():
+            axes.plot(
+                dropped[arrows],
+                np.clip(ends[arrows], bottom, top),
+                marker,
+                color=looks.BLUE,
+                markersize=6,
+                clip_on=False,
+            )
+    axes.plot(dropped, table["limit"], "o", color=looks.BLACK, label="least-squares limit")
+    made = table[table["chosen"]]
+    axes.plot(
+        made["n_dropped"],
+        made["limit"],
+        "D",
+        color=looks.VERMILLION,
+        markersize=8,
+        markeredgecolor="white",
+        label="choice made",
+        zorder=4,
+    )
+    weight = table["weight"].to_numpy()
+    axes.bar(
+        dropped,
+        _BARS * weight / max(float(weight.max()), 1e-300),
+        width=0.7,
+        transform=axes.get_xaxis_transform(),
+        color="0.8",
+        edgecolor="0.5",
+        linewidth=0.5,
+        zorder=0,
+        label="weight",
+    )
+    for x, share in zip(dropped, weight, strict=True):
+        if share >= 0.005:
+            axes.annotate(
+                f"{100 * share:.0f}%",
+                (x, _BARS * share / float(weight.max())),
+                xycoords=axes.get_xaxis_transform(),
+                xytext=(0, 1),
+                textcoords="offset points",
+                ha="center",
+                fontsize="x-small",
+                color="0.35",
+            )
+    # The room of the bars may reach below the physical bound: no tick there.
+    axes.set_yticks([tick for tick in axes.get_yticks() if tick >= limit.bounds[0]])
+    axes.set_ylim(bottom, top)
+    axes.set_xlim(dropped.min() - 0.7, dropped.max() + 0.7)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, columnspacing=1.0)
+
+
+def _draw_shifts(axes: Any, chosen: dict[str, Fit], level: float) -> None:
+    axes.axhline(0.0, color=looks.GREY, linewidth=0.8)
+    for index, (run, fit) in enumerate(chosen.items()):
+        table = fit.warmup_sensitivity(level)
+        colour, marker, dash = looks.series_look(index)
+        shift = table["limit"] - float(table.loc[table["chosen"], "limit"].iloc[0])
+        axes.plot(table["n_dropped"], shift, color=colour, marker=marker, linestyle=dash, label=run)
+        made = table["chosen"]
+        axes.plot(
+            table["n_dropped"][made],
+            shift[made],
+            marker="D",
+            markersize=8,
+            markerfacecolor="none",
+            markeredgecolor=colour,
+            linestyle="none",
+        )
