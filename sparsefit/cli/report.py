@@ -1,0 +1,162 @@
+"""``sparsefit report``: write a self-contained HTML report."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from sparsefit.results.fits import Fits
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("files", nargs="+", metavar="TABLE", help="measurement tables")
+    parser.add_argument(
+        "-o",
+        "--out",
+        default="report.html",
+        metavar="FILE",
+        help="page to write (default: report.html)",
+    )
+    parser.add_argument("--title", default=None, help="title of the page")
+    parser.add_argument("--law", default="auto", help="law, or auto by activation (default: auto)")
+    parser.add_argument(
+        "--warmup",
+        default="auto",
+        metavar="RULE",
+        help="auto, none, a number of points or of tokens (default: auto)",
+    )
+    parser.add_argument(
+        "--response", choices=("activation_ratio", "loss"), default="activation_ratio"
+    )
+    parser.add_argument("--level", type=float, default=0.9, help="interval level (default: 0.9)")
+    parser.add_argument(
+        "--until", type=float, metavar="TOKENS", help="last token count (default: 4 times the seen)"
+    )
+    parser.add_argument(
+        "--target",
+        type=float,
+        action="append",
+        default=[],
+        metavar="VALUE",
+        help="activation ratio to give a token budget for; may be repeated",
+    )
+    parser.add_argument("--compare", action="store_true", help="compare both laws on every run")
+    parser.add_argument("--backtest", action="store_true", help="backtest the fast methods")
+    parser.add_argument("--width-depth", metavar="FILE", help="table of ratios and limits to fit")
+    parser.add_argument("--figures", metavar="FOLDER", help="write the figures as files as well")
+    parser.add_argument(
+        "--formats", nargs="+", default=["pdf"], choices=("pdf", "svg", "png"), help="of --figures"
+    )
+    parser.add_argument(
+        "--width", default="single", help="of --figures: single, onehalf, double or millimetres"
+    )
+    parser.add_argument("--style", help="matplotlib style name of the figures")
+    parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from sparsefit.reporting import report, save_figures
+    from sparsefit.reporting.api import as_fits, writable
+    from sparsefit.reporting.page import require_jinja2
+    from sparsefit.table import read_table
+
+    # What would stop the page at its end is said before minutes of fitting.
+    require_jinja2()
+    writable(arguments.out)
+    table = read_table(arguments.files, response=arguments.response)
+    fits = as_fits(
+        table,
+        law=arguments.law,
+        warmup=_rule(arguments.warmup),
+        response=arguments.response,
+        rng=arguments.seed,
+    )
+    options = {} if arguments.title is None else {"title": arguments.title}
+    path = report(
+        fits,
+        arguments.out,
+        level=arguments.level,
+        until=arguments.until,
+        targets=arguments.target,
+        style=arguments.style,
+        **options,
+        **_extras(arguments, table, fits),
+    )
+    figures = []
+    if arguments.figures:
+        figures = save_figures(
+            fits,
+            arguments.figures,
+            arguments.formats,
+            _width(arguments.width),
+            level=arguments.level,
+            until=arguments.until,
+            style=arguments.style,
+        )
+    limits = {name: fit.limit(arguments.level) for name, fit in fits.items()}
+    if arguments.json:
+        import json
+
+        document = {
+            "report": str(path),
+            "figures": [str(figure) for figure in figures],
+            "limits": {name: limit.to_dict() for name, limit in limits.items()},
+        }
+        print(json.dumps(document, allow_nan=False))
+        return 0
+    for name, limit in limits.items():
+        print(f"{name}: {limit.sentence}")
+    if figures:
+        print(f"{len(figures)} figures: {arguments.figures}")
+    print(f"report: {path} ({path.stat().st_size / 1024:.0f} KiB)")
+    return 0
+
+
+def _extras(arguments: argparse.Namespace, table: Any, fits: Fits) -> dict[str, Any]:
+    extras: dict[str, Any] = {}
+    if arguments.compare:
+        from sparsefit.backtesting import compare
+        from sparsefit.estimation.api import fit
+
+        both = {
+            law: fit(table, law=law, warmup=_rule(arguments.warmup), rng=arguments.seed)
+            for law in ("logspace_power", "vanilla_power")
+        }
+        extras["comparison"] = compare(both, rng=arguments.seed)
+    if arguments.backtest:
+        from sparsefit.backtesting import backtest
+
+        extras["backtest"] = backtest(table, rng=arguments.seed)
+    if arguments.width_depth:
+        import pandas as pd
+
+        from sparsefit.width_depth import fit_width_depth
+
+        extras["width_depth"] = fit_width_depth(
+            pd.read_csv(arguments.width_depth), rng=arguments.seed
+        )
+    return extras
+
+
+def _rule(text: str) -> str | float | None:
+    if text in ("auto", "none"):
+        return None if text == "none" else text
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentError(
+            f"--warmup: auto, none, a number of points or of tokens is expected, got {text!r}"
+        ) from None
+
+
+def _width(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,204 @@
+"""`sf.report`: a table or its fits as one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.errors import ArgumentError
+from sparsefit.reporting.run_section import Settings, run_numbers, run_section
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.backtesting import Backtest, Comparison
+    from sparsefit.laws import Law
+    from sparsefit.plots.style import Style
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
+    from sparsefit.width_depth import BreakpointFit
+
+GLOSSARY = (
+    (
+        "Limit",
+        "What the curve tends to if training went on forever. It lies outside the data, and its "
+        "interval is as wide as the data leave it.",
+    ),
+    (
+        "Identified",
+        "yes: the data bound the limit on both sides; one-sided: on one side only, the other end "
+        "of the interval is a physical bound; no: on no side, and no number should be quoted.",
+    ),
+    (
+        "Band for the curve, band for a new measurement",
+        "The first holds the law's mean, the second a checkpoint measured there, with "
+        "its scatter. Compare measured points with the second.",
+    ),
+    (
+        "Warm-up",
+        "First checkpoints that the law does not describe. They are drawn open and not fitted; "
+        "the intervals average over how many there are.",
+    ),
+    (
+        "Status of a token budget",
+        "reached: within the data; reachable: with a finite interval; undetermined: part of the "
+        "draws never get there; unreachable: nearly all of them never do.",
+    ),
+)
+
+
+def report(
+    source: pd.DataFrame | Fit | Fits,
+    path: str | Path,
+    *,
+    title: str = "Activation sparsity: fits and forecasts",
+    law: str | Law = "auto",
+    warmup: str | float | None = "auto",
+    response: str = "activation_ratio",
+    level: float = 0.9,
+    until: float | None = None,
+    targets: Sequence[float] = (),
+    comparison: Comparison | None = None,
+    backtest: Backtest | None = None,
+    width_depth: BreakpointFit | None = None,
+    style: Style = None,
+    rng: int = 0,
+) -> Path:
+    """Write one self-contained HTML page about one or many runs.
+
+    The page needs no network and no script, follows the reader's light or dark setting, prints,
+    and holds its numbers as CSV and JSON.
+
+    Parameters
+    ----------
+    source : DataFrame, Fit or Fits
+        A measurement table, which is fitted, or what `sf.fit` or `sf.fit_bayes` returned.
+    path : path-like
+        HTML file to write; it appears only when it is complete.
+    title : str
+        Title of the page.
+    law, warmup, response, rng
+        Passed to `sf.fit` where a table is given.
+    level : float
+        Level of all intervals.
+    until : float, optional
+        Last token count of the forecasts (default: four times the tokens that each run has seen).
+    targets : sequence of float
+        Activation ratios (losses for fits of the loss) to give token budgets for.
+    comparison, backtest, width_depth : optional
+        Results of `sf.compare`, `sf.backtest` and `sf.fit_width_depth` to show as well.
+    style : mapping or str, optional
+        rcParams, or the name of a matplotlib style, for the figures.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without jinja2 (``pip install "sparsefit[report]"``).
+    ArgumentError
+        If `source` is neither a table nor fits, or an argument is outside what is accepted.
+    TableError
+        If the table has faults.
+    """
+    from sparsefit import __version__
+    from sparsefit.reporting.downloads import downloads
+    from sparsefit.reporting.methods import methods
+    from sparsefit.reporting.overview import overview
+    from sparsefit.reporting.page import render, require_jinja2
+    from sparsefit.results.checks import check_level, check_tokens
+
+    require_jinja2()
+    target = writable(path)
+    if until is not None:
+        until = float(check_tokens(until)[0])
+    settings = Settings(level=check_level(level), until=until, targets=tuple(targets), style=style)
+    fits = as_fits(source, law=law, warmup=warmup, response=response, rng=rng)
+    numbers = {run: run_numbers(fit, settings) for run, fit in fits.items()}
+    sections = [overview(fits, numbers, settings)]
+    sections += [
+        run_section(fit, numbers[run], f"run-{index}", settings)
+        for index, (run, fit) in enumerate(fits.items(), 1)
+    ]
+    extra: dict[str, Any] = {}
+    for name, result in (
+        ("comparison", comparison),
+        ("backtest", backtest),
+        ("width_depth", width_depth),
+    ):
+        if result is not None:
+            from sparsefit.reporting import extras
+
+            sections.append(getattr(extras, f"{name}_section")(result, settings))
+            extra[name] = result.to_dict()
+    made = next(iter(fits.values())).provenance
+    html = render(
+        version=__version__,
+        title=title,
+        subtitle=_subtitle(fits, made, settings),
+        sections=sections,
+        glossary=GLOSSARY,
+        methods=methods(fits, settings),
+        downloads=downloads(fits, numbers, settings, extra),
+        footer=f"Written by sparsefit {__version__}. This file needs no network.",
+    )
+    # A reader never sees half a page: write beside it, then rename.
+    partial = target.with_name(target.name + ".part")
+    partial.write_text(html, encoding="utf-8")
+    partial.replace(target)
+    return target
+
+
+def as_fits(source: Any, **options: Any) -> Fits:
+    """Return fits by run, fitting a table with `options` first.
+
+    Raises
+    ------
+    ArgumentError
+        If `source` is neither a table nor fits, or holds runs of different responses.
+    """
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
+
+    if isinstance(source, Fits):
+        fits = source
+    elif isinstance(source, Fit):
+        fits = Fits({source.run: source})
+    elif hasattr(source, "columns"):
+        from sparsefit.estimation.api import fit
+
+        return as_fits(fit(source, **options))
+    elif isinstance(source, Mapping) and all(isinstance(one, Fit) for one in source.values()):
+        fits = Fits(dict(source))
+    else:
+        raise ArgumentError(
+            "a report takes a measurement table or what sf.fit or sf.fit_bayes returns, got "
+            f"{type(source).__name__}"
+        )
+    responses = {fit.response for fit in fits.values()}
+    if len(responses) != 1:
+        found = ", ".join(sorted(responses)) or "no run"
+        raise ArgumentError(f"a report is about one response, got {found}: write one page for each")
+    return fits
+
+
+def writable(path: str | Path) -> Path:
+    """Return the path of a file to write, after checking its folder."""
+    target = Path(path)
+    if target.is_dir():
+        raise ArgumentError(f"path: {str(path)!r} is a folder; name a file, such as report.html")
+    if not target.parent.is_dir():
+        raise ArgumentError(f"path: there is no folder {str(target.parent)!r}; create it first")
+    return target
+
+
+def _subtitle(fits: Fits, made: Mapping[str, Any], settings: Settings) -> str:
+    noun = "run" if len(fits) == 1 else "runs"
+    return (
+        f"{len(fits)} {noun}, intervals at {100 * settings.level:g}%, "
+        f"fitted {made['utc'].replace('T', ' ').removesuffix('+00:00')} UTC"
+    )

@@ -1,0 +1,178 @@
+"""Sections for a comparison, a backtest and a width-depth fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.reporting import words
+from sparsefit.reporting.blocks import Section, Table
+from sparsefit.reporting.draw import draw
+from sparsefit.reporting.run_section import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.backtesting import Backtest, Comparison
+    from sparsefit.width_depth import BreakpointFit
+
+
+def _cells(table: pd.DataFrame, digits: int = 4) -> list[tuple[str, ...]]:
+    """Rows as texts; missing numbers are dashes."""
+
+    def cell(value: Any) -> str:
+        if isinstance(value, bool | str):
+            return {True: "yes", False: "no"}.get(value, str(value))  # type: ignore[call-overload]
+        return words.number(value, digits)
+
+    return [tuple(cell(value) for value in row) for row in table.itertuples(index=False)]
+
+
+def comparison_section(result: Comparison, settings: Settings) -> Section:
+    """What each fit would have forecast, and what it explains."""
+    from sparsefit.plots.backtest import comparison as plot
+
+    columns = {
+        "run": "run",
+        "fit": "fit",
+        "n_warmup": "warm-up points",
+        "log_evidence": "log evidence",
+        "evidence_weight": "weight by evidence",
+        "future_mae": "error on later points",
+        "future_crps": "CRPS on later points",
+        "future_covered90": "inside 90% band",
+        "stacking": "stacking weight",
+    }
+    table = result.table[[name for name in columns if name in result.table]]
+    figure = draw(
+        plot,
+        result,
+        "comparison-figure",
+        "Comparison of fits",
+        f"{result.sentence}",
+        "One row a run, one marker a fit; the best of each run is filled.",
+        height=0.4 * result.table["run"].nunique() + 1.9,
+        look=settings.style,
+    )
+    return Section(
+        key="comparison",
+        title="Comparison of fits",
+        lead=(result.sentence,),
+        warnings=tuple(result.remarks),
+        figures=(figure,),
+        tables=(
+            Table(
+                "comparison-table",
+                "Higher is better for evidence, lower for error and CRPS (percentage points)",
+                tuple(columns[name] for name in table.columns),
+                _cells(table),
+            ),
+        ),
+    )
+
+
+def backtest_section(result: Backtest, settings: Settings) -> Section:
+    """How well forecasts from the first checkpoints met the later ones."""
+    from sparsefit.plots import calibration_curve, error_by_horizon
+
+    columns = {
+        "method": "method",
+        "mae": "mean error",
+        "crps": "CRPS",
+        "covered50": "inside 50% band",
+        "covered90": "inside 90% band",
+        "width90": "width of 90% band",
+        "failed": "failed",
+    }
+    table = result.table().sort_values("crps", na_position="last")[list(columns)]
+    cuts = ", ".join(f"{100 * cut:g}%" for cut in result.cuts)
+    runs = result.cells["run"].nunique()
+    lead = [
+        f"Each of {runs} runs was cut at {cuts} of its checkpoints, fitted to the first part and "
+        "scored on the rest. Errors are in percentage points of the activation ratio."
+    ]
+    if runs < 8:
+        lead.append(
+            f"With {runs} runs the coverages are rough: a share of {runs} runs is no probability."
+        )
+    return Section(
+        key="backtest",
+        title="Backtest",
+        lead=tuple(lead),
+        warnings=tuple(f"{item.run} skipped: {item.reason}." for item in result.skipped),
+        figures=(
+            draw(
+                error_by_horizon,
+                result,
+                "backtest-error",
+                "Error by horizon",
+                "Mean error of each method against how far ahead it forecast.",
+                look=settings.style,
+            ),
+            draw(
+                calibration_curve,
+                result,
+                "backtest-calibration",
+                "Calibration",
+                "Share of later points inside the central bands against the level of the bands; "
+                "on the diagonal the bands hold what they say.",
+                look=settings.style,
+            ),
+        ),
+        tables=(
+            Table(
+                "backtest-table",
+                "Mean scores of each method, lowest CRPS first",
+                tuple(columns.values()),
+                _cells(table, 3),
+            ),
+        ),
+    )
+
+
+def width_depth_section(result: BreakpointFit, settings: Settings) -> Section:
+    """The width-depth law and whether its break can be placed."""
+    from sparsefit.plots import width_depth as plot
+
+    placement = result.placement(settings.level)
+    table = result.tidy(settings.level)
+    rows = [
+        (
+            str(row.parameter),
+            words.number(row.estimate),
+            " to ".join(
+                "no bound" if abs(v) == float("inf") else words.number(v)
+                for v in (row.lower, row.upper)
+            ),
+        )
+        for row in table.itertuples()
+    ]
+    status = placement.reason[:1].upper() + placement.reason[1:] + "."
+    warnings = (
+        ()
+        if placement.located
+        else ("Without a located break, slope and plateau do not describe two regimes.",)
+    )
+    return Section(
+        key="width-depth",
+        title="Width-depth law",
+        lead=(status, result.break_test().summary()),
+        warnings=warnings,
+        figures=(
+            draw(
+                plot,
+                result,
+                "width-depth-figure",
+                "Width-depth law",
+                f"Limit activation ratio against the width-depth ratio. {status}",
+                look=settings.style,
+            ),
+        ),
+        tables=(
+            Table(
+                "width-depth-table",
+                f"Parameters; intervals: {table['kind'].iloc[0]}",
+                ("parameter", "estimate", f"{100 * settings.level:g}% interval"),
+                rows,
+            ),
+        ),
+    )

@@ -1,0 +1,156 @@
+"""Figures of fits as files, at the widths of journals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.plots.style import Style
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
+
+FORMATS = ("pdf", "svg", "png")
+
+WIDTHS_MM: dict[str, float] = {"single": 89.0, "onehalf": 120.0, "double": 183.0}
+"""Column widths of journals in millimetres (single, one and a half, double)."""
+
+_MM = 25.4
+# Figures are drawn at their final size, so that a point of the font is a point on paper.
+_FONTS = {
+    "font.size": 7.0,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7.0,
+    "legend.fontsize": 6.0,
+    "xtick.labelsize": 6.0,
+    "ytick.labelsize": 6.0,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 2.8,
+}
+
+
+def save_figures(
+    source: pd.DataFrame | Fit | Fits,
+    folder: str | Path,
+    formats: Sequence[str] = ("pdf",),
+    width: str | float = "single",
+    *,
+    level: float = 0.9,
+    until: float | None = None,
+    dpi: float = 300.0,
+    style: Style = None,
+) -> list[Path]:
+    """Write the figures of one or many runs as files.
+
+    Parameters
+    ----------
+    source : DataFrame, Fit or Fits
+        A measurement table, which is fitted, or fits.
+    folder : path-like
+        Where to write; made if it is not there.
+    formats : sequence of {"pdf", "svg", "png"}
+        Formats of every figure. Text in PDF and SVG stays text.
+    width : {"single", "onehalf", "double"} or float
+        Width: 89, 120 or 183 mm, or any number of millimetres.
+    level : float
+        Level of the intervals.
+    until : float, optional
+        Last token count of the forecasts.
+    dpi : float
+        Resolution of PNG.
+    style : mapping or str, optional
+        rcParams, or the name of a matplotlib style, over the default look and its font sizes.
+
+    Returns
+    -------
+    list of Path
+        The files: ``runs`` and ``limits`` for several runs; ``<run>-forecast``, ``-slope``,
+        ``-warmup``, ``-residuals`` and ``-budget`` for each.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown format or width.
+    """
+    import matplotlib
+
+    from sparsefit.reporting.api import as_fits
+
+    if isinstance(formats, str):
+        formats = (formats,)
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise ArgumentError(f"formats: some of {', '.join(FORMATS)}, got {list(formats)!r}")
+    inches = _width(width) / _MM
+    fits = as_fits(source)
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    editable = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "sparsefit"}
+    with matplotlib.rc_context(editable):
+        for name, figure in _figures(fits, inches, level, until, style):
+            for kind in formats:
+                path = target / f"{name}.{kind}"
+                # Without a date the same fit gives the same file.
+                date = {"pdf": "CreationDate", "svg": "Date"}.get(kind)
+                figure.savefig(path, dpi=dpi, metadata={date: None} if date else None)
+                written.append(path)
+    return written
+
+
+def _width(width: str | float) -> float:
+    if isinstance(width, str):
+        if width not in WIDTHS_MM:
+            raise ArgumentError(f"width: {', '.join(WIDTHS_MM)} or millimetres, got {width!r}")
+        return WIDTHS_MM[width]
+    if not 40.0 <= width <= 500.0:
+        raise ArgumentError(f"width: 40 to 500 millimetres, got {width!r}")
+    return float(width)
+
+
+def _figures(
+    fits: Fits, width: float, level: float, until: float | None, style: Style
+) -> Iterator[tuple[str, Any]]:
+    from sparsefit import plots
+    from sparsefit.reporting.draw import new_figure
+
+    look = {**_FONTS, **_mapping(style)}
+    common: dict[str, Any] = {"level": level, "style": look}
+    tall = 0.68 * width
+    if len(fits) > 1:
+        height = max(tall, 0.16 * len(fits) + 0.8)
+        yield "runs", new_figure(plots.runs, fits, (width, height), until=until, **common)
+        yield "limits", new_figure(plots.limits, fits, (width, 0.22 * len(fits) + 0.9), **common)
+    for run, fit in fits.items():
+        name = file_name(run)
+        size = (width, tall)
+        last = None if until is None else max(until, float(fit.tokens[-1]))
+        yield f"{name}-forecast", new_figure(plots.fit, fit, size, until=last, **common)
+        yield f"{name}-slope", new_figure(plots.derivative, fit, size, **common)
+        yield f"{name}-warmup", new_figure(plots.warmup_sensitivity, fit, size, **common)
+        yield f"{name}-budget", new_figure(plots.budget, fit, size, **common)
+        yield f"{name}-residuals", new_figure(plots.residuals, fit, size, style=look)
+
+
+def _mapping(style: Style) -> dict[str, Any]:
+    """RcParams of a style, so that it can be put over the font sizes."""
+    if style is None:
+        return {}
+    if isinstance(style, str):
+        from matplotlib import style as library
+
+        if style not in library.library:
+            raise ArgumentError(f"style: matplotlib knows no style {style!r}")
+        return dict(library.library[style])
+    return dict(style)
+
+
+def file_name(run: str) -> str:
+    """Turn a run's name into a file name: letters, digits, dot, dash and underscore stay."""
+    return re.sub(r"[^\w.-]+", "_", run).strip("._") or "run"

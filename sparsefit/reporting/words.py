@@ -1,0 +1,116 @@
+"""What a report says in words."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.results.estimates import Budget, Limit
+    from sparsefit.results.fit import Fit
+
+IDENTIFIED = {
+    "yes": "bounded on both sides",
+    "one-sided": "bounded on one side only",
+    "no": "not bounded by these data",
+}
+
+UNITS = {"activation_ratio": "fraction", "loss": "nats per token"}
+
+
+def count(value: float) -> str:
+    """Token count for a reader: 145B, 1.45T; "never" where it is infinite."""
+    from sparsefit.plots.canvas import count_text
+
+    return count_text(value)
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Number to so many significant digits; a dash where there is none."""
+    if value is None or not math.isfinite(float(value)):
+        return "–"
+    size = abs(float(value))
+    if size and not 1e-4 <= size < 1e6:
+        return f"{float(value):.{digits - 1}e}".replace("-", "−")
+    return f"{float(value):.{digits}g}".replace("-", "−")
+
+
+def interval(lower: float, upper: float, digits: int = 4) -> str:
+    """Interval as ``low to high``."""
+    return f"{number(lower, digits)} to {number(upper, digits)}"
+
+
+def limit_interval(limit: Limit) -> str:
+    """The limit's interval, with a side that the data do not bound in words."""
+    floor = limit.lower <= limit.bounds[0] + 1e-9
+    ceiling = limit.upper >= limit.bounds[1] - 1e-9
+    if floor and ceiling:
+        return "not bounded"
+    if floor:
+        return f"at most {limit.upper:.4f}"
+    if ceiling:
+        return f"at least {limit.lower:.4f}"
+    return f"{limit.lower:.4f} to {limit.upper:.4f}"
+
+
+def budget_row(what: str, budget: Budget) -> dict[str, str]:
+    """One row of the budget table."""
+    return {
+        "target": what,
+        "tokens": count(budget.estimate),
+        "interval": f"{count(budget.lower)} to {count(budget.upper)}",
+        "status": budget.status,
+        "sentence": budget.sentence,
+    }
+
+
+def warmup_sentence(fit: Fit, table: pd.DataFrame) -> str:
+    """What the choice of warm-up does to the limit."""
+    if len(table) < 2:
+        return "This run is too short to leave out any point: the warm-up cannot be varied."
+    low, high = table["limit"].min(), table["limit"].max()
+    favoured = table.loc[table["weight"].idxmax()]
+    moved = (
+        f"Leaving out the first {table['n_dropped'].min()} to {table['n_dropped'].max()} points "
+        f"moves the least-squares limit between {low:.4f} and {high:.4f}"
+    )
+    interval_ = fit.limit()
+    width = interval_.upper - interval_.lower
+    if high - low <= 0.25 * width:
+        judged = ", little beside its interval"
+    elif low < interval_.lower or high > interval_.upper:
+        judged = ", farther than its interval reaches: choices outside it carry little weight"
+    else:
+        judged = ", which its interval allows for"
+    if table["weight"].max() <= 0:
+        return f"{moved}{judged}. The fit was told which points to use."
+    return (
+        f"{moved}{judged}. The data favour leaving out {int(favoured['n_dropped'])} "
+        f"(weight {favoured['weight']:.2f})."
+    )
+
+
+def forecast_sentence(fit: Fit, table: pd.DataFrame, level: float) -> str:
+    """The farthest forecast of the table."""
+    last = table.iloc[-1]
+    seen = float(fit.tokens[-1])
+    what = "activation ratio" if fit.response == "activation_ratio" else "loss"
+    return (
+        f"After {count(last['tokens'])} tokens ({last['tokens'] / seen:.3g} times those seen) the "
+        f"{what} is forecast at {last['median']:.4f}; a new measurement there lies between "
+        f"{last['obs_lower']:.4f} and {last['obs_upper']:.4f} with {100 * level:g}% confidence."
+    )
+
+
+def figure_description(fit: Fit, limit: Limit, until: float) -> str:
+    """What the forecast figure shows, for those who do not see it."""
+    way = "falls" if fit.law.sign > 0 else "rises"
+    roles = fit.points_table()["role"].value_counts()
+    warm = f", {roles.get('warm-up', 0)} of them set aside as warm-up" if fit.n_warmup else ""
+    return (
+        f"{len(fit.points)} checkpoints from {count(fit.tokens[0])} to {count(fit.tokens[-1])} "
+        f"tokens{warm}; the fitted curve {way} and is continued with its bands to {count(until)} "
+        f"tokens. {limit.sentence}"
+    )
