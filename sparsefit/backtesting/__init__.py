@@ -14,6 +14,7 @@ from sparsefit.backtesting.registry import (
 from sparsefit.backtesting.result import Backtest
 from sparsefit.backtesting.rolling import backtest
 from sparsefit.backtesting.seen import target_of, target_series, with_target
+from sparsefit.backtesting.shrinkage import Shrinkage, expected_shrinkage
 
 __all__ = [
     "DEFAULT_METHODS",
@@ -24,8 +25,10 @@ __all__ = [
     "Method",
     "MethodForecast",
     "Predictive",
+    "Shrinkage",
     "backtest",
     "compare",
+    "expected_shrinkage",
     "forecast_best",
     "register_method",
     "target_of",

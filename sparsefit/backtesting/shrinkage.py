@@ -1,0 +1,351 @@
+"""How much would more tokens, checkpoints or evaluation text tell about the limit?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.estimation.points import Points
+    from sparsefit.results.fit import Fit
+
+Array = NDArray[np.float64]
+
+# Draws of each repeated fit: the limit's interval needs fewer than a final result.
+_DRAWS = 1000
+_COLUMNS = (
+    "scenario", "what", "factor", "tokens", "points", "width", "width_lower", "width_upper",
+    "ratio", "ratio_se", "identified",
+)  # fmt: skip
+# An interval that keeps at least this share of its width has hardly narrowed.
+HARDLY = 0.8
+
+
+@dataclass(frozen=True, repr=False)
+class Shrinkage:
+    """Expected width of the limit's interval after more measurement.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row a scenario: scenario, what (tokens, checkpoints, text), factor, tokens (last token
+        count), points (checkpoints in all), width (expected: median over simulated futures),
+        width_lower, width_upper (central 80% of them), ratio (of the expected to the present
+        width), ratio_se (Monte Carlo standard error of the median ratio) and identified (share of
+        futures in which both ends lie inside the physical bounds).
+    width_now : float
+        Present width of the interval.
+    level : float
+        Level of the intervals.
+    simulations : int
+        Simulated futures a scenario.
+    sentence : str
+        What the table says about going on.
+    remarks : tuple of str
+        Scenarios that could not be simulated, and why.
+    """
+
+    table: pd.DataFrame
+    width_now: float
+    level: float
+    simulations: int
+    sentence: str
+    remarks: tuple[str, ...]
+
+    def tidy(self) -> pd.DataFrame:
+        """The table."""
+        return self.table.copy()
+
+    def summary(self) -> str:
+        """Sentence, table and remarks as text."""
+        from sparsefit.backtesting.text import align
+
+        header, rows = self._cells()
+        return "\n".join([self.sentence, "", *align(header, rows), *self.remarks])
+
+    def __repr__(self) -> str:
+        return f"Shrinkage({len(self.table)} scenarios, {self.simulations} futures each)"
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        from sparsefit.backtesting.text import html_table
+
+        return html_table(*self._cells(), " ".join([self.sentence, *self.remarks]))
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        from sparsefit.backtesting.text import number
+
+        header = ["scenario", "last tokens", "points", f"width ({100 * self.level:g}%)", "80% of"]
+        header += ["of present", "identified"]
+        rows = [["as it is", "", "", number(self.width_now, 4), "", "1.00", ""]]
+        for _, row in self.table.iterrows():
+            rows.append(
+                [
+                    str(row["scenario"]),
+                    f"{row['tokens']:.3g}",
+                    str(row["points"]),
+                    number(row["width"], 4),
+                    f"[{number(row['width_lower'], 4)}, {number(row['width_upper'], 4)}]",
+                    number(row["ratio"], 2),
+                    f"{100 * row['identified']:.0f}%",
+                ]
+            )
+        return header, rows
+
+
+def expected_shrinkage(
+    fit: Fit,
+    factors: Sequence[float] = (1.5, 2.0, 4.0),
+    *,
+    densities: Sequence[int] = (2,),
+    texts: Sequence[float] = (4.0,),
+    simulations: int = 30,
+    level: float = 0.9,
+    rng: int | np.random.Generator = 0,
+) -> Shrinkage:
+    """Simulate what more measurement would do to the interval of the limit.
+
+    Each simulated future takes one of the fit's draws as the truth, draws new measurements from it
+    (correlated with the residuals seen), and repeats the fit.
+
+    Parameters
+    ----------
+    fit : Fit
+        Result of `sf.fit` for one run.
+    factors : sequence of float
+        Training goes on to so many times the present tokens, with checkpoints at the present
+        spacing.
+    densities : sequence of int
+        So many times as many checkpoints within the tokens seen.
+    texts : sequence of float
+        All checkpoints measured again on so many times the text; needs the table's `se`.
+    simulations : int
+        Futures a scenario.
+    level : float
+        Level of the interval.
+    rng : int or Generator
+        Seed.
+
+    Returns
+    -------
+    Shrinkage
+
+    Raises
+    ------
+    ArgumentError
+        For a result that is no single `Fit` of `sf.fit`, or a factor of 1 or less.
+    """
+    import pandas as pd
+
+    _check(fit, factors, densities, texts, simulations, level)
+    generator = np.random.default_rng(rng)
+    lower, upper = fit.averaged.likelihood.interval(level)
+    now = float(upper - lower)
+    remarks: list[str] = []
+    rows = []
+    # The same truths and residuals in every scenario, so that scenarios differ by design alone.
+    order = generator.permutation(len(fit.averaged.draws))
+    seed = int(generator.integers(2**31))
+    for what, values in (("tokens", factors), ("checkpoints", densities), ("text", texts)):
+        for factor in values:
+            simulate = _scenario(fit, what, float(factor), order, seed)
+            if simulate is None:
+                remarks.append(
+                    f"{_name(what, factor)}: not simulated, because the table has no standard "
+                    "errors (`se`) that say which part of the scatter more text would remove."
+                )
+                continue
+            rows.append(_row(fit, what, float(factor), simulate, simulations, level, now))
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    return Shrinkage(table, now, level, simulations, _sentence(fit, table, now), tuple(remarks))
+
+
+def _check(
+    fit: Any,
+    factors: Sequence[float],
+    densities: Sequence[int],
+    texts: Sequence[float],
+    simulations: int,
+    level: float,
+) -> None:
+    from sparsefit.results.fit import Fit
+
+    if not isinstance(fit, Fit) or fit.method != "fit":
+        kind = getattr(fit, "method", type(fit).__name__)
+        raise ArgumentError(
+            f"fit: a result of sf.fit for one run is expected, got {kind}; of several runs take "
+            "one, e.g. fits['name']."
+        )
+    for name, values in (("factors", factors), ("densities", densities), ("texts", texts)):
+        bad = [value for value in values if not (np.isfinite(value) and value > 1)]
+        if bad:
+            raise ArgumentError(f"{name}: factors above 1 are expected, got {bad}.")
+    if any(float(value) != int(value) for value in densities):
+        raise ArgumentError(f"densities: whole numbers are expected, got {list(densities)}.")
+    if not (factors or densities or texts):
+        raise ArgumentError("factors, densities, texts: give at least one scenario.")
+    if simulations < 2:
+        raise ArgumentError(f"simulations: at least 2 are needed, got {simulations}.")
+    if not 0 < level < 1:
+        raise ArgumentError(f"level: a share inside (0, 1) is expected, got {level!r}.")
+
+
+def _name(what: str, factor: float) -> str:
+    return f"{factor:g} times the {what}"
+
+
+# A function of the number of the future that gives the points as they would then be.
+Scenario = Callable[[int], "Points"]
+
+
+def _scenario(fit: Fit, what: str, factor: float, order: Array, seed: int) -> Scenario | None:
+    """Points of simulated futures; `order` picks the draws that are taken as the truth."""
+    if what == "text":
+        return _more_text(fit, factor, order, seed)
+    extra = _later(fit, factor) if what == "tokens" else _between(fit, int(factor))
+    values = fit.simulate(extra * 1e9, "observation", rng=seed)
+    return lambda index: _with_points(fit.points, extra, values[order[index % len(order)]])
+
+
+def _later(fit: Fit, factor: float) -> Array:
+    """Checkpoints (billions) up to `factor` times the present tokens, at the present spacing."""
+    d = fit.points.d
+    step = float(np.median(np.diff(d[len(d) // 2 :])))
+    count = max(round((factor - 1.0) * d[-1] / step), 1)
+    return np.linspace(d[-1], factor * d[-1], count + 1)[1:]
+
+
+def _between(fit: Fit, density: int) -> Array:
+    """Checkpoints (billions) that divide each gap between present ones into `density` parts."""
+    d = fit.points.d
+    shares = np.arange(1, density) / density
+    return np.sort((d[:-1, None] + np.diff(d)[:, None] * shares).ravel())
+
+
+def _with_points(points: Points, d: Array, y: Array) -> Points:
+    from sparsefit.estimation.points import Points
+
+    order = np.argsort(np.concatenate([points.d, d]), kind="stable")
+
+    def join(old: Array | None, new: float) -> Array | None:
+        if old is None:
+            return None
+        return np.concatenate([old, np.full(len(d), new)])[order]
+
+    return Points(
+        np.concatenate([points.d, d])[order],
+        np.concatenate([points.y, y])[order],
+        join(points.relative_se, 1.0),
+        join(points.robust_inflation, 1.0),
+    )
+
+
+def _more_text(fit: Fit, factor: float, order: Array, seed: int) -> Scenario | None:
+    """Re-measurement: the part of each residual that is measurement error is drawn anew."""
+    from sparsefit.estimation.evidence import Whitener
+
+    if fit.points.relative_se is None or "se" not in fit.frame:
+        return None
+    se = float(np.median(fit.frame["se"].dropna())) * fit.points.relative_se
+    draws, points = fit.averaged.draws, fit.points
+    curve = draws.curve(fit.law, points.d)
+    variances = []
+    for noise in fit.averaged.noises:
+        # Reversed order of points, as `Whitener` keeps them.
+        factor_rows = Whitener.of(points, noise).factor
+        variances.append((factor_rows**2).sum(axis=1)[::-1])
+
+    def simulate(index: int) -> Points:
+        rng = np.random.default_rng([seed, index])
+        pick = int(order[index % len(order)])
+        j = int(draws.noise[pick])
+        total = draws.sigma[pick] ** 2 * variances[j]
+        share = np.minimum(se**2 / total, 1.0)
+        # Given the residual, its measurement-error part is normal around `share` of it.
+        error = share * (points.y - curve[pick])
+        error = error + se * np.sqrt(1.0 - share) * rng.normal(size=len(se))
+        again = se / np.sqrt(factor) * rng.normal(size=len(se))
+        changed = points.y - error + again
+        # How far a warm-up point lies from the law says nothing of its measurement error.
+        first = int(draws.drop[pick])
+        changed[:first] = points.y[:first]
+        return replace(points, y=changed)
+
+    return simulate
+
+
+def _row(
+    fit: Fit,
+    what: str,
+    factor: float,
+    simulate: Scenario,
+    simulations: int,
+    level: float,
+    now: float,
+) -> dict[str, Any]:
+    from sparsefit.estimation.engine import average
+
+    low, high = fit.law.limit_bounds
+    widths, inside = np.empty(simulations), np.empty(simulations, dtype=bool)
+    for index in range(simulations):
+        points = simulate(index)
+        # Later points say which start was warm-up, but add no new choices of it.
+        found = average(
+            fit.law, points, fit.averaged.drops, np.random.default_rng(index), size=_DRAWS
+        )
+        lower, upper = found.likelihood.interval(level)
+        widths[index] = upper - lower
+        inside[index] = lower > low and upper < high
+    ratios = widths / now
+    middle, spread = float(np.median(ratios)), float(np.std(ratios, ddof=1))
+    return {
+        "scenario": _name(what, factor),
+        "what": what,
+        "factor": factor,
+        "tokens": float(points.d[-1] * 1e9),
+        "points": len(points),
+        "width": float(np.median(widths)),
+        "width_lower": float(np.quantile(widths, 0.1)),
+        "width_upper": float(np.quantile(widths, 0.9)),
+        "ratio": middle,
+        # The median of a normal sample varies 1.25 times as much as its mean.
+        "ratio_se": 1.25 * spread / np.sqrt(simulations),
+        "identified": float(inside.mean()),
+    }
+
+
+def _sentence(fit: Fit, table: pd.DataFrame, now: float) -> str:
+    if not len(table):
+        return "Nothing could be simulated."
+    onward = table[table["what"] == "tokens"]
+    if not len(onward):
+        best = table.loc[table["ratio"].idxmin()]
+        return (
+            f"{str(best['scenario']).capitalize()} would leave the limit's interval at about "
+            f"{100 * best['ratio']:.0f}% of its width ({now:.4f})."
+        )
+    last = onward.loc[onward["factor"].idxmax()]
+    if last["ratio"] >= HARDLY:
+        return (
+            f"Training on to {last['factor']:g} times the tokens would leave the limit's interval "
+            f"at about {100 * last['ratio']:.0f}% of its width ({now:.4f}): more tokens will "
+            "hardly change this forecast."
+        )
+    useful = onward[onward["ratio"] < HARDLY]
+    first = useful.loc[useful["factor"].idxmin()]
+    return (
+        f"Training on to {first['factor']:g} times the tokens is expected to narrow the limit's "
+        f"interval to {100 * first['ratio']:.0f}% of its width (from {now:.4f} to "
+        f"{first['width']:.4f}), to {last['factor']:g} times to {100 * last['ratio']:.0f}%: more "
+        "tokens will still sharpen this forecast."
+    )
