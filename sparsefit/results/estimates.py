@@ -163,7 +163,7 @@ class Budget:
             )
         if self.status == "unreachable":
             return (
-                f"{self.target:.4g} is out of reach: the limit lies beyond it in "
+                f"{self.target:.4g} is out of reach: the curve never comes to it in "
                 f"{100 * (1 - self.probability):.0f}% of the draws."
             )
         later = "" if math.isinf(self.lower) else f"; not before {self.lower:.3g} tokens"

@@ -385,7 +385,12 @@ class Fit:
         else:
             target = checks.check_target(activation_ratio, sparsity)
         theta = self.averaged.draws.theta(self.law)
-        return self._budget(self.law.inverse(target, theta), target, level)
+        crossing = self.law.inverse(target, theta)
+        if sparsity is not None and self.law.sign < 0:
+            # Sparsity falls along a rising law: a sparsity that the run had before its first
+            # checkpoint, if ever, is not one that more training brings.
+            crossing = np.where(crossing < self.points.d[0], np.inf, crossing)
+        return self._budget(crossing, target, level)
 
     def tokens_within(self, share: float = 0.05, level: float = 0.9) -> Budget:
         """Training tokens after which the curve stays within a share of its limit.
