@@ -87,8 +87,8 @@ class LogspacePower(Law):
         alpha, kappa = shape[..., 0], shape[..., 1]
         start = span[0] ** alpha
         c = kappa / (start * np.expm1(alpha * span_ratio(span)))
-        with np.errstate(divide="ignore"):
-            b = np.log(amplitude) + c * start
+        # No fall at all: the smallest amplitude there is keeps b finite.
+        b = np.log(np.maximum(amplitude, np.finfo(float).tiny)) + c * start
         return np.stack([alpha, b, c, limit], axis=-1)
 
     def from_theta(self, theta: Array, span: tuple[float, float]) -> tuple[Array, Array, Array]:
