@@ -97,13 +97,17 @@ def turning(seeds: Iterable[int] = (0, 1, 2)) -> Family:
             learning_rate=4e-3,
             tokens=6_400_000,
             seed=seed,
+            first_checkpoint=50_000,
         )
         runs.append(replace(spec, name=f"turning_{_millions(spec.n_params)}_relu_s{seed}"))
     return Family(
         "turning",
         "A ReLU language model whose activation ratio turns upwards, measured by sparsefit",
         tuple(runs),
-        ("Kept to show a curve that Eq. 4 cannot describe: it falls and then rises.",),
+        (
+            "Kept to show a curve that Eq. 4 cannot describe: it falls and then rises. Its first "
+            "checkpoints lie in the warm-up of the learning rate.",
+        ),
     )
 
 

@@ -18,7 +18,7 @@ from sparsefit.errors import CollectorError
 if TYPE_CHECKING:
     import pandas as pd
 
-N_TOKENS = 65_536
+N_TOKENS = 32_768
 """Tokens of the evaluation text."""
 
 _TOY = (
