@@ -138,6 +138,23 @@ def width_depth(table: pd.DataFrame, fits: dict[str, Any]) -> tuple[str, pd.Data
     return "\n\n".join(lines), limits
 
 
+def other_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
+    titles = {
+        "cett_ppl": "CETT-PPL-1%",
+        "cett": "CETT = {parameter:g}",
+        "topk": "top-k",
+        "fat": "FAT {parameter:g}",
+        "relu_zero": "exact zeros",
+    }
+    cells: dict[str, dict[str, str]] = {}
+    for row in metrics.to_dict("records"):
+        title = titles[row["metric"]].format(**row)
+        value = f"{row['activation_ratio']:.3f} ({row['ppl_ratio']:.3f})"
+        cells.setdefault(row["run"], {})[title] = value
+    table = pd.DataFrame.from_dict(cells, orient="index").fillna("-")
+    return table.rename_axis("run").reset_index()
+
+
 def results(figures: Path) -> str:
     parts = []
     known = set(sf.datasets.list()["name"])
@@ -168,10 +185,12 @@ def results(figures: Path) -> str:
         if name == "reference_width_depth" and len(runs) >= 6:
             parts.append(width_depth(table, fits)[0])
         if f"{name}_metrics" in known:
-            parts.append("Other metrics on the last checkpoints:")
-            metrics = sf.datasets.load(f"{name}_metrics").drop(columns="tokens")
-            shown = metrics.round(4).astype({"parameter": object}).fillna({"parameter": "-"})
-            parts.append(markdown(shown))
+            parts.append(
+                "Other metrics on the last checkpoints: activation ratio, and sparse over dense "
+                "perplexity in brackets. Top-k keeps as many neurons as CETT-PPL-1% does on the "
+                "mean."
+            )
+            parts.append(markdown(other_metrics(sf.datasets.load(f"{name}_metrics"))))
     return "\n\n".join(parts)
 
 

@@ -159,8 +159,9 @@ def _metric_row(row: pd.Series, metric: str, parameter: float | None) -> dict[st
 
 
 def round_numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """Round the floating-point columns to `DIGITS` significant digits."""
+    """Round the floating-point columns to `DIGITS` significant digits, rounding errors to 0."""
     rounded = table.copy()
     for name in rounded.columns[[dtype.kind == "f" for dtype in rounded.dtypes]]:
-        rounded[name] = [float(f"{value:.{DIGITS}g}") for value in rounded[name]]
+        values = [float(f"{value:.{DIGITS}g}") for value in rounded[name]]
+        rounded[name] = [0.0 if abs(value) < 1e-12 else value for value in values]
     return rounded
