@@ -207,7 +207,7 @@ def finish(
     """Assemble the result of one run."""
     model = sampled.model
     shifted = shift_draws(model.law, sampled.draws, shared, generator)
-    summary = averaged(sampled, shifted, generator)
+    summary = averaged(sampled, shifted)
     drop = int(model.drops[int(np.argmax(summary.drop_weight))])
     best = fit_least_squares(model.law, data.points.since(drop))
     found = fit_notes(data, model.law, best, summary, drop, rule)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefit.bayes.importance import Flat, Model, flat_posteriors, resample, sample_posterior
+from sparsefit.bayes.importance import Flat, Model, flat_posterior, resample, sample_posterior
 from sparsefit.bayes.likelihood import Likelihood, likelihood_models
 from sparsefit.bayes.posterior import Sampling
 from sparsefit.bayes.priors import Priors
 from sparsefit.errors import ArgumentError, MissingDependencyError
-from sparsefit.estimation.draws import Draws, sample
+from sparsefit.estimation.draws import Draws
 from sparsefit.estimation.engine import Averaged
 from sparsefit.estimation.limit_likelihood import limit_likelihood
 from sparsefit.estimation.points import Points
@@ -68,32 +68,33 @@ def sample_model(model: Model, engine: str, rng: np.random.Generator, size: int 
         raise ArgumentError(
             f"engine must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}"
         )
-    if engine != "nuts":
-        weighted = sample_posterior(model, rng)
-        sampling = Sampling(
-            "importance",
-            weighted.smoothed.ess,
-            khat=weighted.smoothed.khat,
-            evaluated=len(weighted.draws),
-        )
-        draws = resample(weighted, size, rng)
-        found = Sampled(model, draws, sampling, weighted.log_evidence, weighted.flat)
-        if engine == "importance" or sampling.reliable:
-            return found
-        try:
-            from sparsefit.bayes.nuts import sample_nuts
+    flat = flat_posterior(model, rng)
+    if engine == "nuts":
+        from sparsefit.bayes.nuts import sample_nuts
 
-            draws, sampling = sample_nuts(model, rng, size, start=found.draws)
-        except MissingDependencyError:
-            return found
-        return replace(found, draws=draws, sampling=sampling)
-    from sparsefit.bayes.nuts import sample_nuts
+        draws, sampling = sample_nuts(model, flat.sample.draws, rng, size)
+        return Sampled(model, draws, sampling, float("nan"), flat)
+    weighted = sample_posterior(model, flat, rng)
+    sampling = Sampling(
+        "importance",
+        weighted.smoothed.ess,
+        khat=weighted.smoothed.khat,
+        evaluated=len(weighted.draws),
+    )
+    draws = resample(weighted, size, rng)
+    found = Sampled(model, draws, sampling, weighted.log_evidence, flat)
+    if engine == "importance" or sampling.reliable:
+        return found
+    try:
+        from sparsefit.bayes.nuts import sample_nuts
 
-    draws, sampling = sample_nuts(model, rng, size)
-    return Sampled(model, draws, sampling, float("nan"), flat_posteriors(model)[0])
+        draws, sampling = sample_nuts(model, draws, rng, size)
+    except MissingDependencyError:
+        return found
+    return replace(found, draws=draws, sampling=sampling)
 
 
-def averaged(sampled: Sampled, shifted: Draws, rng: np.random.Generator) -> Averaged:
+def averaged(sampled: Sampled, shifted: Draws) -> Averaged:
     """The part of a `Fit` that its verbs draw on."""
     model, measured = sampled.model, sampled.draws
     noises = model.likelihood.noises
@@ -101,12 +102,11 @@ def averaged(sampled: Sampled, shifted: Draws, rng: np.random.Generator) -> Aver
     share = np.bincount(measured.noise, minlength=len(noises)) / size
     drop = np.array([np.mean(measured.drop == k) for k in model.drops])
     # Which bounds of the limit the data exclude, whatever the prior.
-    problem = sampled.flat.problem
-    flat = sample(problem, sampled.flat.cells, 1000, rng)
+    flat = sampled.flat
     return Averaged(
         draws=shifted,
         noises=noises,
-        likelihood=limit_likelihood(problem, sampled.flat.cells, flat),
+        likelihood=limit_likelihood(flat.problem, flat.cells, flat.sample),
         drops=model.drops,
         drop_weight=drop,
         noise_weight=share,

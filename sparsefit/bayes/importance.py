@@ -1,34 +1,40 @@
-"""The default engine: importance sampling from the exact flat-prior posterior.
+"""The default engine: adaptive importance sampling, started by the exact flat-prior posterior.
 
-Two proposals, one with Gaussian noise and one whose grid down-weights outliers (for Student-t
-noise), are weighed against the full model. A Pareto fit of the largest weights decides whether the
-result can be trusted; if not, more draws are taken, and what still fails is said so.
+The grid of `estimation.quadrature` gives draws from the posterior under flat priors and Gaussian
+noise. A mixture of Student-t distributions fitted to them is the first proposal; noise models and
+warm-up choices are summed out of the target exactly, the proposal is refitted to the weighted draws
+and drawn from again. A Pareto fit of the largest weights decides whether the result can be trusted;
+if not, more and better proposed draws are taken, and what still fails is said so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.bayes.coordinates import from_coordinates, to_coordinates
 from sparsefit.bayes.likelihood import Likelihood
-from sparsefit.bayes.priors import Priors, log_prior, shape_prior
-from sparsefit.bayes.proposal import Proposal, propose
+from sparsefit.bayes.mixture import StudentMixture, fit_mixture
+from sparsefit.bayes.priors import Priors, log_prior_terms, shape_prior
 from sparsefit.bayes.psis import KHAT_LIMIT, Smoothed, smooth
-from sparsefit.estimation.draws import Draws
+from sparsefit.estimation.draws import Draws, Sample, sample
+from sparsefit.estimation.noise import noise_grid
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.quadrature import Cells, Problem, integrate
-from sparsefit.estimation.robust import robust_inflation
 from sparsefit.laws import Law
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 
 ESS_WANTED = 2000.0
 
-_PILOT = 500
-_FIRST = 6000
-_ROUNDS = 3
+_START = 1000
+_STAGES = (1500, 5000, 6000, 20000)
+_COMPONENTS = 6
+# Draws whose likelihood is computed at once: bounds the memory of the table of all models.
+_PIECE = 1500
 
 
 @dataclass(frozen=True)
@@ -51,26 +57,74 @@ class Model:
 
     law: Law
     points: Points
-    drops: NDArray[np.intp]
+    drops: Index
     priors: Priors
     likelihood: Likelihood
 
-    def log_joint(self, draws: Draws) -> Array:
-        """Log of prior times likelihood over (log shape, amplitude, limit, log sigma, models)."""
-        prior = log_prior(
-            self.law,
-            self.priors,
-            draws.span,
-            draws.shape,
-            draws.amplitude,
-            draws.limit,
-            draws.sigma,
+    def log_target(self, u: Array, rng: np.random.Generator) -> tuple[Array, Index, Index]:
+        """Log posterior density at coordinates, models summed out; one draw of the models each.
+
+        Parameters
+        ----------
+        u : ndarray, shape (m, p)
+            See `coordinates.to_coordinates`.
+        rng : numpy.random.Generator
+            Draws noise model and warm-up choice given the rest.
+
+        Returns
+        -------
+        log_density : ndarray, shape (m,)
+            Up to the evidence.
+        noise, drop : ndarray of int, shape (m,)
+            Noise model and number of warm-up points.
+        """
+        log_density = np.full(u.shape[0], -np.inf)
+        noise, drop = np.zeros(u.shape[0], dtype=np.intp), np.zeros(u.shape[0], dtype=np.intp)
+        d = from_coordinates(self.law, self.points.span, u)
+        terms = log_prior_terms(
+            self.law, self.priors, self.points.span, d.shape, d.amplitude, d.limit, d.sigma
         )
-        models = np.log([model.prior for model in self.likelihood.noises])
-        found = prior + models[draws.noise] - np.log(self.drops.size)
-        possible = np.isfinite(found)
-        found[possible] += self.likelihood.of(take(draws, np.flatnonzero(possible)))
-        return found
+        with np.errstate(invalid="ignore"):
+            prior = np.sum(list(terms.values()), axis=0) + d.log_jacobian
+        possible = np.flatnonzero(np.isfinite(prior))
+        models = np.log([model.prior for model in self.likelihood.noises])[:, None, None]
+        for at in np.array_split(possible, max(1, -(-possible.size // _PIECE))):
+            basis = self.law.sign * self.law.basis(self.points.d, d.shape[at], self.points.span)
+            curve = d.limit[at, None] + d.amplitude[at, None] * basis
+            table = self.likelihood.table(
+                self.points.y - curve, d.change[at], d.sigma[at], self.drops
+            )
+            table = (table + models).reshape(-1, at.size)
+            top = table.max(axis=0)
+            cumulative = np.cumsum(np.exp(table - top), axis=0)
+            total = cumulative[-1]
+            log_density[at] = prior[at] + top + np.log(total) - np.log(self.drops.size)
+            pick = (cumulative < rng.random(at.size) * total).sum(axis=0)
+            noise[at], choice = np.divmod(np.minimum(pick, len(table) - 1), self.drops.size)
+            drop[at] = self.drops[choice]
+        return log_density, noise, drop
+
+    def draws(self, u: Array, noise: Index, drop: Index) -> Draws:
+        """Draws from coordinates and models."""
+        d = from_coordinates(self.law, self.points.span, u)
+        return Draws(d.shape, d.amplitude, d.limit, d.sigma, noise, drop, self.points.span)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The flat-prior posterior with Gaussian noise, and draws from it."""
+
+    problem: Problem
+    cells: Cells
+    sample: Sample
+
+
+def flat_posterior(model: Model, rng: np.random.Generator) -> Flat:
+    """Exact posterior to start from."""
+    measure = shape_prior(model.law, model.priors)
+    problem = Problem.of(model.law, model.points, noise_grid(), model.drops, measure)
+    cells = integrate(problem)
+    return Flat(problem, cells, sample(problem, cells, _START, rng))
 
 
 @dataclass(frozen=True)
@@ -85,37 +139,63 @@ class Weighted:
         Pareto-smoothed weights, k-hat and effective sample size.
     log_evidence : float
         Log of the probability density of the data under the model.
-    rounds : int
-        Times that the sample was enlarged, plus one.
-    flat : Flat
-        The flat-prior posterior behind the first proposal.
     """
 
     draws: Draws
     smoothed: Smoothed
     log_evidence: float
-    rounds: int
-    flat: Flat
-
-    @property
-    def reliable(self) -> bool:
-        """Whether the Pareto shape of the weights says that averages over them can be trusted."""
-        return self.smoothed.khat <= KHAT_LIMIT
 
 
-def take(draws: Draws, index: NDArray[np.intp]) -> Draws:
+def sample_posterior(
+    model: Model, flat: Flat, rng: np.random.Generator, wanted: float = ESS_WANTED
+) -> Weighted:
+    """Weighted draws from the posterior, more of them until they can be trusted or stages end.
+
+    Parameters
+    ----------
+    model, flat : Model, Flat
+        The posterior and where to start.
+    rng : numpy.random.Generator
+        Source of randomness.
+    wanted : float
+        Effective sample size to reach.
+    """
+    start = to_coordinates(model.law, flat.sample.draws)
+    equal = np.full(start.shape[0], 1.0 / start.shape[0])
+    # The flat posterior knows neither heavy tails nor priors: the first proposal is wide.
+    proposals = [fit_mixture(start, equal, _COMPONENTS, rng, dof=3.0, widen=1.5)]
+    us: list[Array] = []
+    found: list[tuple[Array, Index, Index]] = []
+    for stage, size in enumerate(_STAGES):
+        u = proposals[-1].draw(size, rng)
+        us.append(u)
+        found.append(model.log_target(u, rng))
+        coordinates = np.concatenate(us)
+        target, noise, drop = (np.concatenate(part) for part in zip(*found, strict=True))
+        log_weights = target - _mixed(proposals, _STAGES, coordinates)
+        smoothed = smooth(log_weights)
+        if smoothed.khat <= KHAT_LIMIT and smoothed.ess >= wanted:
+            break
+        if stage + 1 < len(_STAGES):
+            proposals.append(fit_mixture(coordinates, smoothed.weights, _COMPONENTS, rng))
+    return Weighted(
+        model.draws(coordinates, noise, drop),
+        smoothed,
+        float(np.logaddexp.reduce(log_weights) - np.log(log_weights.size)),
+    )
+
+
+def _mixed(proposals: list[StudentMixture], sizes: tuple[int, ...], u: Array) -> Array:
+    """Log density of all proposals together, each with its share of the draws."""
+    share = np.array(sizes[: len(proposals)], dtype=float)
+    parts = [p.log_density(u) + np.log(s) for p, s in zip(proposals, share, strict=True)]
+    return np.asarray(np.logaddexp.reduce(parts, axis=0) - np.log(share.sum()))
+
+
+def take(draws: Draws, index: Index) -> Draws:
     """Selected draws."""
     names = ("shape", "amplitude", "limit", "sigma", "noise", "drop")
     return Draws(**{name: getattr(draws, name)[index] for name in names}, span=draws.span)
-
-
-def join(parts: list[Draws]) -> Draws:
-    """Draws one after the other."""
-    names = ("shape", "amplitude", "limit", "sigma", "noise", "drop")
-    return Draws(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names},
-        span=parts[0].span,
-    )
 
 
 def resample(weighted: Weighted, size: int, rng: np.random.Generator) -> Draws:
@@ -124,99 +204,3 @@ def resample(weighted: Weighted, size: int, rng: np.random.Generator) -> Draws:
     at = (np.arange(size) + rng.random()) / size * cumulative[-1]
     index = np.minimum(np.searchsorted(cumulative, at), cumulative.size - 1)
     return take(weighted.draws, rng.permutation(index))
-
-
-@dataclass(frozen=True)
-class Flat:
-    """A flat-prior posterior to propose from, of some of the noise models.
-
-    Attributes
-    ----------
-    problem, cells : Problem, Cells
-        Result of `quadrature.integrate`.
-    index : ndarray of int
-        Positions of its noise models in the full list.
-    known : float
-        Typical measured standard error, 0 for none.
-    """
-
-    problem: Problem
-    cells: Cells
-    index: NDArray[np.intp]
-    known: float
-
-    def propose(self, size: int, rng: np.random.Generator) -> Proposal:
-        """Draws with their density."""
-        found = propose(self.problem, self.cells, size, rng, self.known)
-        return replace(found, draws=replace(found.draws, noise=self.index[found.draws.noise]))
-
-
-def flat_posteriors(model: Model) -> list[Flat]:
-    """Proposals for the Gaussian and for the Student-t noise models, whichever there are."""
-    noises = model.likelihood.noises
-    heavy = np.array([noise.kind == "student_t" for noise in noises])
-    measure = shape_prior(model.law, model.priors)
-    se = model.likelihood.se
-    known = 0.0 if se is None else float(np.median(se))
-    sources = []
-    for chosen, tails in ((~heavy, False), (heavy, True)):
-        if not chosen.any():
-            continue
-        index = np.flatnonzero(chosen)
-        points = Points(model.points.d, model.points.y)
-        if tails:
-            points = replace(points, robust_inflation=robust_inflation(model.law, points))
-        problem = Problem.of(
-            model.law, points, tuple(noises[i] for i in index), model.drops, measure
-        )
-        sources.append(Flat(problem, integrate(problem), index, known))
-    return sources
-
-
-def sample_posterior(
-    model: Model, rng: np.random.Generator, wanted: float = ESS_WANTED, first: int = _FIRST
-) -> Weighted:
-    """Weighted draws from the posterior, enlarged until they can be trusted or three rounds passed.
-
-    Parameters
-    ----------
-    model : Model
-        The posterior.
-    rng : numpy.random.Generator
-        Source of randomness.
-    wanted : float
-        Effective sample size to reach.
-    first : int
-        Proposals of the first round; each further round takes three times as many.
-    """
-    sources = flat_posteriors(model)
-    draws: list[list[Draws]] = [[] for _ in sources]
-    ratios: list[list[Array]] = [[] for _ in sources]
-
-    def extend(i: int, size: int) -> None:
-        proposal = sources[i].propose(size, rng)
-        draws[i].append(proposal.draws)
-        ratios[i].append(model.log_joint(proposal.draws) - proposal.log_density)
-
-    for i in range(len(sources)):
-        extend(i, _PILOT if len(sources) > 1 else first)
-    size = first
-    rounds = 1
-    while True:
-        if len(sources) > 1:
-            # As many draws for each part as its share of the posterior deserves, none starved.
-            part = np.array([np.logaddexp.reduce(r[-1]) - np.log(r[-1].size) for r in ratios])
-            share = np.clip(np.exp(part - np.logaddexp.reduce(part)), 0.1, 0.9)
-            for i in range(len(sources)):
-                extend(i, int(np.ceil(size * share[i] / share.sum())))
-        elif rounds > 1:
-            extend(0, size)
-        log_weights = np.concatenate([np.concatenate(r) - np.log(sum(map(len, r))) for r in ratios])
-        smoothed = smooth(log_weights)
-        enough = smoothed.khat <= KHAT_LIMIT and smoothed.ess >= wanted
-        if enough or rounds == _ROUNDS:
-            break
-        rounds += 1
-        size *= 3
-    joined = join([part for parts in draws for part in parts])
-    return Weighted(joined, smoothed, float(np.logaddexp.reduce(log_weights)), rounds, sources[0])

@@ -1,7 +1,7 @@
 """Log likelihood of draws under every noise model, warm-up points and measured errors included.
 
 The points after the warm-up follow the law with a noise model of `estimation.noise` (Gaussian) or
-with independent Student-t noise; warm-up points depart from the law by Student-t noise in units of
+with independent Student-t noise; warm-up points depart from the law by Cauchy noise in units of
 the change over the data. Measured standard errors, where given, are known variance on top.
 """
 
@@ -82,7 +82,7 @@ class Likelihood:
     law : Law
         Law.
     points : Points
-        All usable points; its relative errors are not used.
+        All usable points, without relative errors.
     noises : tuple of NoiseModel
         Models that draws refer to.
     se : ndarray, shape (n,), optional
@@ -94,75 +94,97 @@ class Likelihood:
     points: Points
     noises: tuple[NoiseModel, ...]
     se: Array | None = None
-    _whiteners: dict[int, Whitener] = field(default_factory=dict, repr=False)
+    _factors: dict[int, tuple[Array, Array]] = field(default_factory=dict, repr=False)
 
-    def scale(self, j: int) -> Array:
-        """Spread of model `j` at each point in units of sigma, shape (n,)."""
-        return self.noises[j].scale(self.points.d, float(self.points.d[-1]))
+    def table(self, residual: Array, change: Array, sigma: Array, drops: Index) -> Array:
+        """Log likelihood of draws under every noise model and warm-up choice.
 
-    def whitener(self, j: int) -> Whitener:
-        """Cholesky factor of model `j`, made once."""
-        if j not in self._whiteners:
-            self._whiteners[j] = Whitener.of(self.points, self.noises[j])
-        return self._whiteners[j]
+        Parameters
+        ----------
+        residual : ndarray, shape (m, n)
+            Response minus the law.
+        change : ndarray, shape (m,)
+            Change of the law over the data.
+        sigma : ndarray, shape (m,)
+            Noise scale.
+        drops : ndarray of int, shape (k,)
+            Warm-up choices.
 
-    def of(self, draws: Draws) -> Array:
-        """Log likelihood of each draw under its own noise model and warm-up, shape (m,)."""
-        residual = self.points.y - draws.curve(self.law, self.points.d)
-        change = np.abs(np.ptp(draws.curve(self.law, self.points.d[[0, -1]]), axis=1))
-        out = self.warmup(residual, change, draws.drop)
-        for j in np.unique(draws.noise):
-            own = draws.noise == j
-            out[own] += self.after_warmup(int(j), residual[own], draws.sigma[own], draws.drop[own])
+        Returns
+        -------
+        ndarray, shape (number of noise models, k, m)
+        """
+        out = np.empty((len(self.noises), drops.size, sigma.size))
+        out[:] = self.warmup(residual, change, drops)
+        for j, noise in enumerate(self.noises):
+            if noise.kind == "student_t":
+                out[j] += self._heavy(j, residual, sigma, drops)
+            elif self.se is not None:
+                out[j] += self._with_errors(j, residual, sigma, drops)
+            else:
+                out[j] += self._gaussian(j, residual, sigma, drops)
         return out
 
-    def warmup(self, residual: Array, change: Array, drop: Index) -> Array:
-        """Log density of the warm-up points, shape (m,)."""
-        scale = WARMUP_SCALE * np.maximum(change, 1e-12)
-        most = int(drop.max(initial=0))
-        each = student_log_density(residual[:, :most] / scale[:, None], WARMUP_DOF)
-        each = each - np.log(scale)[:, None]
-        return np.where(np.arange(most) < drop[:, None], each, 0.0).sum(axis=1)
+    def of(self, draws: Draws, drops: Index) -> Array:
+        """Log likelihood of each draw under its own noise model and warm-up choice, shape (m,)."""
+        curve = draws.curve(self.law, self.points.d)
+        residual, change = self.points.y - curve, np.abs(curve[:, -1] - curve[:, 0])
+        choice = np.searchsorted(drops, draws.drop)
+        found = np.empty(len(draws))
+        # In pieces: the table of all models is large.
+        for at in np.array_split(np.arange(len(draws)), max(1, len(draws) // 1000)):
+            table = self.table(residual[at], change[at], draws.sigma[at], drops)
+            found[at] = table[draws.noise[at], choice[at], np.arange(at.size)]
+        return found
 
-    def after_warmup(self, j: int, residual: Array, sigma: Array, drop: Index) -> Array:
-        """Log density of the points after the warm-up under model `j`, shape (m,)."""
+    def warmup(self, residual: Array, change: Array, drops: Index) -> Array:
+        """Log density of the warm-up points, shape (k, m)."""
+        most = int(drops.max(initial=0))
+        scale = WARMUP_SCALE * np.maximum(change, 1e-300)
+        each = student_log_density(residual[:, :most].T / scale, WARMUP_DOF) - np.log(scale)
+        total = np.concatenate([np.zeros((1, change.size)), np.cumsum(each, axis=0)])
+        return np.asarray(total[drops])
+
+    def _factor(self, j: int) -> tuple[Array, Array]:
+        """Inverse Cholesky factor of model `j` for reversed points, and log determinants."""
+        if j not in self._factors:
+            whitener = Whitener.of(self.points, self.noises[j])
+            identity = np.eye(len(self.points))
+            inverse = solve_triangular(whitener.factor, identity, lower=True, check_finite=False)
+            self._factors[j] = inverse, whitener.log_det
+        return self._factors[j]
+
+    def _gaussian(self, j: int, residual: Array, sigma: Array, drops: Index) -> Array:
+        inverse, log_det = self._factor(j)
+        kept = residual.shape[1] - drops
+        # Leaving out the first points keeps the leading block of the reversed factor.
+        square = (inverse @ residual[:, ::-1].T) ** 2
+        ssr = np.cumsum(square, axis=0)[kept - 1]
+        scale = kept[:, None] * (np.log(2 * np.pi) + 2 * np.log(sigma))
+        return np.asarray(-0.5 * (scale + log_det[kept - 1, None] + ssr / sigma**2))
+
+    def _heavy(self, j: int, residual: Array, sigma: Array, drops: Index) -> Array:
         noise = self.noises[j]
-        n, m = residual.shape[1], drop.size
-        kept = n - drop
-        if noise.kind == "student_t":
-            variance = np.outer(sigma, self.scale(j)) ** 2
-            if self.se is not None:
-                variance = variance + self.se**2
-            each = student_log_density(residual / np.sqrt(variance), noise.rho)
-            each = each - 0.5 * np.log(variance)
-            return np.where(np.arange(n) >= drop[:, None], each, 0.0).sum(axis=1)
+        scale = noise.scale(self.points.d, float(self.points.d[-1]))
+        variance = np.outer(scale, sigma) ** 2
         if self.se is not None:
-            return self._with_errors(j, residual, sigma, drop)
-        whitener = self.whitener(j)
-        white = solve_triangular(whitener.factor, residual[:, ::-1].T, lower=True).T
-        ssr = np.cumsum(white**2, axis=1)[np.arange(m), kept - 1]
-        return np.asarray(
-            -0.5 * kept * np.log(2 * np.pi * sigma**2)
-            - 0.5 * whitener.log_det[kept - 1]
-            - 0.5 * ssr / sigma**2
-        )
+            variance = variance + self.se[:, None] ** 2
+        each = student_log_density(residual.T / np.sqrt(variance), noise.rho)
+        each = each - 0.5 * np.log(variance)
+        return np.asarray(np.cumsum(each[::-1], axis=0)[residual.shape[1] - drops - 1])
 
-    def _with_errors(self, j: int, residual: Array, sigma: Array, drop: Index) -> Array:
-        # sigma^2 C + S for all sigma at once: with C V = V and V' S V = diag(s) the covariance
+    def _with_errors(self, j: int, residual: Array, sigma: Array, drops: Index) -> Array:
+        # sigma^2 C + S for all sigma at once: with V' C V = 1 and V' S V = diag(s) the covariance
         # is diagonal in V for every sigma (generalised eigenvalues, one problem a warm-up choice).
         assert self.se is not None
         points, noise = self.points, self.noises[j]
         covariance = noise.covariance(points.d, float(points.d[-1]), points.step, None)
-        out = np.empty(drop.size)
-        for k in np.unique(drop):
-            own = drop == k
+        out = np.empty((drops.size, sigma.size))
+        for i, k in enumerate(drops):
             c = covariance[k:, k:]
             values, vectors = eigh(np.diag(self.se[k:] ** 2), c)
-            rotated = residual[own][:, k:] @ vectors
-            variance = sigma[own, None] ** 2 + np.maximum(values, 0.0)
-            log_det_c = np.linalg.slogdet(c)[1]
-            out[own] = (
-                -0.5 * (np.log(2 * np.pi * variance) + rotated**2 / variance).sum(axis=1)
-                - 0.5 * log_det_c
-            )
+            rotated = vectors.T @ residual[:, k:].T
+            variance = sigma**2 + np.maximum(values, 0.0)[:, None]
+            log_density = np.log(2 * np.pi * variance) + rotated**2 / variance
+            out[i] = -0.5 * (log_density.sum(axis=0) + np.linalg.slogdet(c)[1])
         return out

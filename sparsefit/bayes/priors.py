@@ -39,10 +39,10 @@ Array = NDArray[np.float64]
 # Range of Eq. 4's e-foldings within the data, as in the law's grid of shapes.
 KAPPA_BOUNDS = (0.01, 40.0)
 
-WARMUP_DOF = 3.0
+WARMUP_DOF = 1.0
 WARMUP_SCALE = 0.2
-"""A warm-up point departs from the law by Student-t noise with 3 degrees of freedom and this scale
-in units of `change`: about what the least-squares fits charge for leaving a point out."""
+"""Warm-up points depart from the law by Cauchy noise with this scale in units of `change`: small
+departures cost about what leaving a point out costs in the least-squares fits."""
 
 EXCESSES = ("reference", "uniform")
 
@@ -233,10 +233,27 @@ def log_prior_terms(
 ) -> dict[str, Array]:
     """Log density of each prior at draws, each in its own quantity, by name.
 
-    Parameters are those of `log_prior`. Impossible draws get -inf in at least one term.
+    Parameters
+    ----------
+    law, priors : Law, Priors
+        The model.
+    span : tuple of float
+        First and last D of the run.
+    shape : ndarray, shape (m, n_shape)
+        See `Law.basis`.
+    amplitude, limit, sigma : ndarray, shape (m,)
+        Amplitude at the first point, limit, noise scale.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (m,)
+        An impossible draw has -inf in at least one of them.
     """
     alpha = shape[:, 0]
-    last, change, excess, _ = _described(law, span, shape, amplitude, limit)
+    folds = alpha * span_ratio(span) if law.n_shape == 1 else shape[:, 1]
+    excess = amplitude * np.exp(-folds)
+    change = amplitude * -np.expm1(-folds)
+    last = limit + law.sign * excess
     room = change_room(law, last)
     inside = (change > 0) & (room > 0) & (limit >= law.limit_bounds[0])
     inside &= limit <= law.limit_bounds[1]
@@ -256,46 +273,6 @@ def log_prior_terms(
         density = log_excess_density(priors.excess, within, safe, bounds)
         terms["excess"] = np.where(off, -np.inf, density)
     return terms
-
-
-def _described(
-    law: Law, span: tuple[float, float], shape: Array, amplitude: Array, limit: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Last value, change, excess and e-foldings of draws."""
-    folds = shape[:, 1] if law.n_shape == 2 else shape[:, 0] * span_ratio(span)
-    excess = amplitude * np.exp(-folds)
-    return limit + law.sign * excess, amplitude * -np.expm1(-folds), excess, folds
-
-
-def log_prior(
-    law: Law,
-    priors: Priors,
-    span: tuple[float, float],
-    shape: Array,
-    amplitude: Array,
-    limit: Array,
-    sigma: Array,
-) -> Array:
-    """Log prior density over (log shape, amplitude, limit, log sigma), shape (m,).
-
-    Parameters
-    ----------
-    law, priors : Law, Priors
-        The model.
-    span : tuple of float
-        First and last D of the run.
-    shape : ndarray, shape (m, n_shape)
-        See `Law.basis`.
-    amplitude, limit, sigma : ndarray, shape (m,)
-        Amplitude at the first point, limit, noise scale.
-    """
-    terms = log_prior_terms(law, priors, span, shape, amplitude, limit, sigma)
-    _, _, excess, folds = _described(law, span, shape, amplitude, limit)
-    # From (last, change, [excess]) to (limit, amplitude, [kappa]).
-    jacobian = np.log(np.maximum(excess, 1e-300) if law.n_shape == 2 else -np.expm1(-folds))
-    return np.asarray(
-        sum(terms.values()) + jacobian + np.log(shape).sum(axis=1) + np.log(sigma), dtype=float
-    )
 
 
 def draw_prior(

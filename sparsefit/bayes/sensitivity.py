@@ -88,7 +88,7 @@ def power_scaling(fit: BayesFit) -> pd.DataFrame:
         draws.limit,
         draws.sigma,
     )
-    terms["likelihood"] = model.likelihood.of(draws)
+    terms["likelihood"] = model.likelihood.of(draws, model.drops)
     rows = []
     for name, values in quantities.items():
         for component, log in terms.items():
