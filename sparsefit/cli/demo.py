@@ -1,0 +1,206 @@
+"""``sparsefit demo``: forecast a shipped run from its first checkpoints, and compare."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.cli import fitting
+from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.results.fit import Fit
+
+_RECONSTRUCTION = "paper_reconstruction"
+# Runs drawn and printed unless --run names others: what a reader takes in at one look.
+_RUNS = 4
+_LINES = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--data", metavar="NAME", help="a shipped measurement table (default: a measured one)"
+    )
+    parser.add_argument(
+        "--run", action="append", metavar="NAME", help="run to forecast (repeatable; default: four)"
+    )
+    parser.add_argument(
+        "--share",
+        type=fitting.fraction,
+        default=0.5,
+        help="share of each run's checkpoints that the fit sees (default: 0.5)",
+    )
+    parser.add_argument(
+        "--level", type=fitting.fraction, default=0.9, help="level of the intervals (default: 0.9)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    parser.add_argument(
+        "--out",
+        metavar="FIGURE",
+        default="sparsefit_demo.png",
+        help="where to write the figure (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--train",
+        action="store_true",
+        help='first train and measure a tiny run here, about a minute (extra "collect")',
+    )
+    parser.add_argument(
+        "--train-folder",
+        metavar="FOLDER",
+        default="sparsefit_demo_run",
+        help="folder for --train; called again it continues (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Forecast, compare, draw; 3 where some runs cannot be fitted."""
+    # What fit_table and check_output read besides the options above.
+    arguments.response, arguments.law, arguments.warmup = "activation_ratio", "auto", "auto"
+    arguments.robust, arguments.save_json = False, None
+    fitting.check_output(arguments)
+    table, source = _train(arguments) if arguments.train else _shipped(arguments.data)
+    if not arguments.json:
+        print(source)
+    table = _chosen(table, arguments.run)
+    seen = _first_part(table, arguments.share)
+    outcome = fitting.fit_table(seen, arguments)
+    compared = {run: _compare(fit, table, arguments.level) for run, fit in outcome.fits.items()}
+    from sparsefit.cli.figure import write_panels
+
+    until = {run: float(later["tokens"].max()) for run, later in compared.items()}
+    write_panels(outcome.fits, arguments.out, until=until, level=arguments.level, held_out=table)
+    if arguments.json:
+        fitting.print_json(
+            {
+                "source": source,
+                "share_seen": arguments.share,
+                "level": arguments.level,
+                "figure": arguments.out,
+                "runs": [
+                    {
+                        **fitting.run_document(fit, arguments.level),
+                        "later": compared[run],
+                        "score": _score(compared[run]),
+                    }
+                    for run, fit in outcome.fits.items()
+                ],
+                "failed": outcome.failed,
+            }
+        )
+    else:
+        for run, fit in outcome.fits.items():
+            print(f"\n{_text(fit, compared[run], arguments.level)}")
+        print(f"\nFigure: {arguments.out}")
+        print("Your own runs: sparsefit forecast FILE... --at 2T --target-sparsity 0.93")
+    for message in outcome.failed.values():
+        print(f"not fitted: {message}", file=sys.stderr)
+    return outcome.status
+
+
+def _shipped(name: str | None) -> tuple[pd.DataFrame, str]:
+    """Load a shipped table and say in one line what it is."""
+    from sparsefit import datasets
+
+    if name is None:
+        name = _measured() or _RECONSTRUCTION
+    table = datasets.load(name)
+    if "activation_ratio" not in table or "tokens" not in table:
+        raise ArgumentError(f"--data {name}: this data set is no measurement table")
+    if table.attrs["card"]["kind"] == "reconstruction":
+        return table, (
+            f"No measured data: {name} holds curves rebuilt from the coefficients that the paper "
+            "prints, without noise."
+        )
+    return table, f"Measured data: {name}, {table.attrs['card']['title']}"
+
+
+def _measured() -> str | None:
+    """Name of the first shipped measurement table that was measured, if any."""
+    from sparsefit import datasets
+
+    shipped = datasets.list()
+    for name in shipped.loc[shipped["kind"] == "measured", "name"]:
+        if not str(name).endswith("_metrics") and "activation_ratio" in datasets.load(name):
+            return str(name)
+    return None
+
+
+def _train(arguments: argparse.Namespace) -> tuple[pd.DataFrame, str]:
+    from sparsefit.collectors.trainer import demo_chain
+    from sparsefit.table import read_table
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    path = demo_chain(arguments.train_folder, seed=arguments.seed, progress=say)
+    return read_table(path), f"Measured data: {path}, trained and measured on this machine."
+
+
+def _chosen(table: pd.DataFrame, runs: list[str] | None) -> pd.DataFrame:
+    known = [str(run) for run in dict.fromkeys(table["run"])]
+    if runs is None:
+        # Runs with the most checkpoints have the most to compare with; ties in the table's order.
+        counts = table["run"].value_counts()
+        runs = sorted(known, key=lambda run: -int(counts[run]))[:_RUNS]
+    unknown = [run for run in runs if run not in known]
+    if unknown:
+        raise ArgumentError(f"--run {unknown[0]}: no such run; runs: {', '.join(known)}")
+    return table[table["run"].isin(runs)].reset_index(drop=True)
+
+
+def _first_part(table: pd.DataFrame, share: float) -> pd.DataFrame:
+    """First rows of each run, in the order of tokens."""
+    order = table.groupby("run")["tokens"].rank(method="first")
+    count = table.groupby("run")["tokens"].transform("size")
+    return table[order <= (share * count).round()]
+
+
+def _compare(fit: Fit, table: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Put the forecast beside each later measurement."""
+    later = table[(table["run"] == fit.run) & (table["tokens"] > fit.tokens[-1])]
+    later = later[later["activation_ratio"].notna()].sort_values("tokens")
+    if later.empty:
+        raise ArgumentError(f"run {fit.run!r} has no later checkpoints: give a smaller --share")
+    forecast = fit.forecast(later["tokens"].to_numpy(dtype=float), level)
+    measured = later["activation_ratio"].to_numpy(dtype=float)
+    return forecast.assign(
+        measured=measured,
+        inside=(measured >= forecast["obs_lower"]) & (measured <= forecast["obs_upper"]),
+    )
+
+
+def _score(compared: pd.DataFrame) -> dict[str, Any]:
+    error = (compared["median"] - compared["measured"]).abs()
+    return {
+        "later_points": len(compared),
+        "inside_band": int(compared["inside"].sum()),
+        "mean_absolute_error_percentage_points": float(100 * error.mean()),
+    }
+
+
+def _text(fit: Fit, compared: pd.DataFrame, level: float) -> str:
+    score = _score(compared)
+    percent = f"{100 * level:g}%"
+    lines = [
+        fitting.head_line(fit),
+        f"  {fitting.limit_sentence(fit.limit(level))}",
+        f"  {score['inside_band']} of {score['later_points']} later measurements, none of them "
+        f"used, lie in the {percent} band; the forecast is off by "
+        f"{score['mean_absolute_error_percentage_points']:.3f} percentage points on average.",
+        f"    {'tokens':>8}  {'forecast':>8}  {percent + ' of a measurement':<18}  measured",
+    ]
+    step = max(1, round(len(compared) / _LINES))
+    for row in compared.iloc[::-1].iloc[::step].iloc[:_LINES].iloc[::-1].itertuples():
+        band = f"{row.obs_lower:.4f} to {row.obs_upper:.4f}"
+        outside = "" if row.inside else "  outside"
+        lines.append(
+            f"    {fitting.count_text(row.tokens):>8}  {row.median:>8.4f}  {band:<18}  "
+            f"{row.measured:.4f}{outside}"
+        )
+    return "\n".join([*lines, *fitting.notes_of(fit)])

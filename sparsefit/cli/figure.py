@@ -1,0 +1,59 @@
+"""Figures of the command line: one panel a run, without pyplot."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.results.fit import Fit
+
+
+def write_panels(
+    fits: dict[str, Fit],
+    path: str,
+    *,
+    until: float | dict[str, float] | None = None,
+    level: float = 0.9,
+    held_out: pd.DataFrame | None = None,
+) -> None:
+    """Draw each run in a panel of its own and write the figure.
+
+    Parameters
+    ----------
+    fits : dict
+        Run to `Fit`.
+    path : str
+        File to write; the suffix decides the format.
+    until : float or dict, optional
+        Last token count of the forecasts, for all runs or for each.
+    level : float
+        Level of the bands.
+    held_out : DataFrame, optional
+        Table with later points, drawn as not used.
+    """
+    from matplotlib.figure import Figure
+
+    from sparsefit import plots
+    from sparsefit.plots import style
+
+    columns = 1 if len(fits) == 1 else 2 if len(fits) <= 8 else 3
+    rows = math.ceil(len(fits) / columns)
+    with style.applied():
+        figure = Figure(figsize=(6.4 * columns, 4.2 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for index, (panel, fit) in enumerate(zip(panels, fits.values(), strict=False)):
+            end = until.get(fit.run) if isinstance(until, dict) else until
+            # Where the tokens seen are beyond it, nothing would be forecast: draw the default.
+            end = end if end is not None and end > fit.tokens[-1] else None
+            plots.fit(fit, panel, until=end, level=level, held_out=held_out, legend=index == 0)
+        for panel in panels[len(fits) :]:
+            panel.set_axis_off()
+        try:
+            figure.savefig(path, dpi=120)
+        except (OSError, ValueError) as error:
+            raise ArgumentError(f"--out {path}: {error}") from None

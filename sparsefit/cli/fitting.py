@@ -1,0 +1,419 @@
+"""What `fit`, `forecast` and `demo` share: options, reading, fitting with progress, sentences."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.errors import ArgumentError, FitError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.results.estimates import Budget, Limit
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
+
+# A wait longer than this is explained on standard error.
+PATIENCE = 2.0
+
+_SI = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+
+
+def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the files and the options that decide how they are fitted."""
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="measurement tables (CSV, Parquet, the authors' JSON): paths, URLs, folders, globs",
+    )
+    parser.add_argument(
+        "--run",
+        action="append",
+        metavar="NAME",
+        help="fit this run only (repeatable); names the run of a file without a column 'run'",
+    )
+    parser.add_argument(
+        "--response",
+        choices=("activation_ratio", "loss"),
+        default="activation_ratio",
+        help="column to fit (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--law",
+        default="auto",
+        help="auto, eq4 (or relu), eq5 (or silu), loss (default: by activation, else by evidence)",
+    )
+    parser.add_argument(
+        "--warmup",
+        type=_warmup,
+        default="auto",
+        help="early points to leave out: auto, none, a number of points, or of tokens (2e9, 2B)",
+    )
+    parser.add_argument("--robust", action="store_true", help="down-weight outliers")
+    parser.add_argument("--seed", type=_seed, default=0, help="seed of the draws (default: 0)")
+    parser.add_argument(
+        "--level", type=_level, default=0.9, help="level of the intervals (default: 0.9)"
+    )
+    parser.add_argument("--out", metavar="FIGURE", help="write a figure (.png, .pdf, .svg)")
+    parser.add_argument("--save-json", metavar="FILE", help="write the fits for sf.load_fit")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def token_count(text: str) -> float:
+    """Parse a raw token count: 2e12, 2T, 500B."""
+    words = text.strip().replace(",", "").replace("_", "")
+    scale = _SI.get(words[-1:].lower(), 1.0)
+    try:
+        value = float(words[:-1] if scale != 1.0 else words) * scale
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no token count (such as 2e12, 2T or 500B)")
+    return value
+
+
+def fraction(text: str) -> float:
+    """Parse a fraction strictly between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no fraction between 0 and 1 (such as 0.93)")
+    return value
+
+
+def _level(text: str) -> float:
+    value = fraction(text)
+    if value < 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a confidence level such as 0.9")
+    return value
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number >= 0")
+    return int(text)
+
+
+def _warmup(text: str) -> str | float | None:
+    if text.lower() in ("auto", "none"):
+        return None if text.lower() == "none" else "auto"
+    if text == "0":
+        return 0
+    return token_count(text)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Fits of the runs that could be fitted, and why the others could not.
+
+    Attributes
+    ----------
+    fits : dict
+        Run to `Fit`.
+    failed : dict
+        Run to the error message.
+    table : DataFrame
+        The table read, all runs that were asked for.
+    notes : tuple of str
+        What reading the files brought up.
+    """
+
+    fits: dict[str, Fit]
+    failed: dict[str, str]
+    table: pd.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0, or 3 where some runs failed."""
+        return 3 if self.failed else 0
+
+    def result(self) -> Fit | Fits:
+        """Return the fits as `sf.fit` returns them."""
+        from sparsefit.results.fits import Fits
+
+        only = next(iter(self.fits.values()))
+        return only if len(self.fits) == 1 else Fits(self.fits)
+
+
+def fit_files(arguments: argparse.Namespace) -> Outcome:
+    """Read the files and fit each run; a run that cannot be fitted does not stop the others.
+
+    Raises
+    ------
+    FitError
+        If no run can be fitted.
+    """
+    check_output(arguments)
+    table, notes = _read(arguments)
+    return fit_table(table, arguments, notes)
+
+
+def check_output(arguments: argparse.Namespace) -> None:
+    """Refuse a bad output path before any work."""
+    from pathlib import Path
+
+    for option, path in (("--out", arguments.out), ("--save-json", arguments.save_json)):
+        if path is not None and not Path(path).parent.is_dir():
+            raise ArgumentError(f"{option} {path}: there is no folder {str(Path(path).parent)!r}")
+    if arguments.out is not None:
+        known = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".eps", ".ps", ".tif", ".tiff", ".webp")
+        if Path(arguments.out).suffix.lower() not in known:
+            raise ArgumentError(f"--out {arguments.out}: the suffix must be .png, .pdf or .svg")
+
+
+def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    from sparsefit.table import read_table
+
+    files, runs = arguments.files, arguments.run
+    name = runs[0] if runs and len(runs) == 1 and len(files) == 1 and _is_file(files[0]) else None
+    table = read_table(
+        files if len(files) > 1 else files[0],
+        run=name,
+        response=arguments.response,
+        # A short run is judged against its own law, and does not stop the others.
+        min_points=0,
+    )
+    notes = tuple(table.attrs.get("notes", ()))
+    if runs:
+        known = list(dict.fromkeys(table["run"]))
+        unknown = [run for run in runs if run not in known]
+        if unknown:
+            raise ArgumentError(
+                f"--run {unknown[0]}: no such run; runs: {', '.join(map(str, known))}"
+            )
+        table = table[table["run"].isin(runs)]
+    return table, notes
+
+
+def _is_file(path: str) -> bool:
+    from pathlib import Path
+
+    return Path(path).is_file()
+
+
+def fit_table(
+    table: pd.DataFrame, arguments: argparse.Namespace, notes: tuple[str, ...] = ()
+) -> Outcome:
+    """Fit each run of a table, with progress on standard error where it takes long."""
+    from sparsefit.estimation.api import check_call, fit_run
+
+    runs = check_call(table, arguments.response, arguments.seed)
+    fits: dict[str, Fit] = {}
+    failed: dict[str, str] = {}
+    progress = Progress(len(runs), "fitting")
+    for data in runs:
+        progress.step(data.run)
+        try:
+            fits[data.run] = fit_run(
+                data,
+                arguments.law,
+                arguments.warmup,
+                arguments.response,
+                arguments.robust,
+                arguments.seed,
+            )
+        except FitError as error:
+            failed[data.run] = str(error)
+    progress.done()
+    if not fits:
+        raise FitError("; ".join(failed.values()))
+    return Outcome(fits, failed, table, notes)
+
+
+class Progress:
+    """Lines on standard error, from the moment that a job takes longer than `PATIENCE`."""
+
+    def __init__(self, total: int, verb: str) -> None:
+        self._total, self._verb = total, verb
+        self._count = 0
+        self._start = time.monotonic()
+        self._live = sys.stderr.isatty()
+        self._shown = False
+
+    def step(self, name: str) -> None:
+        """Announce the next item."""
+        self._count += 1
+        if time.monotonic() - self._start < PATIENCE:
+            return
+        self._shown = True
+        line = f"{self._verb} {self._count}/{self._total}: {name}"
+        # A terminal gets one line that changes, a log one line an item.
+        if self._live:
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def done(self) -> None:
+        """Clear the line."""
+        if self._shown and self._live:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def count_text(value: float) -> str:
+    """Token count with a unit: 145B, 1.45T."""
+    from sparsefit.plots.canvas import count_text as text
+
+    return text(value)
+
+
+def head_line(fit: Fit) -> str:
+    """Name the run, its law and its data in one line."""
+    span = f"{count_text(fit.tokens[0])} to {count_text(fit.tokens[-1])} tokens"
+    return f"{fit.run}: {len(fit.points)} checkpoints, {span}; {fit.law.name} ({fit.law_reason})"
+
+
+def limit_sentence(limit: Limit) -> str:
+    """State the limit, its interval and how far the data identify it."""
+    percent = f"{100 * limit.level:g}%"
+    ratio = limit.response == "activation_ratio"
+    noun = "activation ratio" if ratio else "loss"
+
+    if limit.identified == "yes":
+        more = (
+            f" (sparsity {1 - limit.estimate:.4f}, {1 - limit.upper:.4f} to {1 - limit.lower:.4f})"
+            if ratio
+            else ""
+        )
+        return (
+            f"Limit: {noun} {limit.estimate:.4f}, {percent} interval {limit.lower:.4f} to "
+            f"{limit.upper:.4f}{more}. Identified: yes."
+        )
+    if limit.identified == "no":
+        return f"Limit: the data do not bound it on either side ({percent}). Identified: no."
+    if limit.lower <= limit.bounds[0]:
+        return (
+            f"Limit: {noun} at most {limit.upper:.4f}"
+            + (f" (sparsity at least {1 - limit.upper:.4f})" if ratio else "")
+            + f" at {percent}; the data do not bound it below. Best fit {limit.estimate:.4f}. "
+            "Identified: one-sided."
+        )
+    return (
+        f"Limit: {noun} at least {limit.lower:.4f}"
+        + (f" (sparsity at most {1 - limit.lower:.4f})" if ratio else "")
+        + f" at {percent}; the data do not bound it above. Best fit {limit.estimate:.4f}. "
+        "Identified: one-sided."
+    )
+
+
+def budget_sentence(fit: Fit, budget: Budget, target: str) -> str:
+    """Answer "how many tokens until ..." in one sentence.
+
+    Parameters
+    ----------
+    fit : Fit
+        The fit asked.
+    budget : Budget
+        Its answer.
+    target : str
+        The target as asked for, such as "sparsity 0.93".
+    """
+    percent = f"{100 * budget.level:g}%"
+    lower, upper = count_text(budget.lower), count_text(budget.upper)
+    if budget.status == "reached":
+        if budget.estimate < fit.tokens[0]:
+            return f"{target}: passed before the first checkpoint ({count_text(fit.tokens[0])})."
+        return f"{target}: reached at {count_text(budget.estimate)} tokens, within the data."
+    if budget.status == "reachable":
+        return (
+            f"{target}: needs {count_text(budget.estimate)} tokens, {percent} interval {lower} to "
+            f"{upper} ({count_text(budget.tokens_seen)} seen)."
+        )
+    if budget.status == "unreachable":
+        why = "more training does not bring it"
+        return f"{target}: out of reach in {_share(1 - budget.probability)} of the draws; {why}."
+    middle = (
+        f"{count_text(budget.estimate)} tokens in the median"
+        if math.isfinite(budget.estimate)
+        else "never in the median"
+    )
+    return (
+        f"{target}: undetermined; {_share(budget.probability)} of the draws ever get there, "
+        f"{middle}, {percent} not before {lower}."
+    )
+
+
+def _share(value: float) -> str:
+    percent = 100 * value
+    if 0 < percent < 1:
+        return "under 1%"
+    if 99 < percent < 100:
+        return "over 99%"
+    return f"{percent:.0f}%"
+
+
+def notes_of(fit: Fit) -> list[str]:
+    """Notes of a fit as lines."""
+    return [f"  note: {note}" for note in fit.notes]
+
+
+def plain(value: Any) -> Any:
+    """Make a value strict JSON: NaN and infinities become None, numpy and pandas plain types."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):
+        return plain(value.to_dict(orient="records"))
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one strict JSON document."""
+    import json
+
+    print(json.dumps(plain(document), indent=2, allow_nan=False))
+
+
+def run_document(fit: Fit, level: float) -> dict[str, Any]:
+    """Describe a fit in JSON: what both `fit` and `forecast` report."""
+    limit = fit.limit(level)
+    document = {
+        "run": fit.run,
+        "law": fit.law.name,
+        "law_reason": fit.law_reason,
+        "response": fit.response,
+        "n_points": len(fit.points),
+        "n_warmup": fit.n_warmup,
+        "warmup": fit.warmup,
+        "tokens_seen": fit.tokens[-1],
+        "limit": {**limit.to_dict(), "sentence": limit_sentence(limit)},
+        "notes": list(fit.notes),
+    }
+    if limit.response == "activation_ratio":
+        sparsity = limit.sparsity
+        document["limit_sparsity"] = {
+            "estimate": sparsity.estimate,
+            "lower": sparsity.lower,
+            "upper": sparsity.upper,
+        }
+    return document
+
+
+def save(outcome: Outcome, arguments: argparse.Namespace) -> None:
+    """Write the fits where --save-json says."""
+    if arguments.save_json:
+        outcome.result().to_json(arguments.save_json)
+
+
+def report_side(outcome: Outcome, arguments: argparse.Namespace) -> None:
+    """Print to standard error what is not part of the answer."""
+    for note in outcome.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for message in outcome.failed.values():
+        print(f"not fitted: {message}", file=sys.stderr)
+    for option, path in (("figure", arguments.out), ("fits", arguments.save_json)):
+        if path:
+            print(f"{option} written to {path}", file=sys.stderr)

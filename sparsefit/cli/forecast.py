@@ -1,0 +1,162 @@
+"""``sparsefit forecast``: limit, forecast and token budget of each run."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.cli import fitting
+from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.results.estimates import Budget
+    from sparsefit.results.fit import Fit
+
+# Without --at: these multiples of the tokens that each run has seen.
+MULTIPLES = (2.0, 4.0, 10.0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    fitting.add_fit_arguments(parser)
+    parser.add_argument(
+        "--at",
+        action="append",
+        type=fitting.token_count,
+        metavar="TOKENS",
+        help="forecast at this token count, such as 2e12 or 2T (repeatable; default: 2, 4 and 10 "
+        "times the tokens seen)",
+    )
+    parser.add_argument(
+        "--target-sparsity",
+        action="append",
+        type=fitting.fraction,
+        default=[],
+        metavar="RATIO",
+        help="tokens until this sparsity ratio (repeatable)",
+    )
+    parser.add_argument(
+        "--target-activation",
+        action="append",
+        type=fitting.fraction,
+        default=[],
+        metavar="RATIO",
+        help="tokens until this activation ratio (repeatable)",
+    )
+    parser.add_argument(
+        "--target-loss",
+        action="append",
+        type=float,
+        default=[],
+        metavar="NATS",
+        help="tokens until this training loss, with --response loss (repeatable)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fit, forecast and print; 3 where some runs cannot be fitted."""
+    _check_targets(arguments)
+    outcome = fitting.fit_files(arguments)
+    fitting.save(outcome, arguments)
+    if arguments.out:
+        from sparsefit.cli.figure import write_panels
+
+        until = max(arguments.at) if arguments.at else None
+        write_panels(outcome.fits, arguments.out, until=until, level=arguments.level)
+    if arguments.json:
+        fitting.print_json(
+            {
+                "level": arguments.level,
+                "at": "as asked for" if arguments.at else _default_at(),
+                "runs": [_document(fit, arguments) for fit in outcome.fits.values()],
+                "failed": outcome.failed,
+            }
+        )
+    else:
+        if not arguments.at:
+            print(f"No --at given: forecasts at {_default_at()}.\n")
+        print("\n\n".join(_text(fit, arguments) for fit in outcome.fits.values()))
+    fitting.report_side(outcome, arguments)
+    return outcome.status
+
+
+def _default_at() -> str:
+    return "2, 4 and 10 times the tokens that each run has seen"
+
+
+def _check_targets(arguments: argparse.Namespace) -> None:
+    loss = arguments.response == "loss"
+    if loss and (arguments.target_sparsity or arguments.target_activation):
+        raise ArgumentError("--response loss takes --target-loss, no sparsity or activation ratio")
+    if arguments.target_loss and not loss:
+        raise ArgumentError("--target-loss needs --response loss")
+
+
+def forecast_table(fit: Fit, arguments: argparse.Namespace) -> pd.DataFrame:
+    """Forecast at the token counts asked for, else at multiples of those seen."""
+    seen = float(fit.tokens[-1])
+    at = arguments.at or [factor * seen for factor in MULTIPLES]
+    return fit.forecast(at, arguments.level)
+
+
+def budgets(fit: Fit, arguments: argparse.Namespace) -> list[tuple[str, Budget]]:
+    """Answer every target asked for."""
+    level = arguments.level
+    asked = [
+        (f"sparsity {value:g}", fit.tokens_to(sparsity=value, level=level))
+        for value in arguments.target_sparsity
+    ]
+    asked += [
+        (f"activation ratio {value:g}", fit.tokens_to(activation_ratio=value, level=level))
+        for value in arguments.target_activation
+    ]
+    asked += [
+        (f"loss {value:g}", fit.tokens_to(loss=value, level=level))
+        for value in arguments.target_loss
+    ]
+    return asked
+
+
+def _document(fit: Fit, arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        **fitting.run_document(fit, arguments.level),
+        "forecast": forecast_table(fit, arguments),
+        "budgets": [
+            {
+                **budget.to_dict(),
+                "asked": target,
+                "sentence": fitting.budget_sentence(fit, budget, target),
+            }
+            for target, budget in budgets(fit, arguments)
+        ],
+    }
+
+
+def _text(fit: Fit, arguments: argparse.Namespace) -> str:
+    level = arguments.level
+    lines = [fitting.head_line(fit), f"  {fitting.limit_sentence(fit.limit(level))}"]
+    for target, budget in budgets(fit, arguments):
+        sentence = fitting.budget_sentence(fit, budget, target)
+        lines.append(f"  {sentence[0].upper()}{sentence[1:]}")
+    lines += forecast_lines(forecast_table(fit, arguments), fit, level)
+    return "\n".join([*lines, *fitting.notes_of(fit)])
+
+
+def forecast_lines(table: pd.DataFrame, fit: Fit, level: float) -> list[str]:
+    """Format a forecast as lines of text."""
+    ratio = fit.response == "activation_ratio"
+    percent = f"{100 * level:g}%"
+    head = f"    {'tokens':>8} {'':>7} {'activation' if ratio else 'loss':>10}"
+    head += f"  {percent + ' of the curve':<18}  {percent + ' of a measurement':<18}"
+    lines = [head + ("  sparsity" if ratio else "")]
+    seen = float(fit.tokens[-1])
+    for row in table.itertuples():
+        factor = f"({row.tokens / seen:.3g}x)"
+        curve = f"{row.curve_lower:.4f} to {row.curve_upper:.4f}"
+        new = f"{row.obs_lower:.4f} to {row.obs_upper:.4f}"
+        line = f"    {fitting.count_text(row.tokens):>8} {factor:>7} {row.median:>10.4f}"
+        line += f"  {curve:<18}  {new:<18}"
+        lines.append(line + (f"  {1 - row.median:.4f}" if ratio else ""))
+    return lines
