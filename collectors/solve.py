@@ -110,7 +110,7 @@ def next_step(
     # The lowest crossing from below to above, where perplexity is not monotone.
     for low, high in pairwise(points):
         if low.log_ratio < target <= high.log_ratio:
-            return _inside(low, high, points, target, best, len(history))
+            return _inside(low, high, points, target)
     if points[0].log_ratio >= target:
         return _outward(points[0], target, exponent, points)
     return _outward(points[-1], target, exponent, points)
@@ -162,13 +162,12 @@ def _inside(
     high: Evaluation,
     points: Sequence[Evaluation],
     target: float,
-    best: Evaluation,
-    count: int,
 ) -> Step:
     a, b = np.log(low.cett), np.log(high.cett)
     if b - a < _MIN_WIDTH:
+        nearer = min(low, high, key=lambda point: abs(point.log_ratio - target))
         return Step(
-            best.cett,
+            nearer.cett,
             "jagged",
             f"log perplexity ratio jumps from {low.log_ratio:.6f} to {high.log_ratio:.6f} "
             f"between CETT {low.cett:.6g} and {high.cett:.6g}",
@@ -179,7 +178,7 @@ def _inside(
         share = (target - low.log_ratio) / (high.log_ratio - low.log_ratio)
     # A jagged curve can hold one end for ever: every third evaluation inside halves the bracket.
     inside = sum(low.cett * 0.25 <= point.cett <= high.cett * 4 for point in points)
-    if inside > 4 and count % 3 == 0:
+    if inside > 4 and len(points) % 3 == 0:
         share = 0.5
     share = float(np.clip(share, 0.05, 0.95))
     return Step(float(np.exp(a + share * (b - a))), "continue")

@@ -1,0 +1,87 @@
+"""Series of checkpoints and their training tokens."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sparsefit.collectors.checkpoints import find_checkpoints
+from sparsefit.errors import ArgumentError, CheckpointError
+
+
+@pytest.fixture
+def run(tmp_path):
+    for name in ("checkpoint-200", "checkpoint-1000", "checkpoint-30"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "runs").mkdir()
+    return tmp_path
+
+
+def state(folder, **values) -> None:
+    (folder / "trainer_state.json").write_text(json.dumps(values))
+
+
+def test_numeric_order_and_tokens_per_step(run) -> None:
+    found = find_checkpoints(run, tokens_per_step=512)
+    assert [c.step for c in found] == [30, 200, 1000]
+    assert [c.tokens for c in found] == [15360, 102400, 512000]
+
+
+@pytest.mark.parametrize("name", ["step-5", "step5", "checkpoint-5", "iter_5", "global_step5"])
+def test_folder_names(tmp_path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (found,) = find_checkpoints(tmp_path, tokens_per_step=2)
+    assert (found.step, found.tokens) == (5, 10)
+
+
+def test_trainer_state_gives_tokens_and_loss(run) -> None:
+    for folder in run.glob("checkpoint-*"):
+        step = int(folder.name.split("-")[1])
+        log = [{"step": step, "loss": 2.5}]
+        state(folder, global_step=step, num_input_tokens_seen=step * 7, log_history=log)
+    found = find_checkpoints(run)
+    assert [c.tokens for c in found] == [210, 1400, 7000]
+    assert found[0].loss == 2.5
+
+
+def test_mapping_and_pattern(run, tmp_path) -> None:
+    table = tmp_path / "tokens.csv"
+    table.write_text("checkpoint,tokens\ncheckpoint-30,3e3\ncheckpoint-200,2e4\n1000,1e5\n")
+    assert [c.tokens for c in find_checkpoints(run, tokens=table)] == [3000, 20000, 100000]
+    (tmp_path / "b").mkdir()
+    for name in ("step1-tokens2B", "step2-tokens10B"):
+        (tmp_path / "b" / name).mkdir()
+    found = find_checkpoints(tmp_path / "b", tokens_pattern=r"tokens(\d+B)")
+    assert [c.tokens for c in found] == [2 * 10**9, 10**10]
+
+
+def test_every_problem_is_listed_at_once(run) -> None:
+    state(run / "checkpoint-30", global_step=31, num_input_tokens_seen=9)
+    state(run / "checkpoint-200", global_step=200, num_input_tokens_seen=123)
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoints(run, tokens={"checkpoint-200": 124_000})
+    message = str(caught.value)
+    assert "says step 31, the name 30" in message
+    assert "checkpoint-200: contradictory training tokens" in message
+    assert "checkpoint-1000: training tokens unknown" in message
+
+
+def test_duplicates(run) -> None:
+    (run / "step-30").mkdir()
+    with pytest.raises(CheckpointError, match=r"same step \(30\)"):
+        find_checkpoints(run, tokens_per_step=512)
+
+
+def test_damage(run, tmp_path) -> None:
+    with pytest.raises(CheckpointError, match="no such folder"):
+        find_checkpoints(tmp_path / "absent")
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        find_checkpoints(tmp_path / "runs")
+    (run / "checkpoint-30" / "trainer_state.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"trainer_state\.json cannot be read"):
+        find_checkpoints(run, tokens_per_step=1)
+    with pytest.raises(ArgumentError, match="one group"):
+        find_checkpoints(run, tokens_pattern="x")
+    with pytest.raises(CheckpointError, match="expected a JSON object"):
+        find_checkpoints(run, tokens=tmp_path / "absent.csv")

@@ -1,0 +1,399 @@
+"""Whole runs: the protocol, the table, interruption, damage."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import sparsefit as sf
+from sparsefit.collectors import LoadOptions, Settings, find_checkpoints, measure_run
+from sparsefit.collectors.run import SmallTextWarning
+from sparsefit.collectors.state import Parts, safe_name
+from sparsefit.errors import ArgumentError, CheckpointError, CollectorError, TextError
+
+pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run.SmallTextWarning")
+
+
+@pytest.fixture(scope="module")
+def measured(trained_run, text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallTextWarning)
+        return measure_run(trained_run, text)
+
+
+def test_one_cett_for_the_run_solved_on_the_last_five(measured, text, trained_run) -> None:
+    table = measured.table
+    assert len(table) == 10
+    assert (table["status"] == "ok").all()
+    assert table["cett"].nunique() == 1
+    solution = measured.solutions["run"]
+    assert solution["status"] == "converged"
+    assert solution["checkpoints"] == [f"checkpoint-{step}" for step in (120, 140, 160, 180, 200)]
+    # Algorithm 1 averages perplexity ratios, not their logarithms.
+    assert abs(math.log(table["ppl_ratio"].iloc[-5:].mean()) - math.log(1.01)) <= 3e-4
+    np.testing.assert_allclose(
+        table["ppl_ratio"], np.exp(table["loss_sparse"] - table["loss_dense"]), rtol=1e-12
+    )
+    assert table["tokens"].tolist() == [step * 512 for step in range(20, 201, 20)]
+    assert table["eval_data"].unique().tolist() == [text.label]
+    assert (table["activation"] == "relu").all()
+    assert table["n_layers"].iloc[0] == 2
+    assert (table["se"] > 0).all()
+    assert (table["se_shared"] > 0).all()
+    assert table["run"].unique().tolist() == [trained_run.name]
+
+
+def test_tables_are_what_the_rest_of_the_package_reads(measured, tmp_path) -> None:
+    sf.write_table(measured.table, tmp_path / "t.parquet")
+    again = sf.read_table(tmp_path / "t.parquet")
+    assert again["activation_ratio"].tolist() == measured.table["activation_ratio"].tolist()
+    layers = measured.layers
+    assert list(layers) == ["run", "tokens", "layer", "threshold", "cett", "activation_ratio"]
+    means = layers.groupby("tokens")["activation_ratio"].mean()
+    np.testing.assert_allclose(means.to_numpy(), measured.table["activation_ratio"], rtol=1e-12)
+
+
+def test_each_checkpoint_on_its_own(trained_run, text) -> None:
+    checkpoints = find_checkpoints(trained_run)[-2:]
+    result = measure_run(checkpoints, text, settings=Settings(cett_scope="checkpoint"))
+    assert result.table["cett"].nunique() == 2
+    np.testing.assert_allclose(np.log(result.table["ppl_ratio"]), math.log(1.01), atol=3e-4)
+    assert set(result.solutions) == {"checkpoint-180", "checkpoint-200"}
+
+
+def test_other_metrics(trained_run, text) -> None:
+    last = find_checkpoints(trained_run)[-1:]
+    zero = measure_run(last, text, settings=Settings(metric="relu_zero")).table.iloc[0]
+    assert zero["ppl_ratio"] == pytest.approx(1.0, abs=1e-6)
+    assert 0.05 < zero["activation_ratio"] < 0.9
+    top = measure_run(last, text, settings=Settings(metric="topk", k=15)).table.iloc[0]
+    assert top["activation_ratio"] == pytest.approx(0.25)
+    fat = measure_run(last, text, settings=Settings(metric="fat", eps=0.1)).table.iloc[0]
+    assert fat["activation_ratio"] < zero["activation_ratio"]
+    fixed = measure_run(last, text, settings=Settings(metric="cett", cett=0.1)).table.iloc[0]
+    assert fixed["cett"] == 0.1
+    assert fixed["activation_ratio"] < zero["activation_ratio"]
+
+
+def test_relu_zero_is_refused_without_exact_zeros(trained_silu, text, tmp_path) -> None:
+    trained_silu.save_pretrained(tmp_path / "step-1")
+    series = find_checkpoints(tmp_path, tokens_per_step=1000)
+    with pytest.raises(CheckpointError, match="has none"):
+        measure_run(series, text, settings=Settings(metric="relu_zero"))
+
+
+def test_short_texts_are_warned_about(trained_run, text) -> None:
+    last = find_checkpoints(trained_run)[-1:]
+    with pytest.warns(SmallTextWarning, match="16384"):
+        measure_run(last, text, settings=Settings(metric="cett", cett=0.1))
+    with pytest.warns(SmallTextWarning, match="131072"):
+        measure_run(last, text)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"metric": "cett"}, "needs cett"),
+        ({"cett": 0.1}, "goes with"),
+        ({"metric": "cett", "cett": 1.5}, "strictly between"),
+        ({"p_percent": -1.0}, "positive"),
+        ({"metric": "other"}, "choose one of"),
+        ({"joint": 0}, "at least one"),
+    ],
+)
+def test_settings_are_checked(options, match) -> None:
+    with pytest.raises(ArgumentError, match=match):
+        Settings(**options)
+
+
+def test_bf16_is_close_to_fp32(trained_run, text) -> None:
+    last = find_checkpoints(trained_run)[-1:]
+    settings = Settings(metric="cett", cett=0.1)
+    full = measure_run(last, text, settings=settings).table.iloc[0]
+    half = measure_run(last, text, settings=settings, load=LoadOptions(dtype="bfloat16")).table
+    assert half["activation_ratio"].iloc[0] == pytest.approx(full["activation_ratio"], abs=5e-3)
+    assert half["loss_dense"].iloc[0] == pytest.approx(full["loss_dense"], abs=5e-3)
+
+
+# -- interruption --------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the collectors may catch it."""
+
+
+def test_resumed_after_every_single_write(trained_run, text, tmp_path, monkeypatch) -> None:
+    """Stop right after each stored part in turn; the resumed run must end the same."""
+    series = find_checkpoints(trained_run)[-3:]
+    small = text.take(slice(0, 24))
+    settings = Settings(joint=2)
+    expected = measure_run(series, small, settings=settings, parts=tmp_path / "whole").table
+    writes = len(list((tmp_path / "whole").glob("*.json")))
+    original = Parts.put
+    for stop in range(1, writes + 1):
+        seen = 0
+
+        def put(self, key, value, stop=stop):
+            nonlocal seen
+            result = original(self, key, value)
+            seen += 1
+            if seen == stop:
+                raise Killed
+            return result
+
+        folder = tmp_path / f"stop{stop}"
+        monkeypatch.setattr(Parts, "put", put)
+        with pytest.raises(Killed):
+            measure_run(series, small, settings=settings, parts=folder)
+        monkeypatch.setattr(Parts, "put", original)
+        (folder / f".{'x'}.partial").write_text("half a file")
+        resumed = measure_run(series, small, settings=settings, parts=folder).table
+        pd.testing.assert_frame_equal(resumed, expected, check_exact=True)
+
+
+SCRIPT = """
+import sys, torch, warnings
+torch.set_num_threads(1)
+warnings.simplefilter("ignore")
+from sparsefit.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def command(run: Path, npy: Path, output: Path) -> list[str]:
+    words = ["measure", str(run), "--text", str(npy), "--seq-len", "32", "--n-tokens", "2048"]
+    return [sys.executable, "-c", SCRIPT, *words, "-o", str(output), "--quiet", "--keep-parts"]
+
+
+def kill_and_resume(run, npy, folder: Path, moments) -> list[bytes]:
+    """Kill the command at random moments (seconds after its first part), then let it finish."""
+    results = []
+    for number, moment in enumerate(moments):
+        output = folder / f"killed{number}" / "points.csv"
+        output.parent.mkdir()
+        process = subprocess.Popen(command(run, npy, output), stderr=subprocess.DEVNULL)
+        parts = output.with_name("points.csv.parts")
+        while not parts.is_dir() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        subprocess.run(command(run, npy, output), check=True, capture_output=True)
+        results.append(output.read_bytes())
+    return results
+
+
+@pytest.mark.slow
+def test_killed_twice_for_real(trained_run, markov, tmp_path) -> None:
+    npy = tmp_path / "text.npy"
+    np.save(npy, markov(2048, seed=9))
+    whole = tmp_path / "points.csv"
+    subprocess.run(command(trained_run, npy, whole), check=True, capture_output=True)
+    moments = np.random.default_rng(0).uniform(0.0, 1.5, 2)
+    for result in kill_and_resume(trained_run, npy, tmp_path, moments):
+        assert result == whole.read_bytes()
+
+
+@pytest.mark.long
+def test_killed_twenty_times(trained_run, markov, tmp_path) -> None:
+    npy = tmp_path / "text.npy"
+    np.save(npy, markov(2048, seed=9))
+    whole = tmp_path / "points.csv"
+    subprocess.run(command(trained_run, npy, whole), check=True, capture_output=True)
+    moments = np.random.default_rng(1).uniform(0.0, 4.0, 20)
+    for result in kill_and_resume(trained_run, npy, tmp_path, moments):
+        assert result == whole.read_bytes()
+
+
+def test_parts_of_another_measurement_are_refused(tmp_path) -> None:
+    Parts(tmp_path / "p", {"text": "a"}).put("x", 1)
+    assert Parts(tmp_path / "p", {"text": "a"}).get("x") == 1
+    with pytest.raises(CollectorError, match="different: text"):
+        Parts(tmp_path / "p", {"text": "b"})
+    (tmp_path / "p" / "x.json").write_text("{")
+    with pytest.raises(CollectorError, match="Delete it"):
+        Parts(tmp_path / "p", {"text": "a"}).get("x")
+
+
+def test_names_cannot_leave_the_folder() -> None:
+    assert "/" not in safe_name("at-../../x")
+    assert safe_name("a b") != safe_name("a%20b")
+
+
+# -- damaged checkpoints -------------------------------------------------------------------------
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+def no_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def no_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def broken_config(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+def unknown_model(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "nonesuch"}))
+
+
+def other_shape(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 61}))
+
+
+def more_layers(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+
+
+def edit_weights(folder: Path, change) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def nan_weights(folder: Path) -> None:
+    name = "model.layers.0.mlp.down_proj.weight"
+    edit_weights(folder, lambda weights: weights[name].__setitem__((0, 0), float("nan")))
+
+
+def missing_weight(folder: Path) -> None:
+    edit_weights(folder, lambda weights: weights.pop("model.layers.1.mlp.up_proj.weight"))
+
+
+def silent_layers(folder: Path) -> None:
+    def silence(weights) -> None:
+        for name in weights:
+            if "gate_proj" in name:
+                weights[name].zero_()
+
+    edit_weights(folder, silence)
+
+
+def pickled_code(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"model.norm.weight": print}, folder / "pytorch_model.bin")
+
+
+DAMAGES = {
+    truncate: "cannot be loaded",
+    empty: "cannot be loaded",
+    no_weights: "cannot be loaded",
+    no_config: r"config\.json is missing",
+    broken_config: r"config\.json cannot be read",
+    unknown_model: "cannot be loaded",
+    other_shape: "cannot be loaded|of another shape",
+    more_layers: "missing",
+    nan_weights: "NaN",
+    missing_weight: "weights are missing",
+    silent_layers: "no neuron is active|too few neurons",
+    pickled_code: "cannot be loaded",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_checkpoint_is_a_failed_row(damage, trained_run, text, tmp_path) -> None:
+    """The last checkpoint breaks: the joint solve moves on, the rest of the table is there."""
+    run = tmp_path / "run"
+    for step in (160, 180, 200):
+        shutil.copytree(trained_run / f"checkpoint-{step}", run / f"checkpoint-{step}")
+    damage(run / "checkpoint-200")
+    result = measure_run(run, text.take(slice(0, 32)), settings=Settings(joint=2))
+    assert result.table["status"].tolist() == ["ok", "ok", "failed"]
+    assert result.failed == 1
+    broken = result.table.iloc[-1]
+    assert math.isnan(broken["activation_ratio"])
+    import re
+
+    assert re.search(DAMAGES[damage], broken["message"])
+    assert result.solutions["run"]["checkpoints"] == ["checkpoint-160", "checkpoint-180"]
+    sf.write_table(result.table, tmp_path / "t.csv")
+
+
+def test_nothing_measurable_is_an_error_with_every_reason(trained_run, text, tmp_path) -> None:
+    shutil.copytree(trained_run / "checkpoint-200", tmp_path / "checkpoint-200")
+    truncate(tmp_path / "checkpoint-200")
+    with pytest.raises(CheckpointError, match="checkpoint-200: checkpoint-200: cannot be loaded"):
+        measure_run(tmp_path, text)
+
+
+def test_wrong_tokenizer(trained_run, text) -> None:
+    wrong = type(text)(text.tokens + 40, text.counted, "other")
+    with pytest.raises((TextError, CheckpointError), match="another model"):
+        measure_run(find_checkpoints(trained_run)[-1:], wrong)
+
+
+def test_a_full_disk_loses_nothing(trained_run, text, tmp_path, monkeypatch) -> None:
+    series = find_checkpoints(trained_run)[-2:]
+    small = text.take(slice(0, 24))
+    expected = measure_run(series, small).table
+    synced = os.fsync
+    count = 0
+
+    def full(descriptor: int) -> None:
+        nonlocal count
+        count += 1
+        if count > 8:
+            raise OSError(28, "No space left on device")
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CollectorError, match="No space left"):
+        measure_run(series, small, parts=tmp_path / "parts")
+    monkeypatch.setattr(os, "fsync", synced)
+    assert not list((tmp_path / "parts").glob(".*"))
+    resumed = measure_run(series, small, parts=tmp_path / "parts").table
+    pd.testing.assert_frame_equal(resumed, expected, check_exact=True)
+
+
+def test_an_unwritable_parts_folder_is_said_at_once(trained_run, text, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CollectorError, match="cannot be created"):
+        measure_run(find_checkpoints(trained_run)[-1:], text, parts=tmp_path / "file" / "parts")
+
+
+def test_the_batch_size_is_halved_where_memory_runs_out(trained_run, text, monkeypatch) -> None:
+    import sparsefit.collectors.forward as forward
+
+    original = forward._window_losses
+
+    def limited(logits, tokens, predicted):
+        if tokens.shape[0] > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
+        return original(logits, tokens, predicted)
+
+    series = find_checkpoints(trained_run)[-1:]
+    settings = Settings(metric="cett", cett=0.1)
+    expected = measure_run(series, text, settings=settings).table
+    monkeypatch.setattr(forward, "_window_losses", limited)
+    result = measure_run(series, text, settings=settings).table
+    assert result["activation_ratio"][0] == pytest.approx(expected["activation_ratio"][0], abs=5e-4)

@@ -1,0 +1,124 @@
+"""Evaluation texts: windows, counted positions, hashes, damage."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsefit.collectors.text import EvaluationText, load_text, pack_windows
+from sparsefit.errors import ArgumentError, TextError
+
+
+class Tokenizer:
+    """A letter is a token."""
+
+    bos_token_id = 1
+    eos_token_id = 2
+
+    def __init__(self, adds_bos: bool = True) -> None:
+        self.adds_bos = adds_bos
+
+    def __call__(self, text, add_special_tokens=True, **_):
+        ids = [3 + ord(letter) % 50 for letter in text]
+        return {"input_ids": [1, *ids] if add_special_tokens and self.adds_bos else ids}
+
+
+@given(
+    documents=st.lists(st.lists(st.integers(3, 60), min_size=2, max_size=40), min_size=1),
+    length=st.integers(3, 17),
+    separate=st.booleans(),
+    bos=st.sampled_from([None, 1]),
+)
+def test_no_token_is_lost_or_counted_twice(documents, length, separate, bos) -> None:
+    text = pack_windows(documents, seq_len=length, bos=bos, separate=separate)
+    total = sum(len(document) for document in documents)
+    # Without a token before it, a last window of one token predicts nothing and is left out.
+    body = length - (bos is not None)
+    ends = [len(document) for document in documents] if separate else [total]
+    lost = 0 if bos is not None else sum(end % body == 1 for end in ends)
+    assert text.n_tokens == total - lost
+    if bos is not None:
+        assert (text.tokens[:, 0] == bos).all()
+        assert not text.counted[:, 0].any()
+    if not lost:
+        assert text.tokens[text.counted].tolist() == [t for d in documents for t in d]
+
+
+def test_prediction_never_crosses_a_window() -> None:
+    text = pack_windows([np.arange(3, 13)], seq_len=4, bos=1)
+    assert text.tokens.tolist()[0] == [1, 3, 4, 5]
+    assert text.predicted.sum() == 10
+    unprefixed = pack_windows([np.arange(3, 13)], seq_len=5)
+    assert unprefixed.predicted.sum() == 8
+
+
+def test_sources_give_the_same_tokens(tmp_path) -> None:
+    plain, lines, ids = tmp_path / "a.txt", tmp_path / "a.jsonl", tmp_path / "a.npy"
+    plain.write_text("hello world, hello")
+    lines.write_text(json.dumps({"text": "hello world, hello"}) + "\n")
+    encoded = Tokenizer()("hello world, hello", add_special_tokens=False)["input_ids"]
+    np.save(ids, np.array(encoded, dtype=np.int32))
+    texts = [load_text(path, Tokenizer(), seq_len=8) for path in (plain, lines, ids)]
+    assert texts[0].hash == texts[1].hash == texts[2].hash
+    assert texts[0].label.startswith("a.txt sha256:")
+
+
+def test_documents_are_joined_by_the_separator_or_kept_apart(tmp_path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"text": "aaaa\\u2028b"}\n{"tokens": [9, 9, 9]}\n')
+    joined = load_text(path, Tokenizer(False), seq_len=100)
+    assert joined.n_windows == 1
+    assert (joined.tokens == 2).sum() == 2
+    apart = load_text(path, Tokenizer(False), seq_len=100, documents="separate")
+    assert apart.n_windows == 2
+    assert apart.tokens[1, :3].tolist() == [9, 9, 9]
+
+
+def test_bos_follows_the_tokenizer_unless_told(tmp_path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("some text here")
+    assert load_text(path, Tokenizer(True), seq_len=8).tokens[0, 0] == 1
+    assert load_text(path, Tokenizer(False), seq_len=8).tokens[0, 0] != 1
+    assert load_text(path, Tokenizer(False), seq_len=8, bos="always").tokens[0, 0] == 1
+    assert load_text(path, Tokenizer(True), seq_len=8, bos="never").tokens[0, 0] != 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("e.txt", "", "empty"),
+        ("e.txt", " \n ", "empty"),
+        ("one.txt", "a", "1 tokens"),
+        ("bad.jsonl", '{"text": "a b"}\n{oops\n', "line 2"),
+        ("field.jsonl", '{"content": "a"}\n', "line 1"),
+        ("ids.npy", "not an array", "cannot be read"),
+    ],
+)
+def test_damaged_texts(tmp_path, name: str, content: str, match: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(TextError, match=match):
+        load_text(path, Tokenizer(), seq_len=8)
+
+
+def test_other_faults(tmp_path) -> None:
+    with pytest.raises(TextError, match="no such"):
+        load_text(tmp_path / "absent.txt", Tokenizer())
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xff\xfe\x00bad")
+    with pytest.raises(TextError, match="cannot be read"):
+        load_text(path, Tokenizer())
+    path.write_text("fine")
+    with pytest.raises(TextError, match="tokenizer"):
+        load_text(path, None)
+    with pytest.raises(ArgumentError, match="seq_len"):
+        load_text(path, Tokenizer(), seq_len=2)
+    with pytest.raises(TextError, match="integer"):
+        load_text(np.zeros(4))
+    wrong = EvaluationText(np.full((2, 4), 99), np.ones((2, 4), dtype=bool))
+    with pytest.raises(TextError, match="another model"):
+        wrong.check_vocabulary(64)
