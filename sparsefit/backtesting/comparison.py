@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.backtesting import comparison_text
-from sparsefit.backtesting.loo import RELIABLE_K, Loo, conditional_log_likelihood, psis_loo
+from sparsefit.backtesting.loo import Loo, conditional_log_likelihood, psis_loo
 from sparsefit.backtesting.methods_fit import settings_of
 from sparsefit.backtesting.rolling import backtest
+from sparsefit.bayes.psis import KHAT_LIMIT
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -314,7 +315,7 @@ def _neighbour_correlation(fit: Fit) -> float:
 def _loo_remarks(named: Mapping[str, Mapping[str, Fit]], loos: Mapping[_Key, Loo]) -> list[str]:
     """Where PSIS-LOO is left out, and where it says little."""
     unreliable = [
-        f"{run}, {name} ({int((loo.k >= RELIABLE_K).sum())} of {len(loo.k)})"
+        f"{run}, {name} ({int((loo.k >= KHAT_LIMIT).sum())} of {len(loo.k)})"
         for (run, name), loo in loos.items()
         if not loo.reliable
     ]

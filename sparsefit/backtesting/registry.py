@@ -66,6 +66,11 @@ METHODS: dict[str, Method] = {
             "sf.fit: the run's law, averaged over noise and warm-up",
         ),
         Method(
+            "fit_bayes",
+            f"{_HERE}.methods_fit:fit_bayes",
+            "sf.fit_bayes with its defaults, the run alone",
+        ),
+        Method(
             "last_value",
             f"{_HERE}.peers_simple:last_value",
             "the last seen value; random-walk interval",

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import sparsefit as sf
+from sparsefit.backtesting.methods_fit import Repeated, configured, fit, fit_bayes, settings_of
+from sparsefit.errors import ArgumentError
+
+
+@pytest.mark.parametrize("method", [fit, fit_bayes])
+def test_draws_hold_the_truth_and_come_with_a_curve(method, make_run):
+    run = make_run(points=24, noise=1e-4)
+    seen, later = run.iloc[:14], run.iloc[14:]
+    tokens = later["tokens"].to_numpy(dtype=float)
+    got = method(seen, tokens, np.random.default_rng(0))
+    assert got.observation.draws is not None and got.curve is not None
+    lower, upper = got.interval(0.9)
+    inside = (lower <= later["activation_ratio"]) & (later["activation_ratio"] <= upper)
+    assert inside.mean() >= 0.8
+    curve_lower, curve_upper = got.curve.quantile([0.05, 0.95])
+    assert (curve_lower < got.median).all() and (got.median < curve_upper).all()
+    again = method(seen, tokens, np.random.default_rng(0))
+    np.testing.assert_array_equal(again.median, got.median)
+
+
+def test_settings_reach_the_fit(make_run):
+    run = make_run(points=24)
+    tokens = np.array([4e10])
+    medians = [
+        configured(law=law)(run, tokens, np.random.default_rng(0)).median for law in ("eq4", "eq5")
+    ]
+    assert medians[0] != medians[1]
+
+
+def test_repeated_uses_the_rule_that_the_fit_was_made_with(make_run):
+    run = make_run(points=24)
+    for warmup, expected in (("auto", "auto"), (None, None), (3, 3), (2.5e9, 2)):
+        assert settings_of(sf.fit(run, warmup=warmup))["warmup"] == expected
+    method = Repeated({"simulated": settings_of(sf.fit(run, warmup=3, robust=True))})
+    direct = configured(law=sf.laws.get("eq4"), warmup=3, robust=True)
+    tokens = np.array([4e10])
+    np.testing.assert_array_equal(
+        method(run, tokens, np.random.default_rng(1)).median,
+        direct(run, tokens, np.random.default_rng(1)).median,
+    )
+    with pytest.raises(ArgumentError, match="'simulated'"):
+        Repeated({})(run, tokens, np.random.default_rng(0))
