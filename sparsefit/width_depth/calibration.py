@@ -146,7 +146,7 @@ class BreakSet(NamedTuple):
     p_values: Array
 
 
-def break_profile(problem: Problem, per_stretch: int = 5, most: int = 90) -> tuple[Array, Array]:
+def break_profile(problem: Problem, per_stretch: int = 5, most: int = 60) -> tuple[Array, Array]:
     """p-values of the break on a grid over all breaks that the points can tell apart."""
     first, last = problem.design.ends
     knots = problem.design.knots

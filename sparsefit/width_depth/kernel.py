@@ -51,7 +51,7 @@ class Stretches:
     u, v : ndarray, shape (K, n)
         The column is ``u[k] + t * v[k]`` for ``lower[k] <= t <= upper[k]``.
     lower, upper : ndarray, shape (K,)
-        Ends of the stretches, ascending.
+        Ends of the stretches, ascending and contiguous.
     """
 
     base: Array
@@ -87,6 +87,7 @@ class Kernel:
     uv: Array
     vv: Array
     tiny: float
+    degenerate: bool
 
     def residual(self, y: Array) -> Array:
         """Remove the base from responses of shape (m, n)."""
@@ -105,23 +106,26 @@ class Kernel:
         r = self.residual(y)
         total = np.einsum("ij,ij->i", r, r)
         a, b = r @ self.u.T, r @ self.v.T
+        lower, upper = self.parts.lower, self.parts.upper
         # d/dt of (a + b t)^2 / (uu + 2 uv t + vv t^2) has one zero where the gain is not 0.
         with np.errstate(divide="ignore", invalid="ignore"):
-            inner = (a * self.uv - b * self.uu) / (b * self.uv - a * self.vv)
-        lower, upper = self.parts.lower, self.parts.upper
-        inner = np.where(np.isfinite(inner), inner, lower)
-        inner = np.minimum(np.maximum(inner, lower), upper)
-        best_gain = self._gain(a, b, inner)
-        at = inner
-        for end in (lower, upper):
-            t = np.broadcast_to(end, a.shape)
-            gain = self._gain(a, b, t)
-            better = gain > best_gain
-            best_gain = np.where(better, gain, best_gain)
-            at = np.where(better, t, at)
-        k = np.argmax(best_gain, axis=1)
+            at = (a * self.uv - b * self.uu) / (b * self.uv - a * self.vv)
+        # fmax and fmin turn the NaN of a column that does not depend on t into an end.
+        np.fmin(np.fmax(at, lower, out=at), upper, out=at)
+        gain = self._gain(a, b, at)
+        # Outside its stretch the zero says nothing about which end is better. Stretches are
+        # contiguous, so the upper ends and the first lower end are all the ends there are.
+        end_gain = self._gain(a, b, upper)
+        better = end_gain > gain
+        np.copyto(gain, end_gain, where=better)
+        np.copyto(at, np.broadcast_to(upper, at.shape), where=better)
+        first = self._gain(a[:, :1], b[:, :1], lower[:1], slice(0, 1))[:, 0]
+        better_first = first > gain[:, 0]
+        gain[better_first, 0] = first[better_first]
+        at[better_first, 0] = lower[0]
+        k = np.argmax(gain, axis=1)
         row = np.arange(len(k))
-        return Minimum(np.maximum(total - best_gain[row, k], 0.0), at[row, k], k)
+        return Minimum(np.maximum(total - gain[row, k], 0.0), at[row, k], k)
 
     def minimise_given(self, y: Array, coefficient: float) -> Minimum:
         """Minimise over the break and the base with the column's coefficient held fixed."""
@@ -139,11 +143,16 @@ class Kernel:
         row = np.arange(len(k))
         return Minimum(np.maximum(total + change[row, k], 0.0), t[row, k], k)
 
-    def _gain(self, a: Array, b: Array, t: Array) -> Array:
-        square = self.uu + t * (2 * self.uv + t * self.vv)
+    def _gain(self, a: Array, b: Array, t: Array, which: slice = slice(None)) -> Array:
+        """Fall of the residual sum of squares when the column enters."""
+        square = self.uu[which] + t * (2 * self.uv[which] + t * self.vv[which])
+        top = a + t * b
+        top *= top
+        if not self.degenerate:
+            top /= square
+            return top
         with np.errstate(divide="ignore", invalid="ignore"):
-            gain = (a + t * b) ** 2 / square
-        return np.where(square > self.tiny, gain, 0.0)
+            return np.where(square > self.tiny, top / square, 0.0)
 
 
 def prepare(parts: Stretches) -> Kernel:
@@ -156,7 +165,14 @@ def prepare(parts: Stretches) -> Kernel:
     vv = np.einsum("ij,ij->i", v, v)
     size = np.max(np.abs(parts.u)) + np.max(np.abs(parts.v)) * np.max(np.abs(parts.upper))
     tiny = _DEGENERATE * max(float(size) ** 2, np.finfo(float).tiny)
-    return Kernel(parts, basis, u, v, uu, uv, vv, tiny)
+    # Smallest square of the column on each stretch, at an end or between them.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inner = np.where(vv > 0, -uv / vv, parts.lower)
+    inner = np.clip(inner, parts.lower, parts.upper)
+    smallest = min(
+        float(np.min(uu + t * (2 * uv + t * vv))) for t in (parts.lower, parts.upper, inner)
+    )
+    return Kernel(parts, basis, u, v, uu, uv, vv, tiny, smallest <= tiny)
 
 
 def orthonormal(columns: Array) -> Array:

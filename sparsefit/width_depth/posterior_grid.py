@@ -158,6 +158,7 @@ def _moments(nodes: Array, x: Array, y: Array, weight: Array) -> _Moments:
     rss = np.einsum("stn,sn->st", residual**2, weight)
     # Noise-free points would make the posterior a spike of infinite height.
     floor = 1e-20 * np.einsum("n,sn->s", y**2, weight)[:, None]
+    floor = np.maximum(floor, 1e-30)
     return _Moments(np.stack([a, b], axis=-1), covariance, np.log(det), np.maximum(rss, floor))
 
 

@@ -146,8 +146,10 @@ class BreakpointFit:
     def predict(self, ratio: Any) -> np.ndarray:
         """Mean of the law at ratios (any shape)."""
         r = np.asarray(ratio, dtype=float)
-        before = self.intercept + self.slope * np.minimum(r, self.breakpoint)
-        return before + self.slope_after * np.maximum(r - self.breakpoint, 0.0)
+        mean = self.intercept + self.slope * np.minimum(r, self.breakpoint)
+        if self.slope_after:
+            mean = mean + self.slope_after * np.maximum(r - self.breakpoint, 0.0)
+        return np.asarray(mean)
 
     def band(self, ratio: Any, level: float = 0.9, *, method: Method = "profile") -> pd.DataFrame:
         """Pointwise interval of the law's mean at ratios.

@@ -48,7 +48,7 @@ def wald_table(fit: BreakpointFit, level: float, cov_type: str) -> pd.DataFrame:
         names = ["intercept", "slope", "breakpoint"]
         columns = np.column_stack([one, np.minimum(x, tau), fit.slope * after])
         estimates = [fit.intercept, fit.slope, tau]
-        derived = {"plateau": (float(fit.predict(np.inf)), np.array([1.0, tau, fit.slope]))}
+        derived = {"plateau": (float(fit.plateau or 0.0), np.array([1.0, tau, fit.slope]))}
     else:
         change = fit.slope_after - fit.slope
         names = ["intercept", "slope", "slope_change", "breakpoint"]
