@@ -89,4 +89,7 @@ def parse(
     return columns, [], notes
 
 
-_REMEDY = "Give JSON with the lists 'token_passed' and 'activation_ratio', or CSV or Parquet"
+_REMEDY = (
+    "Give JSON with the lists 'token_passed' and 'activation_ratio', or CSV or Parquet; of a folder "
+    "that holds other files too, name the tables by a list or a pattern"
+)

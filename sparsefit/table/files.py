@@ -150,6 +150,8 @@ def _read_parquet(file: RawFile, content: bytes) -> None:
             file.provenance = dict(json.loads(stored))
         except (ValueError, TypeError):
             file.notes.append(f"{locations.file_name(file.path)}: its provenance is damaged")
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()  # a named index is a column of the file
     frame.attrs = {}
     file.frame = frame
 

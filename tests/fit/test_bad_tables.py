@@ -109,7 +109,7 @@ def bad_tables(draw: st.DrawFn) -> pd.DataFrame:
             table = table.rename(columns={name: name.title()})
         elif damage in ("percent", "billions"):
             name, factor = ("activation_ratio", 100) if damage == "percent" else ("tokens", 1e-9)
-            if name in table and table[name].dtype != object:
+            if name in table and table[name].dtype.kind in "iuf":
                 table[name] *= factor
         elif damage == "repeat":
             table = pd.concat([table, table[-1:]])

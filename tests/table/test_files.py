@@ -202,6 +202,11 @@ def test_csv_details(tmp_path):
     assert table["tokens"].tolist() == [tokens * 10**9 for tokens in range(1, 7)]
 
 
+def test_named_index_of_a_parquet_file_is_a_column(tmp_path, series):
+    series().set_index(["run", "tokens"]).to_parquet(tmp_path / "points.parquet")
+    pd.testing.assert_frame_equal(sf.read_table(tmp_path / "points.parquet"), sf.validate(series()))
+
+
 def test_other_damage(tmp_path):
     (tmp_path / "latin.csv").write_bytes("run,tokens\né,1\n".encode("latin-1"))
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"run,tokens\n")[:-6])
