@@ -90,6 +90,6 @@ def parse(
 
 
 _REMEDY = (
-    "Give JSON with the lists 'token_passed' and 'activation_ratio', or CSV or Parquet; of a folder "
-    "that holds other files too, name the tables by a list or a pattern"
+    "Give JSON with the lists 'token_passed' and 'activation_ratio', or CSV or Parquet; of a "
+    "folder that holds other files too, name the tables by a list or a pattern"
 )
