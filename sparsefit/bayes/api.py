@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -91,6 +91,7 @@ def fit_bayes(
     engine: str = "auto",
     rng: int = 0,
     draws: int = DRAWS,
+    covariates: Sequence[str] = (),
 ) -> Any:
     """Posterior of the law of activation sparsity for the checkpoints of one or many runs.
 
@@ -121,6 +122,9 @@ def fit_bayes(
         Seed; the same seed gives the same draws.
     draws : int
         Number of draws kept.
+    covariates : sequence of str
+        With ``pool="scale"``: columns besides ``n_params`` whose logs the law may depend on, for
+        example ``("width_depth_ratio",)`` (also from ``hidden_size`` and ``n_layers``).
 
     Returns
     -------
@@ -151,9 +155,12 @@ def fit_bayes(
         for data in runs
     }
     if pool == "scale":
+        from sparsefit.bayes.pooled_result import PooledFits
         from sparsefit.bayes.pooling import pool_fits
 
-        return pool_fits(fits, table, int(rng))
+        names = ("n_params", *(name for name in covariates if name != "n_params"))
+        pooled = pool_fits(fits, names, int(rng))
+        return PooledFits(dict(pooled), alone=fits, covariates=names, seed=int(rng))
     return next(iter(fits.values())) if len(fits) == 1 else Fits(dict(fits))
 
 
@@ -236,5 +243,25 @@ def finish(
             measured=sampled.draws,
             se=model.likelihood.se,
             se_shared=shared,
+            population=model.population,
         ),
+    )
+
+
+def rebuild(fit: BayesFit, sampled: Sampled, notes: tuple[str, ...]) -> BayesFit:
+    """The same run with another posterior (a pooled one)."""
+    data = RunData(fit.run, fit.frame, fit.points, None, fit.n_params)
+    posterior = fit.posterior
+    generator = np.random.default_rng([fit.seed, 8])
+    _, _, measured = measured_errors(data, fit.response)
+    return finish(
+        data,
+        sampled,
+        fit.law_reason,
+        fit.warmup,
+        posterior.likelihood,
+        posterior.se_shared,
+        fit.seed,
+        (*measured, *notes),
+        generator,
     )

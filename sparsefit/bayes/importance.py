@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefit.bayes.coordinates import from_coordinates, to_coordinates
+from sparsefit.bayes.coordinates import Described, from_coordinates, to_coordinates
 from sparsefit.bayes.likelihood import Likelihood
 from sparsefit.bayes.mixture import StudentMixture, fit_mixture
+from sparsefit.bayes.population import Located
 from sparsefit.bayes.priors import Priors, log_prior_terms, shape_prior
 from sparsefit.bayes.psis import KHAT_LIMIT, Smoothed, smooth
 from sparsefit.estimation.draws import Draws, Sample, sample
@@ -53,6 +54,8 @@ class Model:
         Priors of the law's parameters and the noise scale.
     likelihood : Likelihood
         Noise models and measured errors.
+    population : Located, optional
+        Prior that other runs give this one. It takes the place of `priors`, whose bounds stay.
     """
 
     law: Law
@@ -60,6 +63,19 @@ class Model:
     drops: Index
     priors: Priors
     likelihood: Likelihood
+    population: Located | None = None
+
+    def log_prior(self, d: Described) -> dict[str, Array]:
+        """Log prior density by term, -inf for the impossible, over the terms' own quantities."""
+        parts = (d.shape, d.amplitude, d.limit, d.sigma)
+        terms = log_prior_terms(self.law, self.priors, self.points.span, *parts)
+        if self.population is None:
+            return terms
+        possible = np.isfinite(np.sum(list(terms.values()), axis=0))
+        found = np.full(possible.size, -np.inf)
+        chosen = (part[possible] for part in parts)
+        found[possible] = self.population.log_density(self.law, self.points.span, *chosen)
+        return {"population": found}
 
     def log_target(self, u: Array, rng: np.random.Generator) -> tuple[Array, Index, Index]:
         """Log posterior density at coordinates, models summed out; one draw of the models each.
@@ -81,11 +97,10 @@ class Model:
         log_density = np.full(u.shape[0], -np.inf)
         noise, drop = np.zeros(u.shape[0], dtype=np.intp), np.zeros(u.shape[0], dtype=np.intp)
         d = from_coordinates(self.law, self.points.span, u)
-        terms = log_prior_terms(
-            self.law, self.priors, self.points.span, d.shape, d.amplitude, d.limit, d.sigma
-        )
-        with np.errstate(invalid="ignore"):
-            prior = np.sum(list(terms.values()), axis=0) + d.log_jacobian
+        prior = np.sum(list(self.log_prior(d).values()), axis=0)
+        if self.population is None:
+            with np.errstate(invalid="ignore"):
+                prior = prior + d.log_jacobian
         possible = np.flatnonzero(np.isfinite(prior))
         models = np.log([model.prior for model in self.likelihood.noises])[:, None, None]
         for at in np.array_split(possible, max(1, -(-possible.size // _PIECE))):

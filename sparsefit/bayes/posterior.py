@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.bayes.population import Located
 from sparsefit.bayes.priors import Priors
 from sparsefit.bayes.psis import KHAT_LIMIT
 from sparsefit.estimation.draws import Draws
@@ -106,8 +105,8 @@ class Posterior:
         Measured standard errors, own to each point.
     se_shared : float
         Standard error that all checkpoints share (0 if none was measured).
-    pooled : mapping, optional
-        What pooling did, if it did: see `pooling`.
+    population : Located, optional
+        Prior that other runs gave this one, where runs were pooled.
     """
 
     priors: Priors
@@ -116,4 +115,4 @@ class Posterior:
     measured: Draws
     se: Array | None = None
     se_shared: float = 0.0
-    pooled: Mapping[str, Any] | None = None
+    population: Located | None = None

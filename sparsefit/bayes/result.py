@@ -49,7 +49,15 @@ class BayesFit(Fit):
     @property
     def priors(self) -> tuple[str, ...]:
         """The priors, one line each."""
-        return self.posterior.priors.text(self.law)
+        located = self.posterior.population
+        if located is None:
+            return self.posterior.priors.text(self.law)
+        population = located.population
+        return (
+            f"{', '.join(population.names)}: what {', '.join(population.runs)} predict for this "
+            f"run, lines in log {', log '.join(population.covariates)} with the spread of runs "
+            "about them",
+        )
 
     @property
     def model(self) -> Model:
@@ -59,7 +67,15 @@ class BayesFit(Fit):
 
         points = Points(self.points.d, self.points.y)
         likelihood = Likelihood(self.law, points, self.averaged.noises, self.posterior.se)
-        return Model(self.law, points, self.averaged.drops, self.posterior.priors, likelihood)
+        posterior = self.posterior
+        return Model(
+            self.law,
+            points,
+            self.averaged.drops,
+            posterior.priors,
+            likelihood,
+            posterior.population,
+        )
 
     # Coefficients ---------------------------------------------------------------------------
 

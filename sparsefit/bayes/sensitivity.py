@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sparsefit.bayes.priors import log_prior_terms
+from sparsefit.bayes.coordinates import from_coordinates, to_coordinates
 from sparsefit.bayes.psis import smooth
 
 if TYPE_CHECKING:
@@ -79,15 +79,7 @@ def power_scaling(fit: BayesFit) -> pd.DataFrame:
         "forecast at 3 times the data": far,
     }
     model = fit.model
-    terms = log_prior_terms(
-        fit.law,
-        fit.posterior.priors,
-        draws.span,
-        draws.shape,
-        draws.amplitude,
-        draws.limit,
-        draws.sigma,
-    )
+    terms = model.log_prior(from_coordinates(fit.law, draws.span, to_coordinates(fit.law, draws)))
     terms["likelihood"] = model.likelihood.of(draws, model.drops)
     rows = []
     for name, values in quantities.items():

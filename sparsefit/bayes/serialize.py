@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
+from sparsefit.bayes.population import Located, Population
 from sparsefit.bayes.posterior import Posterior, Sampling
 from sparsefit.bayes.priors import Priors
 from sparsefit.bayes.result import BayesFit
@@ -32,7 +35,12 @@ def posterior_to_dict(fit: Fit) -> dict[str, Any]:
         "measured_limit": pack(posterior.measured.limit),
         "se": None if posterior.se is None else pack(posterior.se),
         "se_shared": posterior.se_shared,
-        "pooled": None if posterior.pooled is None else dict(posterior.pooled),
+        "population": None
+        if posterior.population is None
+        else {
+            **posterior.population.population.to_dict(),
+            "row": posterior.population.row.tolist(),
+        },
     }
 
 
@@ -52,7 +60,13 @@ def bayes_fit_from(fit: Fit, plain: dict[str, Any]) -> BayesFit:
         measured=Draws(**arrays, span=draws.span),
         se=None if plain["se"] is None else unpack(plain["se"]),
         se_shared=plain["se_shared"],
-        pooled=plain["pooled"],
+        population=_located(plain["population"]),
     )
     inherited = {f.name: getattr(fit, f.name) for f in fields(fit)}
     return BayesFit(**inherited, posterior=posterior)
+
+
+def _located(plain: dict[str, Any] | None) -> Located | None:
+    if plain is None:
+        return None
+    return Located(Population.from_dict(plain), np.array(plain["row"]))

@@ -1,0 +1,301 @@
+"""Fits that share what they say about scale, and forecasts of scales without data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from sparsefit.bayes.pooling import group_key, learn
+from sparsefit.bayes.population import Population, to_theta
+from sparsefit.bayes.result import BayesFit
+from sparsefit.errors import ArgumentError
+from sparsefit.laws import TOKENS_PER_UNIT, Law
+from sparsefit.results import checks
+from sparsefit.results.estimates import Limit, identification
+from sparsefit.results.fits import Fits
+
+Array = NDArray[np.float64]
+
+# Runs drawn for a new scale; those that break physics are replaced.
+_DRAWS = 4000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PooledFits(Fits):
+    """Fits of runs, each under the prior that the other runs of its law and activation predict.
+
+    Attributes
+    ----------
+    fits : dict
+        Run name to pooled `BayesFit`.
+    alone : mapping
+        The same runs fitted alone.
+    covariates : tuple of str
+        Columns whose logs the law may depend on.
+    seed : int
+        Seed of the draws.
+    """
+
+    alone: Mapping[str, BayesFit] = field(default_factory=dict)
+    covariates: tuple[str, ...] = ("n_params",)
+    seed: int = 0
+
+    @cached_property
+    def populations(self) -> dict[tuple[str, str], Population]:
+        """Population learnt from all runs of each (law, activation)."""
+        groups: dict[tuple[str, str], list[BayesFit]] = {}
+        for fit in self.alone.values():
+            groups.setdefault(group_key(fit), []).append(fit)
+        rng = np.random.default_rng([self.seed, 9])
+        return {key: learn(runs, self.covariates, rng)[0] for key, runs in groups.items()}
+
+    def _group(self, activation: str | None) -> tuple[str, str]:
+        keys = list(self.populations)
+        if activation is None:
+            if len(keys) == 1:
+                return keys[0]
+            raise ArgumentError(
+                "these runs are of several kinds; name one with activation=: "
+                + ", ".join(repr(key[1]) for key in keys)
+            )
+        for key in keys:
+            if activation.lower() in (key[1], key[0]):
+                return key
+        raise ArgumentError(
+            f"no run has activation {activation!r}; there are "
+            + ", ".join(repr(key[1]) for key in keys)
+        )
+
+    def predict_scale(
+        self,
+        n_params: float,
+        activation: str | None = None,
+        covariates: Mapping[str, float] | None = None,
+        rng: int | None = None,
+    ) -> ScaleForecast:
+        """Forecast a run of a size that has no data.
+
+        Parameters
+        ----------
+        n_params : float
+            Non-embedding parameters of the new run.
+        activation : str, optional
+            Which runs to learn from, where the table holds several activations.
+        covariates : mapping, optional
+            Other covariates of the new run, where the fit used any.
+        rng : int, optional
+            Seed; that of the fit by default.
+
+        Returns
+        -------
+        ScaleForecast
+        """
+        key = self._group(activation)
+        population = self.populations[key]
+        known = {"n_params": float(n_params), **dict(covariates or {})}
+        row = population.design({name: float(value) for name, value in known.items()})
+        runs = [fit for fit in self.alone.values() if group_key(fit) == key]
+        law = runs[0].law
+        generator = np.random.default_rng([self.seed if rng is None else rng, 10])
+        spans = np.array([fit.points.span for fit in runs])
+        theta, sigma = _physical(law, population, row, float(spans[:, 0].min()), generator)
+        return ScaleForecast(
+            law, known, population, theta, sigma, float(np.median(spans[:, 1])), len(runs)
+        )
+
+    def scale_trend(self, level: float = 0.9) -> pd.DataFrame:
+        """How each feature moves with log N: does the limit depend on scale (Fig. 7)?
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per group, feature and covariate: ``law``, ``activation``, ``feature``,
+            ``covariate``, ``slope`` (posterior median per unit of the logged covariate), ``lower``,
+            ``upper``, ``probability_positive``, ``n_runs`` and a ``sentence``.
+        """
+        tail = (1.0 - checks.check_level(level)) / 2.0
+        rows = []
+        for (law, activation), population in self.populations.items():
+            for f, feature in enumerate(population.names):
+                for c, covariate in enumerate(population.covariates):
+                    slope = population.coefficients[:, f, 1 + c]
+                    low, middle, high = np.quantile(slope, [tail, 0.5, 1 - tail])
+                    rows.append(
+                        {
+                            "law": law,
+                            "activation": activation,
+                            "feature": feature,
+                            "covariate": covariate,
+                            "slope": float(middle),
+                            "lower": float(low),
+                            "upper": float(high),
+                            "probability_positive": float(np.mean(slope > 0)),
+                            "n_runs": len(population.runs),
+                            "sentence": _trend_sentence(
+                                feature, covariate, low, middle, high, level, len(population.runs)
+                            ),
+                        }
+                    )
+        return pd.DataFrame(rows)
+
+    def limit_trend(self, level: float = 0.9) -> str:
+        """Does the limit depend on the parameter count? One sentence a group."""
+        table = self.scale_trend(level)
+        chosen = table[table["feature"].str.contains("limit") & (table["covariate"] == "n_params")]
+        return "\n".join(
+            f"{row.activation or row.law}: {row.sentence}" for row in chosen.itertuples()
+        )
+
+    def summary(self, level: float = 0.9) -> str:
+        """Plain-text summaries of all runs, and how the limit moves with scale."""
+        return f"{super().summary(level)}\n\n{self.limit_trend(level)}"
+
+    def to_json(self, path: Any = None) -> str:
+        """Write the pooled fits as JSON; they read back as plain `Fits`."""
+        return super().to_json(path)
+
+    def __repr__(self) -> str:
+        return f"<PooledFits of {len(self)} runs: {', '.join(self.fits)}>"
+
+
+def _trend_sentence(
+    feature: str, covariate: str, low: float, middle: float, high: float, level: float, runs: int
+) -> str:
+    what = feature.removeprefix("logit ").removeprefix("log ")
+    band = f"{100 * level:g}% interval {_percent(low)} to {_percent(high)}"
+    change = f"ten times the {covariate} change it by {_percent(middle)} ({band}; {runs} runs)"
+    if low > 0 or high < 0:
+        return f"The {what} {'grows' if middle > 0 else 'falls'} with scale: {change}."
+    return f"No dependence of the {what} on scale is shown: {change}."
+
+
+def _percent(slope: float) -> str:
+    return f"{100 * np.expm1(slope * np.log(10)):+.0f}%"
+
+
+def _physical(
+    law: Law, population: Population, row: Array, d_first: float, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Coefficients and noise scales of new runs whose law stays physical from `d_first` on."""
+    theta, sigma = [], []
+    found = 0
+    for _ in range(50):
+        z = population.draw(row, _DRAWS, rng)
+        new = to_theta(law, population.d_ref, z)
+        low, high = law.alpha_bounds
+        start = law.value(np.array([d_first]), new)[:, 0]
+        good = (new[:, 0] >= low) & (new[:, 0] <= high) & np.isfinite(new).all(axis=1)
+        good &= (start > 0) & (start < (1.0 if law.response == "activation_ratio" else np.inf))
+        theta.append(new[good])
+        sigma.append(np.exp(z[good, -1]))
+        found += int(good.sum())
+        if found >= _DRAWS:
+            break
+    if found < _DRAWS:
+        raise ArgumentError(
+            f"the trend over scale predicts physical laws in only {found} of {50 * _DRAWS} draws: "
+            "the size asked for is too far from the runs given"
+        )
+    return np.concatenate(theta)[:_DRAWS], np.concatenate(sigma)[:_DRAWS]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ScaleForecast:
+    """Posterior predictive distribution of a run of a new size.
+
+    Attributes
+    ----------
+    law : Law
+        Law.
+    covariates : mapping
+        Parameter count and other covariates of the new run.
+    population : Population
+        What it was learnt from.
+    theta : ndarray, shape (m, p)
+        Draws of the coefficients.
+    sigma : ndarray, shape (m,)
+        Draws of the noise scale at the last point.
+    d_last : float
+        Typical last D of the runs learnt from, billions of tokens.
+    n_runs : int
+        Number of runs learnt from.
+    """
+
+    law: Law
+    covariates: Mapping[str, float]
+    population: Population
+    theta: Array
+    sigma: Array
+    d_last: float
+    n_runs: int
+
+    def limit(self, level: float = 0.9) -> Limit:
+        """Limit of the new run."""
+        tail = (1.0 - checks.check_level(level)) / 2.0
+        lower, middle, upper = np.quantile(self.law.limit(self.theta), [tail, 0.5, 1 - tail])
+        bounds = self.law.limit_bounds
+        return Limit(
+            float(middle),
+            float(lower),
+            float(upper),
+            float(middle),
+            identification(float(lower), float(upper), bounds),
+            level,
+            "posterior predictive",
+            self.law.response,
+            bounds,
+        )
+
+    def simulate(self, tokens: ArrayLike, kind: str = "observation", rng: int = 0) -> Array:
+        """Draws of the curve or of independent new measurements, shape (m, n)."""
+        checks.check_choice("kind", kind, ("curve", "observation"))
+        d = checks.check_tokens(tokens) / TOKENS_PER_UNIT
+        values = self.law.value(d, self.theta)
+        if kind == "observation":
+            generator = np.random.default_rng(rng)
+            values = values + self.sigma[:, None] * generator.standard_normal(values.shape)
+        upper = 1.0 if self.law.response == "activation_ratio" else np.inf
+        return np.clip(values, np.finfo(float).tiny, upper)
+
+    def forecast(self, tokens: ArrayLike, level: float = 0.9) -> pd.DataFrame:
+        """Forecast at raw token counts, columns as in `Fit.forecast`."""
+        tail = (1.0 - checks.check_level(level)) / 2.0
+        counts = checks.check_tokens(tokens)
+        curve = self.simulate(counts, "curve")
+        seen = self.simulate(counts, "observation")
+        low, middle, high = np.quantile(curve, [tail, 0.5, 1 - tail], axis=0)
+        obs_low, obs_high = np.quantile(seen, [tail, 1 - tail], axis=0)
+        return pd.DataFrame(
+            {
+                "tokens": counts,
+                "mean": curve.mean(axis=0),
+                "median": middle,
+                "curve_lower": low,
+                "curve_upper": high,
+                "obs_lower": np.minimum(obs_low, low),
+                "obs_upper": np.maximum(obs_high, high),
+            }
+        )
+
+    def summary(self, level: float = 0.9) -> str:
+        """Plain text."""
+        size = ", ".join(f"{name} {value:.3g}" for name, value in self.covariates.items())
+        lines = [
+            f"New run ({size}), no data: {self.law.equation}",
+            f"  learnt from {', '.join(self.population.runs)}",
+            f"  {self.limit(level).sentence}",
+        ]
+        if self.n_runs < 3:
+            lines.append(
+                f"  note: {self.n_runs} runs hardly tell a trend; its prior decides much of this"
+            )
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<ScaleForecast: {self.law.name}, {self.limit()!r}>"

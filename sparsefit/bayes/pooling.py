@@ -1,0 +1,170 @@
+"""Partial pooling of runs over scale.
+
+Each run is fitted again under the prior that the other runs of its group (one law, one activation)
+predict for a run of its size: a hierarchical posterior without a joint sampler. The run's own data
+enter once, through its likelihood, and the spread about the line keeps the pooling partial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefit.bayes.coordinates import from_coordinates, to_coordinates
+from sparsefit.bayes.engine import Sampled
+from sparsefit.bayes.hierarchy import sample_hyper
+from sparsefit.bayes.importance import flat_posterior, resample, sample_posterior
+from sparsefit.bayes.population import (
+    Located,
+    Population,
+    feature_names,
+    features,
+    log_level_jacobian,
+)
+from sparsefit.bayes.posterior import Sampling
+from sparsefit.bayes.priors import log_prior_terms
+from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from sparsefit.bayes.result import BayesFit
+
+Array = NDArray[np.float64]
+
+_STAND_INS = 1000
+_FEW = 20.0
+
+
+def group_key(fit: BayesFit) -> tuple[str, str]:
+    """Law and activation: runs that are pooled share both."""
+    activation = fit.frame["activation"].dropna() if "activation" in fit.frame else []
+    return fit.law.name, str(activation.iloc[0]).lower() if len(activation) else ""
+
+
+def covariate_values(fit: BayesFit, covariates: Sequence[str]) -> dict[str, float]:
+    """Covariates of a run.
+
+    Raises
+    ------
+    ArgumentError
+        For a run without one of them, or one that is not positive.
+    """
+    values: dict[str, float] = {}
+    for name in covariates:
+        frame = fit.frame
+        column = None
+        if name in frame:
+            column = frame[name]
+        elif name == "width_depth_ratio" and {"hidden_size", "n_layers"} <= set(frame.columns):
+            column = frame["hidden_size"] / frame["n_layers"]
+        known = [] if column is None else column.dropna().to_numpy(dtype=float)
+        if len(known) == 0 or not np.isfinite(known[0]) or known[0] <= 0:
+            raise ArgumentError(
+                f"pool='scale' needs {name!r} > 0 for every run; run {fit.run!r} has none: "
+                "add the column, or leave the run out"
+            )
+        values[name] = float(known[0])
+    return values
+
+
+def run_features(fit: BayesFit, d_ref: float, size: int) -> tuple[Array, Array]:
+    """Features of a run's draws and the log density of its own prior over them."""
+    draws = fit.posterior.measured
+    at = slice(0, size)
+    parts = (draws.shape[at], draws.amplitude[at], draws.limit[at], draws.sigma[at])
+    z = features(fit.law, d_ref, draws.span, *parts)
+    terms = log_prior_terms(fit.law, fit.posterior.priors, draws.span, *parts)
+    described = from_coordinates(fit.law, draws.span, to_coordinates(fit.law, draws)[at])
+    log_prior = np.sum(list(terms.values()), axis=0) + described.log_jacobian
+    log_prior = log_prior - log_level_jacobian(fit.law, parts[2])
+    usable = np.isfinite(z).all(axis=1) & np.isfinite(log_prior)
+    return z[usable], log_prior[usable]
+
+
+def learn(
+    fits: Sequence[BayesFit], covariates: Sequence[str], rng: np.random.Generator
+) -> tuple[Population, Array]:
+    """Population of the runs given, and the effective number of draws that stood for each."""
+    law = fits[0].law
+    ends = np.log([fit.points.span for fit in fits])
+    d_ref = float(np.exp(np.median(ends.mean(axis=1))))
+    values = [covariate_values(fit, covariates) for fit in fits]
+    logged = np.log([[v[name] for name in covariates] for v in values])
+    centre = logged.mean(axis=0)
+    design = np.column_stack([np.ones(len(fits)), logged - centre])
+    z, prior = zip(*(run_features(fit, d_ref, _STAND_INS) for fit in fits), strict=True)
+    hyper = sample_hyper(list(z), list(prior), design, rng)
+    population = Population(
+        feature_names(law),
+        tuple(covariates),
+        centre,
+        d_ref,
+        hyper.coefficients,
+        hyper.spread,
+        tuple(fit.run for fit in fits),
+    )
+    return population, hyper.ess
+
+
+def pool_run(
+    fit: BayesFit, others: Sequence[BayesFit], covariates: Sequence[str], seed: int
+) -> BayesFit:
+    """Fit of one run under the prior that other runs predict for it."""
+    from sparsefit.bayes.api import rebuild
+
+    rng = np.random.default_rng([seed, 7])
+    if not others:
+        note = "pooling: no other run of this law and activation; fitted alone"
+        return replace(fit, notes=(*fit.notes, note))
+    population, stand_ins = learn(others, covariates, rng)
+    row = population.design(covariate_values(fit, covariates))
+    model = replace(fit.model, population=Located(population, row))
+    flat = flat_posterior(model, rng)
+    weighted = sample_posterior(model, flat, rng)
+    sampling = Sampling(
+        "importance",
+        weighted.smoothed.ess,
+        khat=weighted.smoothed.khat,
+        evaluated=len(weighted.draws),
+    )
+    draws = resample(weighted, len(fit.averaged.draws), rng)
+    notes = [f"pooled with {len(others)} runs: {', '.join(population.runs)}"]
+    weak = [o.run for o, ess in zip(others, stand_ins, strict=True) if ess < _FEW]
+    if weak:
+        notes.append(
+            "pooling: few draws of " + ", ".join(weak) + " agree with the trend over scale; "
+            "treat what they contribute as rough"
+        )
+    sampled = Sampled(model, draws, sampling, weighted.log_evidence, flat)
+    return rebuild(fit, sampled, tuple(notes))
+
+
+def pool_fits(
+    fits: Mapping[str, BayesFit],
+    covariates: Sequence[str],
+    seed: int,
+    only: Sequence[str] | None = None,
+) -> dict[str, BayesFit]:
+    """Fit each run (or those in `only`) under the prior that the other runs of its group give it.
+
+    Raises
+    ------
+    ArgumentError
+        For a run without a covariate.
+    """
+    for fit in fits.values():
+        covariate_values(fit, covariates)
+    wanted = list(fits) if only is None else list(only)
+    pooled = {}
+    for run in wanted:
+        fit = fits[run]
+        others = [
+            other
+            for name, other in fits.items()
+            if name != run and group_key(other) == group_key(fit)
+        ]
+        pooled[run] = pool_run(fit, others, covariates, seed)
+    return pooled
