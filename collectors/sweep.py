@@ -1,0 +1,171 @@
+"""Sweeps on one model: response to CETT (Fig. 15), all metrics against each other (Fig. 2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sparsefit.collectors.calibrate import Calibration, Plan
+from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint
+from sparsefit.collectors.forward import Losses, default_batch_size, forward_losses
+from sparsefit.collectors.masking import ForcedThreshold, NonZero, OutputNorm, Rule, TopK
+from sparsefit.collectors.sites import activation_name
+from sparsefit.collectors.text import EvaluationText
+from sparsefit.errors import ArgumentError, ModelError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_CETT = (0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+DEFAULT_RATIOS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_SAMPLE_TOKENS = 1024
+
+
+def response_curve(
+    model: nn.Module,
+    text: EvaluationText,
+    cett: Sequence[float] = DEFAULT_CETT,
+    *,
+    pattern: str | None = None,
+    batch_size: int | None = None,
+) -> pd.DataFrame:
+    """Perplexity and activation ratio against CETT, from one calibration pass.
+
+    Parameters
+    ----------
+    model, text
+        Model and evaluation text.
+    cett : sequence of float
+        CETT values strictly between 0 and 1.
+    pattern : str, optional
+        Site pattern.
+    batch_size : int, optional
+        Windows per batch.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per value, ascending: ``cett``, ``activation_ratio``, ``loss_dense``,
+        ``loss_sparse``, ``ppl_ratio``.
+    """
+    import pandas as pd
+
+    loaded = LoadedCheckpoint.of(
+        model, text, batch_size or default_batch_size(text), pattern=pattern
+    )
+    values = sorted(set(cett))
+    calibration = _calibrate(loaded, text, values)
+    rows = []
+    for value in values:
+        rule = OutputNorm(loaded.sites, calibration.thresholds(value))
+        rows.append({"cett": value, **_point(loaded, text, rule, calibration.losses)})
+    return pd.DataFrame(rows)
+
+
+def pareto_sweep(
+    model: nn.Module,
+    text: EvaluationText,
+    *,
+    cett: Sequence[float] = DEFAULT_CETT,
+    ratios: Sequence[float] = DEFAULT_RATIOS,
+    pattern: str | None = None,
+    batch_size: int | None = None,
+) -> pd.DataFrame:
+    """Perplexity against activation ratio for every metric that the model allows.
+
+    Parameters
+    ----------
+    model, text
+        Model and evaluation text.
+    cett : sequence of float
+        Settings of ``cett``.
+    ratios : sequence of float
+        Activation ratios for ``topk`` (up to a whole number of neurons) and ``fat`` (about: its
+        threshold comes from the dense run).
+    pattern, batch_size
+        As in `response_curve`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``metric``, ``setting`` (CETT, k, or eps), ``activation_ratio``, ``loss_dense``,
+        ``loss_sparse``, ``ppl_ratio``. ``relu_zero`` is one row, only for models with exact zeros.
+    """
+    import pandas as pd
+
+    if not all(0 < ratio <= 1 for ratio in ratios):
+        raise ArgumentError(f"ratios must lie in (0, 1]: {tuple(ratios)}")
+    loaded = LoadedCheckpoint.of(
+        model, text, batch_size or default_batch_size(text), pattern=pattern
+    )
+    calibration = _calibrate(loaded, text, sorted(set(cett)))
+    rules: list[tuple[str, float, Callable[[], Rule]]] = []
+    for value in calibration.targets:
+        thresholds = calibration.thresholds(value)
+        rules.append(("cett", value, lambda t=thresholds: OutputNorm(loaded.sites, t)))
+    for ratio in sorted(set(ratios)):
+        k = max(1, round(ratio * loaded.sites[0].d_ff))
+        rules.append(("topk", float(k), lambda k=k: TopK(k)))
+    for eps in activation_thresholds(loaded, text, sorted(set(ratios))):
+        rules.append(("fat", eps, lambda eps=eps: ForcedThreshold(eps)))
+    if "relu" in activation_name(model):
+        rules.append(("relu_zero", math.nan, NonZero))
+    rows = [
+        {"metric": name, "setting": setting, **_point(loaded, text, make(), calibration.losses)}
+        for name, setting, make in rules
+    ]
+    return pd.DataFrame(rows)
+
+
+def activation_thresholds(
+    loaded: LoadedCheckpoint, text: EvaluationText, ratios: Sequence[float]
+) -> list[float]:
+    """Global thresholds on ``|s_i|`` that keep given shares of neurons in the dense run.
+
+    Quantiles over all layers of a sample of tokens. Shares above that of the non-zero activations
+    give the same threshold; it is returned once.
+    """
+    part = text.spread(_SAMPLE_TOKENS)
+    sizes: list[torch.Tensor] = []
+
+    def keep(module: nn.Module, args: Any, output: torch.Tensor) -> None:
+        flat = output.detach().abs().float().reshape(-1)
+        # Every seventh value: neurons and tokens both vary, since 7 divides no usual width.
+        sizes.append(flat[::7].clone())
+
+    handles = []
+    try:
+        for site in loaded.sites:
+            if site.activation is None:
+                raise ModelError(f"layer {site.layer} has no activation module to look at")
+            handles.append(site.activation.register_forward_hook(keep))
+        forward_losses(loaded.model, part, loaded.batch_size)
+    finally:
+        for handle in handles:
+            handle.remove()
+    values = np.sort(torch.cat(sizes).cpu().numpy())
+    picks = [values[min(values.size - 1, int((1 - ratio) * values.size))] for ratio in ratios]
+    return sorted({float(pick) for pick in picks}, reverse=True)
+
+
+def _calibrate(
+    loaded: LoadedCheckpoint, text: EvaluationText, cett: Sequence[float]
+) -> Calibration:
+    return loaded.calibrate(text, Plan(tuple(cett), (0.8, 1.0, 1.25)))
+
+
+def _point(
+    loaded: LoadedCheckpoint, text: EvaluationText, rule: Rule, dense: Losses
+) -> dict[str, float]:
+    run = loaded.run(text, rule)
+    return {
+        "activation_ratio": run.activation_ratio,
+        "loss_dense": dense.mean,
+        "loss_sparse": run.losses.mean,
+        "ppl_ratio": math.exp(run.losses.mean - dense.mean),
+    }

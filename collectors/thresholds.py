@@ -1,0 +1,105 @@
+"""Per-layer thresholds as a file, for running a model sparsely elsewhere (`masking.sparse`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefit.collectors.state import write_atomically
+from sparsefit.errors import ArgumentError, CollectorError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Thresholds of one checkpoint; wherever an array of thresholds is wanted, this will do.
+
+    Attributes
+    ----------
+    values : tuple of float
+        Threshold on ``||n_i||`` of each layer, not negative.
+    run : str
+        Run.
+    tokens : int
+        Training tokens of the checkpoint.
+    cett : float or None
+        CETT value that they implement.
+    """
+
+    values: tuple[float, ...]
+    run: str
+    tokens: int
+    cett: float | None = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.values, dtype=dtype or float)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def thresholds_from_layers(
+    layers: pd.DataFrame, *, run: str | None = None, tokens: int | None = None
+) -> Thresholds:
+    """Pick one checkpoint's thresholds from a per-layer table.
+
+    Parameters
+    ----------
+    layers : pandas.DataFrame
+        `RunMeasurement.layers`, or the ``.layers`` file beside a measurement table.
+    run : str, optional
+        Needed where the table holds several runs.
+    tokens : int, optional
+        Checkpoint; default the last.
+
+    Raises
+    ------
+    ArgumentError
+        No such checkpoint, or a metric without thresholds.
+    """
+    runs = list(layers["run"].unique())
+    if run is None and len(runs) != 1:
+        raise ArgumentError(f"the table holds {len(runs)} runs: name one of {runs}")
+    run = runs[0] if run is None else run
+    chosen = layers[layers["run"] == run]
+    if chosen.empty:
+        raise ArgumentError(f"run {run!r} is not in the table; it holds {runs}")
+    known = sorted(int(count) for count in chosen["tokens"].unique())
+    tokens = known[-1] if tokens is None else tokens
+    if tokens not in known:
+        raise ArgumentError(f"no checkpoint at {tokens} tokens; the table has {known}")
+    rows = chosen[chosen["tokens"] == tokens].sort_values("layer")
+    values = rows["threshold"].to_numpy(dtype=float)
+    if np.isnan(values).any():
+        raise ArgumentError("this table was measured by a metric without thresholds on ||n_i||")
+    return Thresholds(tuple(values.tolist()), run, tokens, float(rows["cett"].max()))
+
+
+def save_thresholds(thresholds: Thresholds, path: str | Path) -> None:
+    """Write thresholds as JSON."""
+    write_atomically(Path(path), json.dumps(asdict(thresholds), indent=1).encode() + b"\n")
+
+
+def load_thresholds(path: str | Path) -> Thresholds:
+    """Read what `save_thresholds` wrote.
+
+    Raises
+    ------
+    CollectorError
+        Missing or damaged file.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = tuple(float(value) for value in record["values"])
+        cett = record.get("cett")
+        return Thresholds(values, str(record["run"]), int(record["tokens"]), cett)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CollectorError(
+            f"{path}: not a thresholds file ({type(error).__name__}: {error})"
+        ) from error
