@@ -174,7 +174,8 @@ def forecast_best(
     """Choose and weight forecasting methods by a backtest inside the runs given.
 
     The runs are cut at several shares, each candidate forecasts what comes after, and the weights
-    minimise the CRPS of the candidates' mixture there (stacking). Only points of `table` are used,
+    minimise the CRPS of the candidates' mixture there (stacking), held back by a prior in favour of
+    the first candidate that counts as much as one cell. Only points of `table` are used,
     so that a forecast beyond them stays a forecast; to score the choice itself, backtest the method
     ``best``, which repeats all this inside the seen part of each cell.
 
@@ -183,13 +184,13 @@ def forecast_best(
     table : DataFrame
         Measurement table of one or more runs.
     methods : names, functions or a mapping, optional
-        Candidates, as in `backtest`; default `CANDIDATES`.
+        Candidates, as in `backtest`, the default first; by default `CANDIDATES`.
     cuts : sequence of float
         Where the runs are cut for the choice.
     min_seen : int
         Fewest points that a candidate is fitted to.
     strength : float
-        Pull towards equal weights, in cells (see `stacking.stacking_weights`).
+        Weight of the prior, in cells (see `stacking.stacking_weights`).
     rng : int or Generator
         Seed.
     jobs : int
@@ -205,19 +206,28 @@ def forecast_best(
     seed = int(rng.integers(2**31)) if isinstance(rng, np.random.Generator) else int(rng)
     try:
         inner = backtest(table, chosen, cuts, min_seen=min_seen, rng=seed, jobs=jobs)
-        weights = inner.stacking(strength=strength)
+        weights = inner.stacking(prior=_prior(chosen), strength=strength)
         why = _reason(inner, weights)
     except ArgumentError as error:
         if "nothing to forecast" not in str(error):
             raise
         inner = None
         index = pd.Index([m.name for m in chosen], name="method")
-        weights = pd.Series(1.0 / len(chosen), index=index, name="weight")
+        weights = pd.Series(0.0, index=index, name="weight")
+        weights.iloc[0] = 1.0
         why = (
             f"The runs are too short for a backtest (fewer than {min_seen} points before the last "
-            f"cut): all {len(chosen)} candidates get equal weight."
+            f"cut): the first candidate, {chosen[0].name}, is used alone, without support."
         )
     return BestForecast(weights, inner, why, table, chosen, seed)
+
+
+def _prior(methods: Sequence[Method]) -> dict[str, float]:
+    """Weights without evidence: half for the first candidate, the others share the rest."""
+    if len(methods) == 1:
+        return {methods[0].name: 1.0}
+    rest = 0.5 / (len(methods) - 1)
+    return {method.name: rest if index else 0.5 for index, method in enumerate(methods)}
 
 
 def best(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
@@ -257,7 +267,16 @@ def _mixture(
 
 
 def _rows(part: Predictive) -> np.ndarray:
-    return part.draws if part.draws is not None else part.sample(400)
+    """Draws that are physically possible: an activation ratio lies in (0, 1].
+
+    Textbook intervals of few points reach far beyond; a draw that does is given up, and where
+    nearly all do they are moved to the end of the range instead.
+    """
+    rows = part.draws if part.draws is not None else part.sample(400)
+    possible = ((rows > 0) & (rows <= 1)).all(axis=1)
+    if possible.sum() >= max(20, 0.05 * len(rows)):
+        return rows[possible]
+    return np.clip(rows, np.finfo(float).tiny, 1.0)
 
 
 def _reason(inner: Backtest, weights: pd.Series) -> str:

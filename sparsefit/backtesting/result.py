@@ -215,15 +215,23 @@ class Backtest:
                 )
         return pd.DataFrame(rows)
 
-    def stacking(self, run: str | None = None, *, strength: float = 1.0) -> pd.Series:
+    def stacking(
+        self,
+        run: str | None = None,
+        *,
+        prior: Mapping[str, float] | None = None,
+        strength: float = 1.0,
+    ) -> pd.Series:
         """Weights of the methods whose mixture has the lowest mean relative CRPS.
 
         Parameters
         ----------
         run : str, optional
             Use the cells of this run alone.
+        prior : mapping, optional
+            Weight of each method without evidence; equal by default.
         strength : float
-            Pull towards equal weights, in cells; see `stacking.stacking_weights`.
+            Pull towards the prior, in cells; see `stacking.stacking_weights`.
 
         Returns
         -------
@@ -245,7 +253,11 @@ class Backtest:
             observed = rows.loc[rows["method"] == whole[0], "observed"].to_numpy()
             terms.append(mixture_terms([self.samples[m, name, cut] for m in whole], observed))
         distances, spreads = (np.stack(part) for part in zip(*terms, strict=True))
-        weights = stacking_weights(distances, spreads, strength=strength)
+        start = None
+        if prior is not None:
+            start = np.array([prior[name] for name in whole])
+            start = start / start.sum()
+        weights = stacking_weights(distances, spreads, prior=start, strength=strength)
         found = pd.Series(0.0, index=pd.Index(self.methods, name="method"), name="weight")
         found.loc[whole] = weights
         return found

@@ -54,13 +54,18 @@ def _mean_distance(first: Array, second: Array) -> float:
 
 
 def stacking_weights(
-    distances: Array, spreads: Array, *, strength: float = 1.0, iterations: int = 2000
+    distances: Array,
+    spreads: Array,
+    *,
+    prior: Array | None = None,
+    strength: float = 1.0,
+    iterations: int = 2000,
 ) -> Array:
     """Weights that minimise the mean relative CRPS of the mixture over cells.
 
     Each cell is divided by the median score of the methods in it, so that no series outweighs the
-    others by its scale. An entropy term of weight ``strength / cells`` draws the weights towards
-    equality while the evidence is thin.
+    others by its scale. The divergence from prior weights, counted as ``strength / cells``, draws
+    the weights towards them while the evidence is thin.
 
     Parameters
     ----------
@@ -68,8 +73,10 @@ def stacking_weights(
         Per cell, from `mixture_terms`.
     spreads : ndarray of shape (C, M, M)
         Per cell, from `mixture_terms`.
+    prior : ndarray of shape (M,), optional
+        Positive weights without evidence, summing to one; equal by default.
     strength : float
-        Weight of the entropy term, in cells.
+        Weight of the prior, in cells.
     iterations : int
         Steps of exponentiated gradient descent (the problem is convex).
 
@@ -89,11 +96,12 @@ def stacking_weights(
     linear = (distances / scale[:, None]).mean(axis=0)
     quadratic = (spreads / scale[:, None, None]).mean(axis=0)
     entropy = strength / cells
-    weights = np.full(count, 1.0 / count)
+    start = np.full(count, 1.0 / count) if prior is None else np.asarray(prior, dtype=float)
+    weights = start
     # Step below the inverse of the curvature in the entropy geometry.
     step = 0.5 / (np.abs(linear).max() + np.abs(quadratic).max() + entropy)
     for _ in range(iterations):
-        gradient = linear - quadratic @ weights + entropy * (np.log(weights) + 1.0)
+        gradient = linear - quadratic @ weights + entropy * (np.log(weights / start) + 1.0)
         moved = np.log(weights) - step * gradient
         moved = np.exp(np.maximum(moved - moved.max(), -60.0))
         new = moved / moved.sum()

@@ -45,6 +45,28 @@ def test_weights_go_to_the_better_method_as_evidence_grows():
     assert shares[2] > 0.9
 
 
+def test_thin_evidence_leaves_the_prior():
+    d, s = np.ones((1, 2)), np.zeros((1, 2, 2))
+    for prior in ([0.5, 0.5], [0.8, 0.2]):
+        np.testing.assert_allclose(stacking_weights(d, s, prior=np.array(prior)), prior, atol=1e-6)
+    d = np.tile([[1.0, 2.0]], (60, 1))
+    assert stacking_weights(d, np.zeros((60, 2, 2)), prior=np.array([0.2, 0.8]))[0] > 0.99
+
+
+def test_draws_outside_the_physical_range_take_no_part(make_run):
+    def wild(seen, tokens, rng):
+        level = rng.standard_cauchy(size=(500, 1))
+        return MethodForecast.from_draws(tokens, 0.08 + level * np.ones(len(tokens)))
+
+    def hopeless(seen, tokens, rng):
+        return MethodForecast.from_draws(tokens, np.full((100, len(tokens)), -3.0))
+
+    for method in (wild, hopeless):
+        table = sf.forecast_best(make_run(), [method]).forecast([5e10])
+        assert (table[["obs_lower", "median", "obs_upper"]] > 0).all(axis=None)
+        assert (table[["obs_lower", "median", "obs_upper"]] <= 1).all(axis=None)
+
+
 def test_weights_do_not_depend_on_a_cells_scale():
     rng = np.random.default_rng(1)
     samples = [rng.normal(size=(50, 5)), 0.5 + rng.normal(size=(50, 5))]
@@ -121,11 +143,11 @@ def test_several_runs_share_their_evidence_and_get_a_run_column(two_runs):
         found.predictive([5e10])
 
 
-def test_a_run_too_short_to_test_gets_equal_weights_and_a_word(make_run):
+def test_a_run_too_short_to_test_uses_the_first_candidate_and_says_so(make_run):
     found = sf.forecast_best(make_run(points=6), PEERS)
     assert found.backtest is None
-    assert found.weights.nunique() == 1
-    assert "too short" in found.why
+    assert dict(found.weights) == {"log_linear": 1.0, "lm_multistart": 0.0, "last_value": 0.0}
+    assert "too short" in found.why and "log_linear" in found.why
     assert len(found.tidy()) == 3
 
 
