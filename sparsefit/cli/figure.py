@@ -53,6 +53,11 @@ def write_panels(
             plots.fit(fit, panel, until=end, level=level, held_out=held_out, legend=index == 0)
         for panel in panels[len(fits) :]:
             panel.set_axis_off()
+        if len(fits) < len(panels):
+            # A free panel has room for the legend.
+            handles, labels = panels[0].get_legend_handles_labels()
+            panels[0].get_legend().remove()
+            panels[-1].legend(handles, labels, loc="center", fontsize="large")
         try:
             figure.savefig(path, dpi=120)
         except (OSError, ValueError) as error:

@@ -272,7 +272,13 @@ def _draw_legend(axes: Any, one: Fit, seen: float) -> None:
         axes.legend(loc="upper right" if falls else "lower right", bbox_to_anchor=box)
         return
     if falls:
-        axes.legend(loc="lower left")
+        spots = np.column_stack([one.tokens, one.points.y])
+        spots = axes.transAxes.inverted().transform(axes.transData.transform(spots))
+        # A warm-up far below the curve lies where the legend of a falling curve goes.
+        if np.any((spots[:, 0] < 0.45) & (spots[:, 1] < 0.42)):
+            axes.legend(loc="upper right", bbox_to_anchor=(1.0 - STRIP, 0.94))
+        else:
+            axes.legend(loc="lower left")
         return
     edge = axes.transAxes.inverted().transform(axes.transData.transform((seen, 0.0)))[0]
     axes.legend(loc="lower right", bbox_to_anchor=(min(float(edge), 1.0), 0.0))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+import sparsefit as sf
+
+
+@pytest.fixture
+def figure(tmp_path):
+    return tmp_path / "demo.png"
+
+
+def test_demo_compares_with_points_that_it_did_not_use(document, figure):
+    status, answer = document("demo", "--out", figure)
+    assert status == 0
+    assert figure.stat().st_size > 10_000
+    for run in answer["runs"]:
+        later = run["later"]
+        assert later
+        assert min(row["tokens"] for row in later) > run["tokens_seen"]
+        inside = [row["obs_lower"] <= row["measured"] <= row["obs_upper"] for row in later]
+        assert inside == [row["inside"] for row in later]
+        assert run["score"]["inside_band"] == sum(inside)
+
+
+def test_first_line_says_what_the_data_are(command, figure):
+    status, out, _ = command("demo", "--out", figure, "--run", "0.1b_relu_reconstruction",
+                             "--data", "paper_reconstruction")  # fmt: skip
+    assert status == 0
+    first = out.splitlines()[0]
+    assert "No measured data" in first and "rebuilt" in first
+    assert "of 20 later measurements, none of them used" in out
+    assert str(figure) in out
+
+
+def test_default_is_measured_data_where_it_ships(document, figure):
+    kinds = set(sf.datasets.list()["kind"])
+    source = document("demo", "--out", figure)[1]["source"]
+    assert source.startswith("Measured" if "measured" in kinds else "No measured")
+
+
+def test_wrong_names_are_typed_errors(command, figure):
+    status, _, err = command("demo", "--out", figure, "--data", "paper_table2")
+    assert status == 1 and "no measurement table" in err
+    status, _, err = command("demo", "--out", figure, "--run", "nobody")
+    assert status == 1 and "nobody" in err
+
+
+def test_train_runs_the_chain_and_forecasts_its_table(command, folder, figure, monkeypatch):
+    trainer = pytest.importorskip("sparsefit.collectors.trainer")
+
+    def chain(out, seed=0, progress=None):
+        progress("training")
+        return folder / "two.csv"
+
+    monkeypatch.setattr(trainer, "demo_chain", chain, raising=False)
+    status, out, err = command("demo", "--train", "--out", figure)
+    assert status == 0
+    assert out.startswith("Measured data:") and "trained and measured on this machine" in out
+    assert "training" in err

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import pytest
+
+import sparsefit as sf
+
+
+def test_json_holds_the_librarys_numbers(document, folder):
+    status, answer = document(
+        "forecast", folder / "two.csv", "--at", "80B", "--at", "2e12",
+        "--target-activation", "0.075", "--level", "0.8",
+    )  # fmt: skip
+    assert status == 0
+    fits = sf.fit(sf.read_table(folder / "two.csv"))
+    assert [run["run"] for run in answer["runs"]] == list(fits)
+    for run in answer["runs"]:
+        fit = fits[run["run"]]
+        limit = fit.limit(0.8)
+        assert run["limit"]["lower"] == pytest.approx(limit.lower)
+        assert run["limit"]["upper"] == pytest.approx(limit.upper)
+        assert run["limit"]["identified"] == limit.identified
+        assert run["limit_sparsity"]["lower"] == pytest.approx(1 - limit.upper)
+        table = fit.forecast([8e10, 2e12], level=0.8)
+        for row, (_, expected) in zip(run["forecast"], table.iterrows(), strict=True):
+            assert row == pytest.approx(expected.to_dict())
+        budget = fit.tokens_to(activation_ratio=0.075, level=0.8)
+        assert run["budgets"][0]["status"] == budget.status
+
+
+def test_infinite_budgets_are_null(document, folder):
+    status, answer = document(
+        "forecast", folder / "two.csv", "--run", "falling_sim", "--target-sparsity", "0.99"
+    )
+    assert status == 0
+    (budget,) = answer["runs"][0]["budgets"]
+    assert budget["status"] == "unreachable"
+    assert budget["estimate"] is None and budget["upper"] is None
+    assert "out of reach" in budget["sentence"]
+    assert budget["asked"] == "sparsity 0.99"
+
+
+def test_a_sparsity_that_a_rising_run_left_behind_is_not_reached(document, folder):
+    _, answer = document(
+        "forecast", folder / "two.csv", "--run", "rising_sim", "--target-sparsity", "0.93"
+    )
+    (budget,) = answer["runs"][0]["budgets"]
+    assert budget["status"] == "unreachable"
+
+
+def test_without_at_the_multiples_are_said(command, folder):
+    status, out, _ = command("forecast", folder / "two.csv", "--run", "falling_sim")
+    assert status == 0
+    assert out.startswith("No --at given: forecasts at 2, 4 and 10 times the tokens")
+    for words in ("80B    (2x)", "160B    (4x)", "400B   (10x)"):
+        assert words in out
+
+
+def test_text_says_limit_budget_and_identification(command, folder):
+    status, out, _ = command(
+        "forecast", folder / "two.csv", "--at", "2T", "--target-activation", "0.0705"
+    )
+    assert status == 0
+    assert out.count("Identified: yes.") == 2
+    assert "Activation ratio 0.0705: needs" in out
+    assert "2T" in out and "sparsity" in out
+    limit = sf.fit(sf.read_table(folder / "two.csv"))["falling_sim"].limit()
+    assert f"{limit.lower:.4f} to {limit.upper:.4f}" in out
+
+
+def test_a_short_run_does_not_stop_the_others(command, document, folder):
+    status, out, err = command("forecast", folder / "short.csv", "--at", "1e12")
+    assert status == 3
+    assert "falling_sim" in out
+    assert "short_sim" in err and "needs at least 6" in err
+    status, answer = document("forecast", folder / "short.csv", "--at", "1e12")
+    assert status == 3
+    assert list(answer["failed"]) == ["short_sim"]
+
+
+def test_a_bad_file_lists_its_faults_and_exits_with_1(command, folder):
+    status, out, err = command("forecast", folder / "percent.csv")
+    assert (status, out) == (1, "")
+    assert "activation_ratio" in err and "percent" in err and "row" in err
+    status, _, err = command("forecast", folder / "absent.csv")
+    assert status == 1
+    assert "absent.csv" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--at", "soon"],
+        ["--at", "-5"],
+        ["--target-sparsity", "93"],
+        ["--level", "90"],
+        ["--warmup", "some"],
+        ["--seed", "x"],
+    ],
+)
+def test_wrong_words_are_wrong_usage(command, folder, words):
+    status, _, err = command("forecast", folder / "two.csv", *words)
+    assert status == 2
+    assert words[1] in err
+
+
+def test_wrong_choices_are_typed_errors(command, folder):
+    table = folder / "two.csv"
+    for words, said in (
+        (["--run", "nobody"], "falling_sim"),
+        (["--law", "eq9"], "eq4"),
+        (["--out", "nowhere/figure.png"], "nowhere"),
+        (["--out", "figure.docx"], ".png"),
+        (["--target-loss", "2"], "--response loss"),
+    ):
+        status, _, err = command("forecast", table, *words)
+        assert status == 1
+        assert said in err
+
+
+def test_run_names_a_file_without_that_column(document, folder):
+    status, answer = document("forecast", folder / "unnamed.csv", "--run", "mine")
+    assert status == 0
+    assert [run["run"] for run in answer["runs"]] == ["mine"]
+
+
+def test_figure_and_saved_fits(command, folder, tmp_path):
+    figure, saved = tmp_path / "f.svg", tmp_path / "fits.json"
+    status, _, err = command(
+        "forecast", folder / "two.csv", "--at", "1e12", "--out", figure, "--save-json", saved
+    )
+    assert status == 0
+    assert "<svg" in figure.read_text(encoding="utf-8")
+    fits = sf.load_fit(saved)
+    assert list(fits) == ["falling_sim", "rising_sim"]
+    assert str(figure) in err and str(saved) in err
+
+
+def test_warmup_takes_points_and_tokens(document, folder):
+    counted = document("fit", folder / "two.csv", "--warmup", "3")[1]
+    by_tokens = document("fit", folder / "two.csv", "--warmup", "0.9B")[1]
+    none = document("fit", folder / "two.csv", "--warmup", "none")[1]
+    assert [run["n_warmup"] for run in counted["runs"]] == [3, 3]
+    assert [run["n_warmup"] for run in by_tokens["runs"]] == [3, 3]
+    assert [run["n_warmup"] for run in none["runs"]] == [0, 0]
+
+
+def test_the_same_seed_gives_the_same_document(document, folder):
+    words = ("forecast", folder / "two.csv", "--seed", "4")
+    assert document(*words) == document(*words)
+
+
+def test_progress_shows_after_patience_and_on_standard_error(command, folder, monkeypatch):
+    from sparsefit.cli import fitting
+
+    assert "fitting" not in command("fit", folder / "unnamed.csv", "--run", "mine")[2]
+    monkeypatch.setattr(fitting, "PATIENCE", 0.0)
+    status, out, err = command("fit", folder / "two.csv")
+    assert status == 0
+    assert "fitting 1/2: falling_sim" in err and "fitting 2/2: rising_sim" in err
+    assert "fitting" not in out

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import matplotlib
+import pytest
+from matplotlib.axes import Axes
+
+import sparsefit as sf
+from sparsefit.errors import ArgumentError
+
+OF_FITS = ("fit", "runs", "residuals", "warmup_sensitivity", "limits", "derivative", "budget")
+
+
+@pytest.mark.parametrize("name", sf.plots.__all__)
+def test_signature_is_result_axes_and_named_options(name):
+    parameters = list(inspect.signature(getattr(sf.plots, name)).parameters.values())
+    assert "ax" in [parameter.name for parameter in parameters]
+    kinds = {parameter.kind for parameter in parameters}
+    assert not kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    if name in OF_FITS:
+        assert [parameter.name for parameter in parameters[:2]] == ["result", "ax"]
+        assert parameters[1].default is None
+        assert {parameter.kind for parameter in parameters[2:]} == {inspect.Parameter.KEYWORD_ONLY}
+    assert inspect.getdoc(getattr(sf.plots, name))
+
+
+def test_all_lists_every_export_and_nothing_else():
+    assert set(sf.plots.__all__) == set(sf.plots._EXPORTS)
+    assert set(OF_FITS) < set(dir(sf.plots))
+    with pytest.raises(AttributeError, match="limits"):
+        _ = sf.plots.histogram
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one run", "many runs"])
+@pytest.mark.parametrize("name", OF_FITS)
+def test_draws_on_the_axes_given_and_changes_nothing_else(name, many, fits, axes):
+    import matplotlib.pyplot as plt
+
+    settings = dict(matplotlib.rcParams)
+    figures = plt.get_fignums()
+    result = fits if many else fits["falling_sim"]
+    returned = getattr(sf.plots, name)(result, axes)
+    assert isinstance(returned, Axes)
+    assert returned is axes
+    assert axes.figure.axes == [axes]
+    assert plt.get_fignums() == figures
+    assert dict(matplotlib.rcParams) == settings
+    assert axes.get_xlabel()
+    assert axes.get_ylabel() or name == "limits"
+    axes.figure.draw_without_rendering()
+    assert dict(matplotlib.rcParams) == settings
+
+
+@pytest.mark.parametrize("name", OF_FITS)
+def test_fits_small_constrained_figures(name, fits):
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(4.5, 3.2), layout="constrained").subplots()
+    getattr(sf.plots, name)(fits["open_sim"], axes)
+    # A collapsed layout warns, and warnings are errors here.
+    axes.figure.draw_without_rendering()
+
+
+def test_without_axes_a_figure_of_pyplot_is_made(fits):
+    import matplotlib.pyplot as plt
+
+    axes = sf.plots.limits(fits)
+    assert plt.fignum_exists(axes.figure.number)
+    plt.close(axes.figure)
+
+
+@pytest.mark.parametrize("name", OF_FITS)
+def test_wrong_arguments_are_typed_errors(name, fits, axes):
+    plot = getattr(sf.plots, name)
+    with pytest.raises(ArgumentError, match=r"sf\.fit"):
+        plot([1, 2, 3], axes)
+    with pytest.raises(ArgumentError, match="Axes"):
+        plot(fits["rising_sim"], "axes")
+    choice = {"run": "nobody"} if name == "fit" else {"runs": ["nobody"]}
+    with pytest.raises(ArgumentError, match="falling_sim"):
+        plot(fits, axes, **choice)
+
+
+def test_style_is_replaceable_without_touching_the_globals(fits, axes):
+    settings = dict(matplotlib.rcParams)
+    sf.plots.fit(fits["rising_sim"], axes, style={"lines.linewidth": 7.0})
+    assert 7.0 in [line.get_linewidth() for line in axes.lines]
+    assert dict(matplotlib.rcParams) == settings
+    sf.plots.fit(fits["rising_sim"], axes, style="ggplot")
+    assert dict(matplotlib.rcParams) == settings
+
+
+def test_matplotlib_loads_only_when_something_is_drawn():
+    code = (
+        "import sys, sparsefit as sf; sf.plots.__all__; sf.plots.limits; "
+        "assert 'matplotlib.figure' not in sys.modules; "
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
