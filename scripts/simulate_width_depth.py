@@ -85,8 +85,8 @@ def simulate(job: tuple[Stratum, int, int, int, int, str]) -> dict[str, object]:
             continue
         placement = fit.placement(0.9, method=method)
         located += placement.located
-        # Without a located break nothing is covered; outside "inside" there is no truth to cover.
-        if placement.located and stratum.kind in ("inside", "errors"):
+        # Without a located break nothing is covered; an absent break cannot be covered.
+        if placement.located and stratum.kind != "absent":
             table = fit.conf_int(0.9, method=method)
             for name, value in truth.items():
                 row = table.loc[name]
@@ -124,8 +124,8 @@ def main() -> None:
         for row in pool.map(simulate, jobs):
             rows.append(row)
             table = pd.DataFrame(rows)
-            inside = table["kind"].isin(["inside", "errors"])
-            table.loc[~inside, [c for c in table if c.startswith("cover_")]] = np.nan
+            absent = table["kind"] == "absent"
+            table.loc[absent, [c for c in table if c.startswith("cover_")]] = np.nan
             if options.out is not None:
                 written = table.drop(columns="seconds")
                 written.to_csv(options.out, index=False, float_format="%.4g")

@@ -236,9 +236,6 @@ class Inference:
             gradient[i] = (value(s.design.model, name, at, moved) - estimate) / step
         variance = float(gradient @ s.covariance() @ gradient)
         half = float(t.ppf(0.5 + level / 2, s.weights.df)) * float(np.sqrt(max(variance, 0.0)))
-        if s.se is not None:
-            # The variance above is that of the residuals, which may be small by luck.
-            half *= max(1.0, 1.0 / np.sqrt(max(s.rss / s.weights.df, 0.05)))
         return estimate, max(1.2 * half, 1e-9 * max(abs(estimate), 1e-3))
 
     def _saving(self, level: float, method: Method, at: float) -> tuple[float, float]:

@@ -79,7 +79,8 @@ class Scaled:
     def covariance(self) -> Array:
         """First-order covariance of the linear parameters and the break, internal units."""
         columns = self.gradient_columns()
-        variance = self.rss / self.weights.df
+        # Residuals may be small by luck; given standard errors are not.
+        variance = max(self.rss / self.weights.df, self.weights.known_share)
         return np.asarray(variance * np.linalg.pinv(columns.T @ columns, hermitian=True))
 
 

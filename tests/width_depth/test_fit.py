@@ -1,0 +1,260 @@
+"""What fit_width_depth returns and refuses."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sparsefit as sf
+from sparsefit.errors import ArgumentError, FitError, TableError
+from sparsefit.width_depth import fit_segmented
+
+
+def test_noise_free_law_is_recovered(simulated) -> None:
+    fit = sf.fit_width_depth(simulated(0.0), draws=99)
+    assert fit.breakpoint == pytest.approx(114.0)
+    assert fit.slope == pytest.approx(3e-4)
+    assert fit.plateau == pytest.approx(0.08)
+    assert fit.intercept == pytest.approx(0.0458)
+    assert fit.located
+    assert fit.predict([52.0, 300.0]) == pytest.approx([0.0614, 0.08])
+
+
+def test_break_between_measured_ratios_is_recovered(simulated) -> None:
+    assert sf.fit_width_depth(simulated(0.0, breakpoint=131.0)).breakpoint == pytest.approx(131.0)
+
+
+def test_intervals_contain_estimates_nest_and_repeat(simulated) -> None:
+    fit = sf.fit_width_depth(simulated(), draws=299)
+    for method in ("profile", "bootstrap"):
+        wide, narrow = fit.conf_int(0.95, method=method), fit.conf_int(0.8, method=method)
+        for table in (wide, narrow):
+            assert (table["lower"] <= table["estimate"]).all()
+            assert (table["estimate"] <= table["upper"]).all()
+        assert (wide["lower"] <= narrow["lower"]).all()
+        assert (wide["upper"] >= narrow["upper"]).all()
+    again = sf.fit_width_depth(simulated(), draws=299).conf_int(0.95)
+    pd.testing.assert_frame_equal(again, fit.conf_int(0.95))
+
+
+def test_rows_in_any_order_and_units_of_the_ratio_do_not_matter(simulated) -> None:
+    table = simulated()
+    shuffled = table.sample(frac=1, random_state=3)
+    a, b = (sf.fit_width_depth(t, draws=99).conf_int() for t in (table, shuffled))
+    pd.testing.assert_frame_equal(a, b)
+    scaled = fit_segmented(
+        table["width_depth_ratio"] * 1e6, table["limit"] * 1e-6 - 5, model="line_plateau", draws=99
+    )
+    ours = scaled.conf_int().loc["breakpoint", ["lower", "upper"]].astype(float) / 1e6
+    assert ours.to_numpy() == pytest.approx(
+        a.loc["breakpoint", ["lower", "upper"]].to_numpy(dtype=float), rel=1e-6
+    )
+
+
+def test_architectures_become_ratios(simulated) -> None:
+    table = simulated()
+    layers = np.arange(4, 13)
+    shaped = pd.DataFrame(
+        {
+            "hidden_size": table["width_depth_ratio"] * layers,
+            "n_layers": layers,
+            "limit": table["limit"],
+        }
+    )
+    assert sf.fit_width_depth(shaped).breakpoint == sf.fit_width_depth(table).breakpoint
+    shaped["width_depth_ratio"] = table["width_depth_ratio"] * 1.2
+    with pytest.raises(TableError, match="differs from hidden_size / n_layers"):
+        sf.fit_width_depth(shaped)
+
+
+def test_no_break_is_said_plainly_and_leaves_no_narrow_interval() -> None:
+    x = np.array([20.0, 36, 52, 74, 114, 160, 220, 282, 400])
+    y = 0.05 + 5e-5 * x + 5e-4 * np.random.default_rng(2).standard_normal(9)
+    fit = sf.fit_width_depth(pd.DataFrame({"width_depth_ratio": x, "limit": y}))
+    assert not fit.located
+    assert fit.status.startswith("no break can be placed")
+    assert "No break can be placed" in fit.summary()
+    assert np.isinf(fit.conf_int().loc["breakpoint", "upper"])
+    assert fit.break_test().p_value > 0.05
+    assert fit.to_dict()["parameters"]["breakpoint"]["upper"] is None
+    assert "no break can be placed" in fit._repr_html_()
+
+
+@pytest.mark.parametrize("side", ["level", "line"])
+def test_points_on_one_side_of_the_break_place_none(side: str) -> None:
+    x = np.array([20.0, 36, 52, 74, 90, 100, 110])
+    y = np.full(7, 0.08) if side == "level" else 0.0458 + 3e-4 * x
+    y = y + 5e-4 * np.random.default_rng(8).standard_normal(7)
+    fit = sf.fit_width_depth(pd.DataFrame({"width_depth_ratio": x, "limit": y}))
+    assert not fit.located
+
+
+def test_identical_limits_place_no_break() -> None:
+    x = [20.0, 40, 60, 80, 100, 120]
+    fit = sf.fit_width_depth(pd.DataFrame({"width_depth_ratio": x, "limit": 0.07}))
+    assert not fit.located
+    assert fit.plateau == pytest.approx(0.07)
+
+
+def test_larger_standard_errors_widen_the_intervals(simulated) -> None:
+    width = []
+    for se in (5e-4, 2e-3, 6e-3):
+        table = sf.fit_width_depth(simulated(0.0, se=se), draws=299).conf_int()
+        width.append((table["upper"] - table["lower"]).loc["plateau"])
+    assert width[0] < width[1] < width[2]
+
+
+def test_an_imprecise_outlier_loses_its_weight(simulated) -> None:
+    table = simulated(0.0, se=3e-4)
+    table.loc[6, "limit"] = 0.12
+    table.loc[6, "se"] = 0.05
+    fit = sf.fit_width_depth(table)
+    assert fit.breakpoint == pytest.approx(114, rel=0.02)
+    assert fit.plateau == pytest.approx(0.08, rel=0.01)
+
+
+def test_fits_with_limits_are_accepted(simulated) -> None:
+    table = simulated()
+
+    def fit_like(estimate: float, draws: object = None):
+        limit = SimpleNamespace(estimate=estimate, lower=estimate - 1e-3, upper=estimate + 1e-3)
+        if draws is not None:
+            limit.draws = draws
+        return SimpleNamespace(limit=lambda level=0.9: limit)
+
+    fits = {f"r{i}": fit_like(v) for i, v in enumerate(table["limit"])}
+    ratios = {f"r{i}": v for i, v in enumerate(table["width_depth_ratio"])}
+    fit = sf.fit_width_depth(fits, ratios=ratios)
+    assert fit.points.label[0] == "r0"
+    assert fit.points.se == pytest.approx(np.full(9, 1e-3 / 1.6448536269))
+    runs = pd.DataFrame({"run": list(ratios), "width_depth_ratio": list(ratios.values())})
+    assert sf.fit_width_depth(fits, ratios=runs).breakpoint == fit.breakpoint
+    drawn = {
+        k: fit_like(v, np.array([v - 2e-3, v + 2e-3]))
+        for k, v in zip(fits, table["limit"], strict=True)
+    }
+    assert sf.fit_width_depth(drawn, ratios=ratios).points.se == pytest.approx(
+        np.full(9, np.std([-2e-3, 2e-3], ddof=1))
+    )
+    with pytest.raises(ArgumentError, match="ratios"):
+        sf.fit_width_depth(fits)
+    with pytest.raises(TableError, match="'r3' has no architecture"):
+        sf.fit_width_depth(fits, ratios={k: v for k, v in ratios.items() if k != "r3"})
+
+
+def test_unbounded_limit_of_a_fit_is_named(simulated) -> None:
+    limit = SimpleNamespace(estimate=0.07, lower=-np.inf, upper=np.inf)
+    fits = {"a": SimpleNamespace(limit=lambda level=0.9: limit)}
+    with pytest.raises(TableError, match="'a' has no bounded interval"):
+        sf.fit_width_depth(fits, ratios={"a": 50.0})
+
+
+def test_every_fault_is_listed(simulated) -> None:
+    table = simulated(se=1e-3).astype(object)
+    table.loc[0, "width_depth_ratio"] = -20.0
+    table.loc[1, "limit"] = 5.7
+    table.loc[2, "limit"] = "many"
+    table.loc[3, "se"] = 0.0
+    table.loc[5, "width_depth_ratio"] = table.loc[4, "width_depth_ratio"]
+    with pytest.raises(TableError) as caught:
+        sf.fit_width_depth(table)
+    found = {(f.row, f.column) for f in caught.value.faults}
+    assert found == {
+        (0, "width_depth_ratio"),
+        (1, "limit"),
+        (2, "limit"),
+        (3, "se"),
+        (5, "width_depth_ratio"),
+    }
+
+
+def test_replicates_are_kept_on_purpose_only(simulated) -> None:
+    twice = pd.concat([simulated(seed=1), simulated(seed=2)])
+    with pytest.raises(TableError, match="already in row"):
+        sf.fit_width_depth(twice)
+    fit = sf.fit_width_depth(twice, replicates="keep")
+    assert len(fit.points.ratio) == 18
+    assert fit.breakpoint == pytest.approx(114, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (lambda t: t.iloc[:4], FitError, "4 distinct"),
+        (lambda t: t.drop(columns="width_depth_ratio"), TableError, "is missing"),
+        (lambda t: t.drop(columns="limit"), TableError, "is missing"),
+        (lambda t: t.iloc[:0], TableError, "no rows"),
+        (lambda t: t.assign(limit=np.nan), TableError, "not a finite number"),
+        (lambda t: t.to_numpy(), ArgumentError, "DataFrame"),
+    ],
+)
+def test_unusable_points_are_refused(simulated, change, error, words) -> None:
+    with pytest.raises(error, match=words):
+        sf.fit_width_depth(change(simulated()))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"model": "cubic"}, {"draws": 10}, {"rng": -1}, {"replicates": "drop"}]
+)
+def test_unusable_arguments_are_refused(simulated, arguments) -> None:
+    with pytest.raises(ArgumentError):
+        sf.fit_width_depth(simulated(), **arguments)
+
+
+def test_levels_beyond_the_draws_are_refused(simulated) -> None:
+    fit = sf.fit_width_depth(simulated(), draws=99)
+    with pytest.raises(ArgumentError, match="draws"):
+        fit.conf_int(0.999)
+    with pytest.raises(ArgumentError, match="level"):
+        fit.conf_int(1.0)
+    with pytest.raises(ArgumentError, match="method"):
+        fit.conf_int(method="magic")
+
+
+def test_band_agrees_with_the_parameters_and_saving(simulated) -> None:
+    fit = sf.fit_width_depth(simulated(), draws=199)
+    table = fit.conf_int()
+    band = fit.band([52.0, 1e9])
+    assert band["mean"].to_numpy() == pytest.approx(fit.predict([52.0, 1e9]))
+    assert band.loc[1, "curve_lower"] == pytest.approx(table.loc["plateau", "lower"], rel=1e-3)
+    saving = fit.saving(52.0)
+    assert saving.estimate == pytest.approx(fit.plateau - fit.predict(52.0))
+    assert 0 < saving.lower < saving.estimate < saving.upper
+    assert fit.saving(300.0).lower <= 0.0 <= fit.saving(300.0).upper
+
+
+def test_result_is_plain_and_strict(simulated) -> None:
+    fit = sf.fit_width_depth(simulated(), draws=99)
+    document = json.loads(json.dumps(fit.to_dict(), allow_nan=False))
+    assert document["located"] is True
+    assert list(fit.tidy()["parameter"]) == ["breakpoint", "slope", "intercept", "plateau"]
+    assert len(repr(fit)) < 200
+    with pytest.raises(AttributeError):
+        fit.slope = 1.0
+
+
+def test_variants_prefer_the_law_that_made_the_points(simulated) -> None:
+    for columns in ({}, {"se": 5e-4}):
+        table = sf.fit_width_depth(simulated(**columns)).variants()
+        assert table["aicc"].idxmin() == "line_plateau"
+        assert table["weight"].sum() == pytest.approx(1.0)
+    x = np.array([20.0, 36, 52, 74, 114])
+    few = sf.fit_width_depth(pd.DataFrame({"width_depth_ratio": x, "limit": 0.05 + 1e-4 * x}))
+    table = few.variants()
+    assert np.isnan(table.loc["two_breaks", "log_likelihood"])
+    assert table.loc["two_breaks", "weight"] == 0
+
+
+def test_segment_regressions_and_robust_errors(simulated) -> None:
+    fit = sf.fit_width_depth(simulated())
+    segments = fit.segments()
+    after = segments[(segments["segment"] == "after") & (segments["parameter"] == "slope")].iloc[0]
+    assert after["lower"] < 0 < after["upper"]
+    for cov_type in ("nonrobust", "HC3", "HAC"):
+        assert (fit.wald(cov_type=cov_type)["std_error"] > 0).all()
+    with pytest.raises(ArgumentError, match="cov_type"):
+        fit.wald(cov_type="HC9")
