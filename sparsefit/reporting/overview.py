@@ -51,14 +51,14 @@ def _table(fits: Fits, numbers: Mapping[str, RunNumbers], settings: Settings) ->
         rows.append(
             (
                 run,
-                fit.law.name,
-                f"{len(fit.points)} ({fit.n_warmup})",
-                words.count(fit.tokens[-1]),
-                f"{limit.estimate:.4f}",
                 words.limit_interval(limit),
                 limit.identified,
                 f"{last['median']:.4f} at {words.count(last['tokens'])}",
                 f"{last['obs_lower']:.4f} to {last['obs_upper']:.4f}",
+                f"{limit.estimate:.4f}",
+                words.count(fit.tokens[-1]),
+                f"{len(fit.points)} ({fit.n_warmup})",
+                fit.law.name,
                 str(len(fit.notes)),
             )
         )
@@ -68,14 +68,14 @@ def _table(fits: Fits, numbers: Mapping[str, RunNumbers], settings: Settings) ->
         f"All runs; limits and forecasts in the unit of the response ({unit})",
         (
             "run",
-            "law",
-            "points (warm-up)",
-            "tokens seen",
-            "limit",
             f"limit, {percent}",
             "identified",
             "forecast",
             f"new measurement, {percent}",
+            "limit, estimate",
+            "tokens seen",
+            "points (warm-up)",
+            "law",
             "notes",
         ),
         rows,

@@ -76,7 +76,7 @@ def run_numbers(fit: Fit, settings: Settings) -> RunNumbers:
     budgets = []
     for share in (0.10, 0.05, 0.01):
         budget = fit.tokens_within(share, settings.level)
-        budgets.append((f"within {100 * share:g}% of the limit", budget))
+        budgets.append((f"limit ±{100 * share:g}%", budget))
     for target in settings.targets:
         ask = {"loss" if fit.response == "loss" else "activation_ratio": target}
         budgets.append((f"{target:g}", fit.tokens_to(**ask, level=settings.level)))
@@ -216,7 +216,7 @@ def _budget(numbers: RunNumbers, key: str, settings: Settings) -> Part:
     percent = f"{100 * settings.level:g}%"
     table = Table(
         f"{key}-budget",
-        "Training tokens needed; the last column is the share of draws in which it is ever met",
+        "Training tokens needed, and the share of draws that ever get there",
         ("target", "tokens", f"{percent} interval", "status", "ever met"),
         rows,
     )

@@ -31,6 +31,7 @@ COLOURS: dict[str, tuple[str, str, str, str, str]] = {
 }
 
 _DECIMALS = re.compile(r"-?\d+\.\d{3,}")
+_GREY = re.compile(r"#([0-9a-f]{2})\1\1")
 _URL = re.compile(r"url\(#([^)]+)\)")
 
 
@@ -112,15 +113,30 @@ def _theme(element: Any) -> None:
         if name in element.attrib:
             style.setdefault(name, element.attrib.pop(name))
         value = style.get(name, "").lower()
-        if value in COLOURS:
-            style[name] = f"var(--{'t' if text else 'c'}-{COLOURS[value][0]},{value})"
+        known = _nearest(value, text)
+        if known:
+            style[name] = f"var(--{'t' if text else 'c'}-{COLOURS[known][0]},{value})"
     if text:
         style.setdefault("fill", "var(--t-ink,#000000)")
+        # Plots keep words apart by blanks at the ends of texts.
+        style["white-space"] = "pre"
         if "font" in style:
             # The page's own font is always there; matplotlib's list of families is not.
             style["font"] = re.sub(r"(\d[\d.]*px).*", r"\1 system-ui, sans-serif", style["font"])
     if style:
         element.set("style", ";".join(f"{name}:{value}" for name, value in style.items()))
+
+
+def _nearest(value: str, text: bool) -> str | None:
+    """Colour of the table that stands for `value`: itself, or for any grey one of a like tone."""
+    if value in COLOURS:
+        return value
+    if not _GREY.fullmatch(value):
+        return None
+    tone = int(value[1:3], 16)
+    if text or tone < 0x60:
+        return "#404040"
+    return "#7f7f7f" if tone < 0xC0 else "#ededed"
 
 
 def _two_decimals(found: re.Match[str]) -> str:

@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class SparsityRatio(float):
     """A sparsity ratio (1 - activation ratio): a float that carries its interval.
 
@@ -96,8 +100,10 @@ class Limit:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary."""
-        return {**asdict(self), "bounds": list(self.bounds), "sentence": self.sentence}
+        """Plain dictionary (infinite ends become None)."""
+        plain = {**asdict(self), "sentence": self.sentence}
+        plain = {key: _finite(value) for key, value in plain.items()}
+        return {**plain, "bounds": [_finite(bound) for bound in self.bounds]}
 
     def __repr__(self) -> str:
         return (
@@ -175,10 +181,7 @@ class Budget:
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary (infinite token counts become None)."""
         plain = {**asdict(self), "sentence": self.sentence}
-        return {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in plain.items()
-        }
+        return {key: _finite(value) for key, value in plain.items()}
 
     def __repr__(self) -> str:
         return (

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import sparsefit as sf
+from sparsefit.errors import ArgumentError, MissingDependencyError
+
+# HTML elements that have no end tag.
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Tree(HTMLParser):
+    """Elements of a page, with a check that they nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def tree(report_page: Path) -> Tree:
+    parsed = Tree()
+    parsed.feed(report_page.read_text(encoding="utf-8"))
+    parsed.close()
+    assert parsed.open == []
+    return parsed
+
+
+def files_of(tree: Tree) -> dict[str, bytes]:
+    found = {}
+    for tag, attributes in tree.elements:
+        if tag == "a" and "download" in attributes:
+            head, data = attributes["href"].split(",", 1)
+            assert head.endswith(";base64")
+            found[attributes["download"]] = base64.b64decode(data)
+    return found
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(tree: Tree) -> None:
+    ids = Counter(attributes["id"] for _, attributes in tree.elements if "id" in attributes)
+    assert [name for name, count in ids.items() if count > 1] == []
+    wanted = set()
+    for _, attributes in tree.elements:
+        for name in ("aria-labelledby", "aria-describedby"):
+            wanted.update(attributes.get(name, "").split())
+        if attributes.get("href", "").startswith("#"):
+            wanted.add(attributes["href"][1:])
+        for value in attributes.values():
+            wanted.update(re.findall(r"url\(#([^)]+)\)", value))
+    assert wanted - set(ids) == set()
+
+
+def test_needs_no_network(report_page: Path, tree: Tree) -> None:
+    for tag, attributes in tree.elements:
+        assert tag not in ("script", "iframe", "img", "object")
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("#", "data:")), attributes
+    assert "@import" not in report_page.read_text(encoding="utf-8")
+
+
+def test_headings_descend_by_one_and_landmarks_are_there(tree: Tree) -> None:
+    levels = [int(tag[1]) for tag, _ in tree.elements if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    tags = [tag for tag, _ in tree.elements]
+    assert all(tags.count(tag) == 1 for tag in ("main", "nav", "header", "footer"))
+    first_link = next(attributes for tag, attributes in tree.elements if tag == "a")
+    assert first_link["href"] == "#main"
+
+
+def test_every_figure_is_named_for_screen_readers(tree: Tree) -> None:
+    figures = [attributes for tag, attributes in tree.elements if tag == "svg"]
+    assert len(figures) == 2 + 2 * 4
+    for attributes in figures:
+        assert attributes["role"] == "img"
+        assert len(attributes["aria-labelledby"].split()) == 2
+    # Whatever scrolls can be reached and scrolled by keyboard, and has a name.
+    for _, attributes in tree.elements:
+        if attributes.get("class") == "scroll":
+            assert attributes["tabindex"] == "0"
+            assert "aria-label" in attributes or "aria-labelledby" in attributes
+
+
+def test_every_header_cell_has_a_scope(tree: Tree) -> None:
+    cells = [attributes for tag, attributes in tree.elements if tag == "th"]
+    assert cells
+    assert all(attributes.get("scope") in ("col", "row") for attributes in cells)
+    tags = [tag for tag, _ in tree.elements]
+    assert tags.count("caption") == tags.count("table")
+
+
+def test_run_names_are_escaped(report_page: Path, tree: Tree) -> None:
+    assert "<silu>" not in report_page.read_text(encoding="utf-8")
+    assert any("simulated <silu> & co" in text for text in tree.text)
+
+
+def test_says_what_the_fit_says(tree: Tree, simulated_fits: Any) -> None:
+    text = " ".join(tree.text)
+    for fit in simulated_fits.values():
+        assert fit.limit().sentence in text
+        for note in fit.notes:
+            assert note[1:] in text
+
+
+def test_numbers_in_the_page_are_those_of_the_fits(tree: Tree, simulated_fits: Any) -> None:
+    files = files_of(tree)
+    names = ("summary", "coefficients", "forecast", "derivative", "budgets", "warmup", "points")
+    assert set(files) == {*(f"{name}.csv" for name in names), "numbers.json"}
+    coefficients = pd.read_csv(io.BytesIO(files["coefficients.csv"]))
+    pd.testing.assert_frame_equal(
+        coefficients[["run", "term", "estimate", "lower", "upper"]],
+        simulated_fits.tidy()[["run", "term", "estimate", "lower", "upper"]],
+        rtol=1e-12,
+    )
+    forecast = pd.read_csv(io.BytesIO(files["forecast.csv"]))
+    for run, own in forecast.groupby("run"):
+        again = simulated_fits[run].forecast(own["tokens"])
+        pd.testing.assert_frame_equal(own.drop(columns="run").reset_index(drop=True), again)
+    points = pd.read_csv(io.BytesIO(files["points.csv"]))
+    assert (points["role"] == "failed").sum() == 1
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"not strict JSON: {word}")
+
+    document = json.loads(files["numbers.json"], parse_constant=refuse)
+    assert set(document["limits"]) == set(simulated_fits)
+    assert len(document["points"]) == len(points)
+
+
+def test_is_the_same_page_for_the_same_fits(
+    report_page: Path, simulated_fits: Any, tmp_path: Path
+) -> None:
+    again = sf.report(simulated_fits, tmp_path / "again.html", targets=[0.08])
+    assert again.read_bytes() == report_page.read_bytes()
+    assert list(tmp_path.iterdir()) == [again]
+
+
+def test_single_run_of_the_loss(simulated_table: pd.DataFrame, tmp_path: Path) -> None:
+    run = simulated_table[simulated_table["activation"] == "relu"].drop(columns="status")
+    run = run.assign(loss=2.0 + 3.0 * (run["tokens"] / 1e9) ** -0.5, activation_ratio=0.1)
+    run["loss"] += 1e-3 * (-1.0) ** run["tokens"].rank()
+    text = sf.report(run, tmp_path / "loss.html", response="loss", targets=[2.5]).read_text("utf-8")
+    assert "nats per token" in text
+    assert "sparsity ratio" not in text
+
+
+def test_methods_name_laws_measure_and_versions(tree: Tree, simulated_fits: Any) -> None:
+    text = " ".join(tree.text)
+    for fit in simulated_fits.values():
+        assert fit.law.equation in text
+        assert fit.averaged.prior_text in text
+    assert f"sparsefit {sf.__version__}" in text
+    assert f"numpy {__import__('numpy').__version__}" in text
+
+
+@pytest.mark.parametrize("source", [3, None, {}, "table.csv"])
+def test_refuses_what_is_no_table(source: Any, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError):
+        sf.report(source, tmp_path / "page.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refuses_a_path_that_cannot_be_written(simulated_fits: Any, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="is a folder"):
+        sf.report(simulated_fits, tmp_path)
+    with pytest.raises(ArgumentError, match="no folder"):
+        sf.report(simulated_fits, tmp_path / "absent" / "page.html")
+
+
+def test_a_failed_report_leaves_the_old_page(
+    simulated_fits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("old", encoding="utf-8")
+
+    def fail(**content: Any) -> str:
+        raise RuntimeError("stop")
+
+    monkeypatch.setattr("sparsefit.reporting.page.render", fail)
+    with pytest.raises(RuntimeError):
+        sf.report(simulated_fits, page)
+    assert page.read_text(encoding="utf-8") == "old"
+
+
+def test_names_the_extra_without_jinja2(
+    simulated_fits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingDependencyError, match=r"sparsefit\[report\]"):
+        sf.report(simulated_fits, tmp_path / "page.html")
+
+
+def test_command_writes_page_and_figures(simulated_table: pd.DataFrame, tmp_path: Path) -> None:
+    run = simulated_table[simulated_table["activation"] == "silu"]
+    run.to_csv(tmp_path / "silu.csv", index=False)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "sparsefit", "report", "silu.csv", "-o", "page.html"),
+            *("--figures", "figures", "--formats", "svg", "--json"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    document = json.loads(done.stdout)
+    assert document["report"] == "page.html"
+    assert (tmp_path / "page.html").stat().st_size > 50_000
+    assert all((tmp_path / name).is_file() for name in document["figures"])
