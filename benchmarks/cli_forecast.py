@@ -1,8 +1,8 @@
 """Time of ``sparsefit forecast`` over that of importing what any such tool must import.
 
-The allowance is twice ``python -c "import pandas, scipy.optimize, lmfit"`` plus 0.3 s a series; both
-are measured in one go, in turn, in fresh processes, and the minimum of each counts. The tables are
-those given, or one simulated here with seven runs.
+The allowance is twice ``python -c "import pandas, scipy.optimize, lmfit"`` plus 0.3 s a series;
+both are measured in one go, in turn, in fresh processes, and the minimum of each counts. The tables
+are those given, or one simulated here with seven runs.
 
     python benchmarks/cli_forecast.py [FILE...] --repeats 5
 """
