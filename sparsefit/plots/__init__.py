@@ -6,7 +6,8 @@ drawn.
 
 Of ``sf.fit`` and ``sf.fit_bayes`` (one run or many): `fit`, `runs`, `residuals`,
 `warmup_sensitivity`, `limits`, `derivative`, `budget`. Of ``sf.backtest``: `error_by_horizon`,
-`calibration_curve`, `forecast_fan`. Of ``sf.fit_width_depth``: `width_depth`.
+`calibration_curve`, `forecast_fan`. Of ``sf.compare``: `comparison`. Of ``sf.fit_width_depth``:
+`width_depth`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ _EXPORTS: dict[str, str] = {
     "error_by_horizon": "sparsefit.plots.backtest",
     "calibration_curve": "sparsefit.plots.backtest",
     "forecast_fan": "sparsefit.plots.backtest",
+    "comparison": "sparsefit.plots.comparison",
     "width_depth": "sparsefit.plots.width_depth",
 }
 
 __all__ = [
     "budget",
     "calibration_curve",
+    "comparison",
     "derivative",
     "error_by_horizon",
     "fit",
@@ -45,6 +48,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from sparsefit.plots.backtest import calibration_curve, error_by_horizon, forecast_fan
+    from sparsefit.plots.comparison import comparison
     from sparsefit.plots.fits import fit
     from sparsefit.plots.forest import limits
     from sparsefit.plots.many import runs

@@ -238,7 +238,7 @@ def test_plot_draws_a_row_for_each_run(result):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from sparsefit.plots.backtest import comparison
+    from sparsefit.plots import comparison
 
     figure, axes = plt.subplots()
     assert comparison(result, axes) is axes

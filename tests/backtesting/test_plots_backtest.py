@@ -31,7 +31,7 @@ def test_plots_draw_on_the_axes_given_and_return_them(result, axes):
     for draw in (
         lambda: error_by_horizon(result, axes),
         lambda: calibration_curve(result, axes),
-        lambda: forecast_fan(result, "falling", ax=axes),
+        lambda: forecast_fan(result, axes),
     ):
         assert draw() is axes
         assert axes.get_xlabel() and axes.get_ylabel()
@@ -48,7 +48,7 @@ def test_error_lines_hold_the_tables_values(result, axes):
 
 
 def test_fan_shows_a_line_for_each_cut_and_all_measured_points(result, axes, two_runs):
-    forecast_fan(result, "rising", "log_linear", axes, table=two_runs)
+    forecast_fan(result, axes, run="rising", method="log_linear", table=two_runs)
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["from 30% seen", "from 50% seen", "from 70% seen", "measured"]
     assert len(axes.lines[-1].get_xdata()) == 30
@@ -56,7 +56,7 @@ def test_fan_shows_a_line_for_each_cut_and_all_measured_points(result, axes, two
 
 def test_wrong_names_are_typed_errors(result):
     with pytest.raises(ArgumentError, match="falling"):
-        forecast_fan(result, "nobody")
+        forecast_fan(result, run="nobody")
     with pytest.raises(ArgumentError, match="log_linear"):
         calibration_curve(result, methods=["nobody"])
     with pytest.raises(ArgumentError, match="score"):
