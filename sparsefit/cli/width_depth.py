@@ -158,7 +158,7 @@ def _write_figure(fit: Any, advice: Any, arguments: argparse.Namespace) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from sparsefit.plots.width_depth import width_depth
+    from sparsefit.plots.breakpoints import width_depth
 
     figure = Figure(figsize=(7.0, 4.4), layout="constrained")
     FigureCanvasAgg(figure)

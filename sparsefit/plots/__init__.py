@@ -27,8 +27,8 @@ _EXPORTS: dict[str, str] = {
     "error_by_horizon": "sparsefit.plots.backtest",
     "calibration_curve": "sparsefit.plots.backtest",
     "forecast_fan": "sparsefit.plots.backtest",
-    "comparison": "sparsefit.plots.comparison",
-    "width_depth": "sparsefit.plots.width_depth",
+    "comparison": "sparsefit.plots.criteria",
+    "width_depth": "sparsefit.plots.breakpoints",
 }
 
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from sparsefit.plots.backtest import calibration_curve, error_by_horizon, forecast_fan
-    from sparsefit.plots.comparison import comparison
+    from sparsefit.plots.criteria import comparison
     from sparsefit.plots.fits import fit
     from sparsefit.plots.forest import limits
     from sparsefit.plots.many import runs
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from sparsefit.plots.slope import derivative
     from sparsefit.plots.target import budget
     from sparsefit.plots.warmup import warmup_sensitivity
-    from sparsefit.plots.width_depth import width_depth
+    from sparsefit.plots.breakpoints import width_depth
 
 
 def __getattr__(name: str) -> Any:

@@ -275,7 +275,8 @@ def _draw_legend(axes: Any, one: Fit, seen: float) -> None:
         spots = np.column_stack([one.tokens, one.points.y])
         spots = axes.transAxes.inverted().transform(axes.transData.transform(spots))
         # A warm-up far below the curve lies where the legend of a falling curve goes.
-        if np.any((spots[:, 0] < 0.45) & (spots[:, 1] < 0.42)):
+        height = 0.05 + 0.06 * len(axes.get_legend_handles_labels()[0])
+        if np.any((spots[:, 0] < 0.42) & (spots[:, 1] < height)):
             axes.legend(loc="upper right", bbox_to_anchor=(1.0 - STRIP, 0.94))
         else:
             axes.legend(loc="lower left")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import inspect
 import subprocess
 import sys
@@ -100,3 +101,11 @@ def test_matplotlib_loads_only_when_something_is_drawn():
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", sf.plots.__all__)
+def test_no_module_hides_the_plot_of_its_name(name):
+    # Importing a submodule sets it as an attribute of the package.
+    importlib.import_module(sf.plots._EXPORTS[name])
+    assert inspect.isfunction(getattr(sf.plots, name))
+    assert sf.plots._EXPORTS[name] != f"sparsefit.plots.{name}"
