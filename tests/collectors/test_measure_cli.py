@@ -1,0 +1,63 @@
+"""The command: text to table, JSON, exit status."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import sparsefit as sf
+from sparsefit.cli import main
+
+
+@pytest.fixture
+def words(trained_run, markov, tmp_path):
+    for step in (180, 200):
+        shutil.copytree(trained_run / f"checkpoint-{step}", tmp_path / "r" / f"checkpoint-{step}")
+    np.save(tmp_path / "t.npy", markov(512, seed=4))
+    source = ["--text", str(tmp_path / "t.npy"), "--seq-len", "32", "--n-tokens", "512", "--quiet"]
+    return ["measure", str(tmp_path / "r"), *source, "-o", str(tmp_path / "points.parquet")]
+
+
+def test_run_to_table(words, tmp_path, capsys) -> None:
+    assert main([*words, "-p", "1"]) == 0
+    output = capsys.readouterr()
+    assert "converged" in output.out
+    assert "16384 are wanted" in output.err
+    table = sf.read_table(tmp_path / "points.parquet", min_points=1)
+    assert len(table) == 2
+    assert table["run"].unique().tolist() == ["r"]
+    provenance = table.attrs["provenance"]
+    assert provenance["settings"]["p_percent"] == 1.0
+    assert provenance["solutions"]["run"]["status"] == "converged"
+    assert (tmp_path / "points.layers.parquet").is_file()
+    assert not (tmp_path / "points.parquet.parts").exists()
+
+
+def test_json_and_failed_rows(words, tmp_path, capsys) -> None:
+    (tmp_path / "r" / "checkpoint-180" / "config.json").unlink()
+    assert main([*words, "--json", "--metric", "cett", "--cett", "0.1"]) == 3
+    document = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert document["failed"] == 1
+    assert document["rows"][0]["activation_ratio"] is None
+    assert document["rows"][0]["status"] == "failed"
+    assert 0 < document["rows"][1]["activation_ratio"] < 1
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (["-o", "points.txt"], "suffix"),
+        (["-o", "absent/points.csv"], "no such folder"),
+        (["--text", "absent.txt"], "no such text file"),
+        (["--metric", "topk"], "needs k"),
+        (["--tokens-per-step", "7"], "contradictory"),
+        (["--device", "nonesuch"], "not a torch device"),
+    ],
+)
+def test_errors_before_anything_is_measured(words, change, match, capsys, tmp_path) -> None:
+    assert main([*words, *change]) == 1
+    assert match in capsys.readouterr().err
+    assert not (tmp_path / "points.parquet").exists()
