@@ -114,8 +114,8 @@ def markov() -> Callable[..., np.ndarray]:
 
 @pytest.fixture(scope="session")
 def text() -> EvaluationText:
-    """4096 tokens in windows of 32."""
-    tokens = markov_tokens(4096, seed=7).reshape(-1, 32)
+    """2048 tokens in windows of 32."""
+    tokens = markov_tokens(2048, seed=7).reshape(-1, 32)
     return EvaluationText(tokens, np.ones_like(tokens, dtype=bool), "markov")
 
 

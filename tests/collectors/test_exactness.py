@@ -16,7 +16,7 @@ MODELS = ("trained_silu", "trained_relu")
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("which", ["text", "ragged_text"])
-@pytest.mark.parametrize("cett", [0.05, 0.2, 0.5])
+@pytest.mark.parametrize("cett", [0.05, 0.3])
 def test_thresholds_and_ratio_match_the_reference(name, which, cett, request):
     model, text = request.getfixturevalue(name), request.getfixturevalue(which)
     loaded = LoadedCheckpoint.of(model, text, 16)
@@ -56,7 +56,7 @@ def test_root_matches_algorithm_1(trained_silu, text):
         measured = measure_at(loaded, text, calibration, step.cett)
         history.append(Evaluation(step.cett, measured.log_ratio))
     assert step.status == "converged"
-    root = reference.find_cett([trained_silu], text, 1.0, eps=2e-4)
+    root = reference.find_cett([trained_silu], text, 1.0, eps=5e-4)
     expected = reference.sparse_run(trained_silu, text, root)
     assert abs(measured.log_ratio - target) <= 3e-4
     assert measured.activation_ratio == pytest.approx(expected.activation_ratio, abs=3e-3)

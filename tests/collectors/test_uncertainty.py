@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run.SmallT
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metric", ["cett_ppl", "cett"])
+@pytest.mark.parametrize("metric", ["cett_ppl", pytest.param("cett", marks=pytest.mark.long)])
 def test_spread_over_thirty_samples_is_what_is_reported(trained_run, markov, metric) -> None:
     """Disjoint samples of randomly assigned sequences (30 of 32 windows of 32 tokens)."""
     samples, windows = 30, 32
