@@ -97,7 +97,7 @@ def _write_figure(result: Comparison, path: str) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from sparsefit.plots.comparison import comparison
+    from sparsefit.plots.criteria import comparison
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     comparison(result, ax=axes)

@@ -29,7 +29,7 @@ def _cells(table: pd.DataFrame, digits: int = 4) -> list[tuple[str, ...]]:
 
 def comparison_section(result: Comparison, settings: Settings) -> Section:
     """What each fit would have forecast, and what it explains."""
-    from sparsefit.plots.comparison import comparison as plot
+    from sparsefit.plots.criteria import comparison as plot
 
     columns = {
         "run": "run",
