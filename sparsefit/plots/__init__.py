@@ -48,6 +48,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from sparsefit.plots.backtest import calibration_curve, error_by_horizon, forecast_fan
+    from sparsefit.plots.breakpoints import width_depth
     from sparsefit.plots.criteria import comparison
     from sparsefit.plots.fits import fit
     from sparsefit.plots.forest import limits
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from sparsefit.plots.slope import derivative
     from sparsefit.plots.target import budget
     from sparsefit.plots.warmup import warmup_sensitivity
-    from sparsefit.plots.breakpoints import width_depth
 
 
 def __getattr__(name: str) -> Any:

@@ -98,7 +98,8 @@ def _describe_warmup(fit: Fit) -> str:
     if fit.n_warmup == 0:
         return f"no point left out (rule: {fit.warmup})"
     tokens = ", ".join(f"{t:.3g}" for t in fit.tokens[: fit.n_warmup])
-    return f"first {fit.n_warmup} points left out (rule: {fit.warmup}): {tokens} tokens"
+    what = "first point" if fit.n_warmup == 1 else f"first {fit.n_warmup} points"
+    return f"{what} left out (rule: {fit.warmup}), at {tokens} tokens"
 
 
 def summary(fit: Fit, level: float) -> str:
