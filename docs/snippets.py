@@ -1,0 +1,195 @@
+"""Run the commands and Python blocks of Markdown pages, and check or renew the output they show.
+
+    python docs/snippets.py README.md docs/quickstart.md            # check
+    python docs/snippets.py --update README.md docs/quickstart.md   # renew
+
+Blocks of a page run in order in one empty folder. Of a ``console`` block every line that starts
+with ``$`` is run and what follows it is its output; a ``python`` block is run in the page's own
+namespace, and a ``text output`` block right after it is what it printed; ``{code-cell}`` blocks
+are run as in a notebook. A block whose info has ``no-run: reason`` is left alone. Output without
+any line is not compared; a line ``...`` stands for any lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_FENCE = re.compile(
+    r"^(?P<mark>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=mark)[ \t]*$", re.DOTALL | re.MULTILINE
+)
+
+
+class SnippetError(Exception):
+    """A block fails, or shows output that it does not have."""
+
+
+@dataclass
+class Block:
+    """A fenced block: its language, the rest of its info, its text, and where it stands."""
+
+    language: str
+    info: str
+    body: str
+    line: int
+    span: tuple[int, int]
+
+    @property
+    def skipped(self) -> str | None:
+        """Why the block is not run."""
+        found = re.search(r"no-run:\s*(.+)", self.info)
+        return found.group(1).strip() if found else None
+
+
+@dataclass
+class Page:
+    """State that the blocks of a page share."""
+
+    source: str
+    folder: Path
+    names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
+
+
+def blocks_of(text: str) -> list[Block]:
+    """All fenced blocks of a Markdown text."""
+    found = []
+    for match in _FENCE.finditer(text):
+        words = match["info"].strip()
+        language, _, info = words.partition(" ")
+        line = text.count("\n", 0, match.start()) + 1
+        found.append(Block(language, info, match["body"], line, match.span("body")))
+    return found
+
+
+def run_page(path: Path, update: bool = False) -> str:
+    """Run a page; returns its text, with renewed output where asked for.
+
+    Raises
+    ------
+    SnippetError
+        Names the page and line of a block that fails or shows other output.
+    """
+    text = path.read_text(encoding="utf-8")
+    changes: list[tuple[tuple[int, int], str]] = []
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        page = Page(str(path), Path(folder))
+        os.chdir(folder)
+        try:
+            printed: str | None = None
+            for block in blocks_of(text):
+                where = f"{path.name}, line {block.line}"
+                if block.language == "text" and block.info == "output":
+                    if printed is None:
+                        raise SnippetError(f"{where}: output without a Python block before it")
+                    _compare(block.body, printed, where, update)
+                    changes.append((block.span, printed))
+                elif block.skipped is None and block.language == "console":
+                    changes.append((block.span, _run_console(block, where, update)))
+                elif block.skipped is None and block.language in ("python", "{code-cell}"):
+                    printed = _run_python(block, page, where)
+        finally:
+            os.chdir(before)
+    if update:
+        for (start, end), body in reversed(changes):
+            text = text[:start] + body + text[end:]
+    return text
+
+
+def _run_python(block: Block, page: Page, where: str) -> str:
+    # Options of a notebook cell stand at its head.
+    source = re.sub(r"\A(:[^\n]*\n)+", "", block.body)
+    tree = ast.parse(source, where)
+    shown = None
+    if block.language == "{code-cell}" and tree.body and isinstance(tree.body[-1], ast.Expr):
+        shown = ast.Expression(tree.body.pop().value)  # type: ignore[attr-defined]
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            exec(compile(tree, where, "exec"), page.names)
+            if shown is not None:
+                value = eval(compile(shown, where, "eval"), page.names)
+                if value is not None:
+                    # What Jupyter would show.
+                    print(value._repr_html_() if hasattr(value, "_repr_html_") else repr(value))
+        except Exception as error:
+            raise SnippetError(f"{where}: {type(error).__name__}: {error}") from error
+    return _clean(out.getvalue())
+
+
+def _run_console(block: Block, where: str, update: bool) -> str:
+    parts = re.split(r"^\$ ", block.body, flags=re.MULTILINE)
+    renewed = [parts[0]]
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "COLUMNS": "100",
+        "MPLBACKEND": "Agg",
+    }
+    for part in parts[1:]:
+        command, output = _split_command(part)
+        done = subprocess.run(
+            command, shell=True, capture_output=True, text=True, env=environment, check=False
+        )
+        if done.returncode:
+            raise SnippetError(f"{where}: `{command}` ended with {done.returncode}: {done.stderr}")
+        printed = _clean(done.stdout)
+        if output.strip():
+            _compare(output, printed, where, update)
+            renewed.append(f"$ {command}\n{printed}")
+        else:
+            renewed.append(f"$ {part}")
+    return "".join(renewed)
+
+
+def _split_command(part: str) -> tuple[str, str]:
+    lines = part.splitlines(keepends=True)
+    last = next(i for i, line in enumerate(lines) if not line.rstrip("\n").endswith("\\"))
+    return "".join(lines[: last + 1]).rstrip("\n"), "".join(lines[last + 1 :])
+
+
+def _clean(text: str) -> str:
+    lines = "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+    return f"{lines}\n" if lines else ""
+
+
+def _compare(shown: str, printed: str, where: str, update: bool) -> None:
+    if update:
+        return
+    pattern = re.escape(_clean(shown)).replace(re.escape("...\n"), "(?:.*\n)*")
+    if not re.fullmatch(pattern, printed):
+        raise SnippetError(f"{where}: shows\n{shown}\nbut prints\n{printed}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pages", nargs="+", type=Path)
+    parser.add_argument("--update", action="store_true", help="write the output into the pages")
+    arguments = parser.parse_args()
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    failed = 0
+    for path in arguments.pages:
+        try:
+            text = run_page(path.resolve(), arguments.update)
+        except SnippetError as error:
+            print(error, file=sys.stderr)
+            failed += 1
+            continue
+        if arguments.update:
+            path.write_text(text, encoding="utf-8")
+        print(f"{path}: ok")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
