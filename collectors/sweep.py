@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,20 +104,20 @@ def pareto_sweep(
         model, text, batch_size or default_batch_size(text), pattern=pattern
     )
     calibration = _calibrate(loaded, text, sorted(set(cett)))
-    rules: list[tuple[str, float, Callable[[], Rule]]] = []
+    rules: list[tuple[str, float, Rule]] = []
     for value in calibration.targets:
         thresholds = calibration.thresholds(value)
-        rules.append(("cett", value, lambda t=thresholds: OutputNorm(loaded.sites, t)))
+        rules.append(("cett", value, OutputNorm(loaded.sites, thresholds)))
     for ratio in sorted(set(ratios)):
         k = max(1, round(ratio * loaded.sites[0].d_ff))
-        rules.append(("topk", float(k), lambda k=k: TopK(k)))
+        rules.append(("topk", float(k), TopK(k)))
     for eps in activation_thresholds(loaded, text, sorted(set(ratios))):
-        rules.append(("fat", eps, lambda eps=eps: ForcedThreshold(eps)))
+        rules.append(("fat", eps, ForcedThreshold(eps)))
     if "relu" in activation_name(model):
-        rules.append(("relu_zero", math.nan, NonZero))
+        rules.append(("relu_zero", math.nan, NonZero()))
     rows = [
-        {"metric": name, "setting": setting, **_point(loaded, text, make(), calibration.losses)}
-        for name, setting, make in rules
+        {"metric": name, "setting": setting, **_point(loaded, text, rule, calibration.losses)}
+        for name, setting, rule in rules
     ]
     return pd.DataFrame(rows)
 
