@@ -157,7 +157,7 @@ def fit_notes(
         notes.append(f"least squares runs into the limiting form {best.edge_form}{tail}")
     if best.bounds_hit:
         notes.append("least squares ends on a bound: " + "; ".join(best.bounds_hit))
-    notes.extend(misfit_notes(law, data.points.since(drop), best))
+    notes.extend(misfit_notes(law, data.points, drop, best))
     if rule == "auto" and drop:
         what = "first point" if drop == 1 else f"first {drop} points"
         notes.append(f"the law does not describe the {what} (set aside as warm-up)")

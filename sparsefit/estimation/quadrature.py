@@ -24,6 +24,11 @@ _COLUMNS = 28
 _PASSES = {1: 2, 2: 3}
 # Cells this many nats below the best carry no visible weight.
 _DEPTH = 9.0
+# A region that the reference measure makes light but the data do not rule out must stay: the
+# likelihood of the limit is read off there. 99% intervals end 3.3 nats below the best.
+_LIKELY = 5.0
+# Where the limit is only unbounded as alpha -> 0, the grid must come close to it.
+_ALPHA_FLOOR = 1e-4
 
 WARMUP_WIDTH = 50.0
 """Width of the density of a warm-up point in noise standard deviations: leaving a point out costs
@@ -38,6 +43,8 @@ class Cells:
     ----------
     log_weight : ndarray, shape (noise models, warm-up choices, shapes)
         Log evidence times prior times cell size.
+    log_measure : ndarray, shape (shapes,)
+        The part of it that is measure, not data.
     centre : ndarray, shape (shapes, n_shape)
         Log shape at the centre of each cell.
     half : ndarray, shape (shapes, n_shape)
@@ -45,6 +52,7 @@ class Cells:
     """
 
     log_weight: Array
+    log_measure: Array
     centre: Array
     half: Array
 
@@ -55,11 +63,11 @@ class Cells:
         return np.asarray(weight / weight.sum())
 
     def heaviest(self, size: int) -> NDArray[np.intp]:
-        """Flat indices of the cells with most weight, at most `size` of them."""
-        weight = self.log_weight.ravel()
-        size = min(size, weight.size)
-        top = np.argpartition(weight, weight.size - size)[weight.size - size :]
-        return top[np.isfinite(weight[top])]
+        """Flat indices of the cells that matter, at most `size`: by weight or by likelihood."""
+        rank = (self.log_weight - 0.5 * self.log_measure).ravel()
+        size = min(size, rank.size)
+        top = np.argpartition(rank, rank.size - size)[rank.size - size :]
+        return top[np.isfinite(rank[top])]
 
     @property
     def log_evidence(self) -> float:
@@ -111,11 +119,20 @@ class Problem:
         whiteners = tuple(Whitener.of(points, noise) for noise in noises)
         return cls(law, points, noises, drops, prior, WARMUP_WIDTH, whiteners)
 
-    def log_weight(self, log_shape: Array, log_size: Array, subset: tuple[int, ...]) -> Array:
-        """Log weight of cells, shape (noise models, warm-up choices, shapes)."""
-        shape = np.exp(log_shape)
+    def log_measure(self, log_shape: Array, log_size: Array) -> Array:
+        """Log of the measure of cells, shape (shapes,)."""
         # Density over d(shape) -> density over d(log shape).
-        measure = self.prior.log_density(shape, self.points.span) + log_shape.sum(1) + log_size
+        density = self.prior.log_density(np.exp(log_shape), self.points.span)
+        return np.asarray(density + log_shape.sum(1) + log_size)
+
+    def log_evidence(self, log_shape: Array, subset: tuple[int, ...]) -> Array:
+        """Log evidence times prior of noise model and warm-up choice.
+
+        Returns
+        -------
+        ndarray, shape (noise models, warm-up choices, shapes)
+        """
+        shape = np.exp(log_shape)
         n = len(self.points)
         out = np.full((len(self.noises), self.drops.size, shape.shape[0]), -np.inf)
         for j in subset:
@@ -128,7 +145,7 @@ class Problem:
                 at, kept, n, log_det, self.law.limit_bounds, self.points.range, self.warmup_width
             )
             prior = np.log(self.noises[j].prior) - np.log(drops.size)
-            out[j, : drops.size] = found.log_evidence + measure + prior
+            out[j, : drops.size] = found.log_evidence + prior
         return out
 
     def drops_of(self, j: int) -> NDArray[np.intp]:
@@ -149,9 +166,9 @@ def _edges_to_cells(low: Array, high: Array, rows: Array) -> tuple[Array, Array]
     )
 
 
-def _narrow_columns(best: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    """Shrink each row's range of kappa to where that row has weight (best: rows x columns)."""
-    near = best > best.max(axis=1, keepdims=True) - _DEPTH
+def _narrow_columns(margin: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """Shrink each row's range of kappa to where that row matters (margin: rows x columns)."""
+    near = margin >= np.minimum(0.0, margin.max(axis=1, keepdims=True) - _DEPTH)
     first = np.maximum(near.argmax(axis=1) - 1, 0)
     last = np.minimum(_COLUMNS - near[:, ::-1].argmax(axis=1) + 1, _COLUMNS)
     width = (high - low) / _COLUMNS
@@ -165,7 +182,8 @@ def integrate(problem: Problem) -> Cells:
     # The rough passes only locate the weight: a few contrasting noise models do.
     rough = everything if len(everything) < 9 else everything[::2]
     axes = problem.law.shape_grid(problem.points.span, 2)
-    rows = np.linspace(np.log(axes[0][0]), np.log(axes[0][-1]), _ROWS[n_shape] + 1)
+    floor = axes[0][0] if problem.law.edge_has_limit else min(axes[0][0], _ALPHA_FLOOR)
+    rows = np.linspace(np.log(floor), np.log(axes[0][-1]), _ROWS[n_shape] + 1)
     low = high = np.empty(0)
     if n_shape == 2:
         low = np.full(_ROWS[2], np.log(axes[1][0]))
@@ -175,18 +193,21 @@ def integrate(problem: Problem) -> Cells:
             centre, half = _edges_to_cells(low, high, rows)
         else:
             centre, half = (rows[1:] + rows[:-1])[:, None] / 2, np.diff(rows)[:, None] / 2
-        log_weight = problem.log_weight(
-            centre, np.log(2 * half).sum(1), rough if left else everything
-        )
+        evidence = problem.log_evidence(centre, rough if left else everything)
+        measure = problem.log_measure(centre, np.log(2 * half).sum(1))
         if not left:
-            return Cells(log_weight, centre, half)
-        best = log_weight.max(axis=(0, 1)).reshape(rows.size - 1, -1)
-        row_best = best.max(axis=1)
-        heavy = np.flatnonzero(row_best > row_best.max() - _DEPTH)
+            return Cells(evidence + measure, measure, centre, half)
+        likely = evidence.max(axis=(0, 1))
+        weighty = likely + measure
+        # How far a cell is inside what must be kept, by weight or by likelihood; >= 0 stays.
+        margin = np.maximum(
+            weighty - weighty.max() + _DEPTH, likely - likely.max() + _LIKELY
+        ).reshape(rows.size - 1, -1)
+        heavy = np.flatnonzero(margin.max(axis=1) >= 0)
         first, last = max(heavy[0] - 1, 0), min(heavy[-1] + 2, rows.size - 1)
         finer = np.linspace(rows[first], rows[last], rows.size)
         if n_shape == 2:
-            new_low, new_high = _narrow_columns(best, low, high)
+            new_low, new_high = _narrow_columns(margin, low, high)
             old, new = (rows[1:] + rows[:-1]) / 2, (finer[1:] + finer[:-1]) / 2
             step = rows[1] - rows[0]
             # The ridge is oblique: take the union of a row's and its neighbours' ranges.

@@ -1,0 +1,318 @@
+"""Verbs of a fit: contracts, warm-up, budget, derivative, serialisation, bad arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sparsefit as sf
+from sparsefit.errors import ArgumentError, FitError, TableError
+
+Simulate = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture(scope="module")
+def fit(simulated_run: Simulate) -> sf.Fit:
+    return sf.fit(simulated_run(n_params=1e8))
+
+
+def test_the_same_table_gives_the_same_fit(simulated_run: Simulate) -> None:
+    table = simulated_run()
+    first, second = sf.fit(table), sf.fit(table.sample(frac=1, random_state=3))
+    pd.testing.assert_series_equal(first.params, second.params)
+    pd.testing.assert_frame_equal(first.forecast([1e11]), second.forecast([1e11]))
+    assert first.limit() == second.limit()
+
+
+def test_forecast_columns_and_order(fit: sf.Fit) -> None:
+    table = fit.forecast([5e9, 3e10, 1e11, 1e13])
+    assert list(table) == [
+        "tokens",
+        "mean",
+        "median",
+        "curve_lower",
+        "curve_upper",
+        "obs_lower",
+        "obs_upper",
+    ]
+    assert (table["obs_lower"] <= table["curve_lower"]).all()
+    assert (table["curve_lower"] <= table["median"]).all()
+    assert (table["median"] <= table["curve_upper"]).all()
+    assert (table["curve_upper"] <= table["obs_upper"]).all()
+    # Further away, nothing becomes surer.
+    widths = (table["curve_upper"] - table["curve_lower"]).to_numpy()
+    assert (np.diff(widths[1:]) > 0).all()
+
+
+def test_wider_level_wider_interval(fit: sf.Fit) -> None:
+    narrow, wide = fit.limit(0.5), fit.limit(0.95)
+    assert wide.lower <= narrow.lower <= narrow.upper <= wide.upper
+    for method in ("integrated", "profile", "wald", "bootstrap"):
+        ends = fit.conf_int(0.9, method)
+        assert (ends["lower"] <= ends["upper"]).all()
+        assert ends.loc["A0", "lower"] >= 0
+
+
+def test_limit_says_sparsity(fit: sf.Fit) -> None:
+    limit = fit.limit()
+    assert float(limit.sparsity) == pytest.approx(1 - limit.estimate)
+    assert limit.sparsity.lower == pytest.approx(1 - limit.upper)
+    assert limit.identified == "yes"
+    assert limit.lower <= 0.07 <= limit.upper
+
+
+def test_profile_interval_is_exact_where_the_law_is_linear() -> None:
+    """Eq. 5 at large alpha range: the profile ends have the F cut-off's sum of squares."""
+    from scipy.stats import f as f_distribution
+
+    from sparsefit import laws
+    from sparsefit.estimation.least_squares import fit_least_squares, scan
+    from sparsefit.estimation.points import Points
+    from sparsefit.estimation.profile import profile_intervals
+
+    rng = np.random.default_rng(5)
+    d = np.linspace(1, 30, 25)
+    law = laws.get("eq5")
+    points = Points(d, law.value(d, [0.7, 0.08, 0.39]) + 1e-3 * rng.standard_normal(25))
+    best = fit_least_squares(law, points)
+    lower, upper = profile_intervals(law, points, best, 0.9)[-1]
+    cut = best.ssr * (1 + f_distribution.ppf(0.9, 1, 22) / 22)
+    alphas = np.geomspace(0.01, 6, 20000)[:, None]
+    basis = law.sign * law.basis(d, alphas, points.span)
+    for end in (lower, upper):
+        amplitude = (basis @ (points.y - end)) / (basis**2).sum(1)
+        ssr = ((points.y - end - amplitude[:, None] * basis) ** 2).sum(1).min()
+        assert ssr == pytest.approx(cut, rel=2e-3)
+    assert scan(law, points, best.shape[None, :]).ssr[0] == pytest.approx(best.ssr, rel=1e-6)
+
+
+def test_tokens_to_statuses(fit: sf.Fit) -> None:
+    reached = fit.tokens_to(activation_ratio=0.09)
+    assert reached.status == "reached" and reached.upper <= 3e10
+    soon = fit.tokens_to(sparsity=1 - 0.0735)
+    assert soon.status == "reachable" and 3e10 < soon.lower <= soon.estimate <= soon.upper
+    never = fit.tokens_to(activation_ratio=0.03)
+    assert never.status == "unreachable" and np.isinf(never.lower)
+    level = fit.limit()
+    between = fit.tokens_to(activation_ratio=level.median)
+    assert between.status == "undetermined" and np.isinf(between.upper)
+    assert 0 < between.probability < 1
+
+
+def test_tokens_to_meets_the_forecast(fit: sf.Fit) -> None:
+    """The budget and the forecast come from the same draws."""
+    budget = fit.tokens_to(activation_ratio=0.075)
+    curve = fit.simulate([budget.estimate], "curve")
+    assert np.median(curve) == pytest.approx(0.075, abs=1e-5)
+
+
+def test_derivatives_differ_by_the_chain_rule(fit: sf.Fit) -> None:
+    tokens = np.array([5e9, 2e10])
+    per_token = fit.derivative(tokens)
+    per_ratio = fit.derivative(tokens, wrt="data_scale_ratio")
+    per_log = fit.derivative(tokens, wrt="log_tokens")
+    np.testing.assert_allclose(per_ratio["median"], per_token["median"] * 1e8)
+    np.testing.assert_allclose(per_log["lower"], per_token["lower"] * tokens)
+    np.testing.assert_allclose(per_ratio["data_scale_ratio"], tokens / 1e8)
+    assert (per_token["upper"] < 0).all()
+
+
+def test_data_scale_ratio_needs_the_parameter_count(simulated_run: Simulate) -> None:
+    with pytest.raises(ArgumentError, match="n_params"):
+        sf.fit(simulated_run()).derivative([1e10], wrt="data_scale_ratio")
+
+
+def test_json_round_trip(fit: sf.Fit, tmp_path: Path) -> None:
+    fit.to_json(tmp_path / "fit.json")
+    again = sf.load_fit(tmp_path / "fit.json")
+    assert isinstance(again, sf.Fit)
+    pd.testing.assert_frame_equal(fit.forecast([1e10, 1e12]), again.forecast([1e10, 1e12]))
+    pd.testing.assert_frame_equal(fit.points_table(), again.points_table(), check_dtype=False)
+    assert fit.limit(0.8) == again.limit(0.8)
+    assert fit.summary() == again.summary()
+    assert list(tmp_path.iterdir()) == [tmp_path / "fit.json"]
+
+
+def test_fits_have_every_verb(simulated_run: Simulate) -> None:
+    both = pd.concat(
+        [simulated_run(), simulated_run(law="eq5", theta=(0.7, 0.08, 0.39)).assign(run="b")]
+    )
+    fits = sf.fit(both)
+    assert isinstance(fits, sf.Fits) and list(fits) == ["b", "simulated"]
+    tables = [
+        fits.params,
+        fits.bse,
+        fits.conf_int(),
+        fits.predict([1e10]),
+        fits.forecast([1e10]),
+        fits.derivative([1e10]),
+        fits.limit(),
+        fits.tokens_to(sparsity=0.5),
+        fits.tokens_within(0.1),
+        fits.points_table(),
+        fits.warmup_sensitivity(),
+        fits.diagnostics(),
+        fits.tidy(),
+        fits.glance(),
+    ]
+    for table in tables:
+        assert set(table["run"]) == {"simulated", "b"}
+    loaded = sf.load_fit(fits.to_json())
+    assert isinstance(loaded, sf.Fits)
+    pd.testing.assert_frame_equal(loaded.limit(), fits.limit())
+    with pytest.raises(ArgumentError, match="no run 'c'"):
+        fits["c"]
+
+
+def test_warmup_is_found_and_every_row_accounted_for(simulated_run: Simulate) -> None:
+    table = simulated_run(noise=2e-4)
+    table.loc[:3, "activation_ratio"] -= np.array([0.03, 0.02, 0.01, 0.005])
+    found = sf.fit(table)
+    roles = found.points_table()
+    assert len(roles) == 30
+    assert found.n_warmup >= 3
+    assert (roles["role"].iloc[: found.n_warmup] == "warm-up").all()
+    assert any("warm-up" in note for note in found.notes)
+    limit = found.limit()
+    assert limit.lower <= 0.07 <= limit.upper
+
+
+def test_warmup_choices(simulated_run: Simulate) -> None:
+    table = simulated_run()
+    assert sf.fit(table, warmup=None).n_warmup == 0
+    assert sf.fit(table, warmup=4).n_warmup == 4
+    by_tokens = sf.fit(table, warmup=3.5e9)
+    assert by_tokens.n_warmup == int((table["tokens"] < 3.5e9).sum())
+    sensitivity = by_tokens.warmup_sensitivity()
+    assert sensitivity.loc[sensitivity["chosen"], "n_dropped"].tolist() == [by_tokens.n_warmup]
+
+
+def test_auto_carries_the_limits_of_both_warmup_choices(
+    authors_run: Callable[[str], pd.DataFrame],
+) -> None:
+    """Dropping one point or eight moves 0.2b_relu's least-squares limit from .068 to 0."""
+    found = sf.fit(authors_run("0.2b_relu"))
+    choices = found.warmup_sensitivity().set_index("n_dropped")["limit"]
+    limit = found.limit()
+    for drop in (1, 8):
+        assert limit.lower <= choices[drop] <= limit.upper
+    assert limit.identified == "one-sided"
+    other = sf.fit(authors_run("0.4b_relu"))
+    moved = other.warmup_sensitivity().set_index("n_dropped")["limit"]
+    limit = other.limit()
+    assert limit.lower <= min(moved[0], moved[1]) and max(moved[0], moved[1]) <= limit.upper
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"law": "cubic"}, "unknown law"),
+        ({"warmup": "early"}, "warmup"),
+        ({"warmup": -1}, "warmup"),
+        ({"warmup": 2.5}, "whole number"),
+        ({"response": "accuracy"}, "response"),
+        ({"rng": "seed"}, "rng"),
+        ({"law": "loss"}, "describes the loss"),
+    ],
+)
+def test_bad_arguments_are_named(
+    options: dict[str, object], message: str, simulated_run: Simulate
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        sf.fit(simulated_run(), **options)
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "message"),
+    [
+        ("limit", {"level": 90}, "level"),
+        ("limit", {"method": "magic"}, "method"),
+        ("forecast", {"tokens": [-1.0]}, "tokens"),
+        ("forecast", {"tokens": ["many"]}, "tokens"),
+        ("forecast", {"tokens": []}, "tokens"),
+        ("tokens_to", {}, "exactly one"),
+        ("tokens_to", {"sparsity": 93}, "fraction"),
+        ("tokens_to", {"sparsity": 0.9, "activation_ratio": 0.1}, "exactly one"),
+        ("derivative", {"tokens": [1e9], "wrt": "steps"}, "wrt"),
+        ("simulate", {"tokens": [1e9], "kind": "mean"}, "kind"),
+    ],
+)
+def test_bad_arguments_of_verbs_are_named(
+    fit: sf.Fit, verb: str, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        getattr(fit, verb)(**arguments)
+
+
+def test_too_few_points_and_no_trend_are_typed(simulated_run: Simulate) -> None:
+    with pytest.raises((FitError, TableError), match="point"):
+        sf.fit(simulated_run().head(5))
+    with pytest.raises(FitError, match="no trend"):
+        sf.fit(simulated_run().assign(activation_ratio=0.1))
+    with pytest.raises(FitError, match="leave out fewer"):
+        sf.fit(simulated_run(), warmup=26)
+
+
+def test_failed_rows_are_kept_and_not_fitted(simulated_run: Simulate) -> None:
+    table = simulated_run().assign(status="ok")
+    table.loc[7, ["activation_ratio", "status"]] = [np.nan, "failed"]
+    found = sf.fit(table)
+    roles = found.points_table()
+    assert len(roles) == 30 and roles["role"].tolist()[7] == "failed"
+    assert len(found.points) == 29
+    assert any("1 rows carry no value" in note for note in found.notes)
+
+
+def test_law_by_evidence_without_an_activation(simulated_run: Simulate) -> None:
+    for law, theta in (("eq4", (0.5, -2.2, 0.6, 0.07)), ("eq5", (0.7, 0.08, 0.39))):
+        table = simulated_run(law=law, theta=theta).drop(columns="activation")
+        found = sf.fit(table)
+        assert found.law is sf.laws.get(law)
+        assert "evidence" in found.law_reason
+
+
+def test_loss_and_sparsity_converge_at_different_speeds(simulated_run: Simulate) -> None:
+    table = simulated_run(n=40, last=1e11)
+    d = table["tokens"] / 1e9
+    rng = np.random.default_rng(1)
+    table["loss"] = 2.0 + 0.5 * d**-0.9 + 1e-3 * rng.standard_normal(40)
+    loss = sf.fit(table, response="loss")
+    assert loss.limit().lower <= 2.0 <= loss.limit().upper
+    assert loss.response == "loss"
+    assert loss.tokens_within(0.05).estimate < sf.fit(table).tokens_within(0.05).estimate
+    assert loss.tokens_to(loss=2.05).status in {"reached", "reachable"}
+    with pytest.raises(ArgumentError, match="loss"):
+        loss.tokens_to(sparsity=0.9)
+
+
+def test_a_law_that_does_not_describe_the_run_is_noticed(simulated_run: Simulate) -> None:
+    rising = simulated_run(law="eq5", theta=(0.7, 0.08, 0.39)).assign(activation="relu")
+    assert any("does not describe this run" in note for note in sf.fit(rising).notes)
+    turning = simulated_run(noise=3e-4, n=40)
+    late = turning["tokens"] > 1.2e10
+    turning.loc[late, "activation_ratio"] += 2e-3 * (turning["tokens"][late] / 1e9 - 12)
+    assert any("turn" in note for note in sf.fit(turning).notes)
+    assert not any("does not describe this run" in n for n in sf.fit(simulated_run()).notes)
+
+
+def test_diagnostics_see_correlation_and_outliers(simulated_run: Simulate) -> None:
+    table = simulated_run(n=60, noise=0.0)
+    rng = np.random.default_rng(3)
+    residual = np.zeros(60)
+    for i in range(1, 60):
+        residual[i] = 0.85 * residual[i - 1] + 3e-4 * rng.standard_normal()
+    found = sf.fit(table.assign(activation_ratio=table["activation_ratio"] + residual), warmup=None)
+    assert found.diagnostics().ljung_box_p < 0.05
+    spiky = simulated_run(noise=1e-4)
+    spiky.loc[20, "activation_ratio"] += 0.004
+    assert any("robust=True" in s for s in sf.fit(spiky, warmup=None).diagnostics().sentences)
+
+
+def test_text_and_html_name_the_run(fit: sf.Fit) -> None:
+    assert "simulated" in repr(fit) and "identified: yes" in repr(fit)
+    assert "warm-up" in fit.summary() and "limit sparsity ratio" in fit.summary()
+    assert "<table" in fit._repr_html_()
