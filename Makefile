@@ -18,7 +18,7 @@ format: ## Format the sources and mend what can be mended
 	$(PYTHON) -m ruff format .
 
 types: ## Check types
-	$(PYTHON) -m mypy sparsefit
+	$(PYTHON) -m mypy sparsefit collectors
 
 test: ## Run the tests
 	$(PYTHON) -m pytest
