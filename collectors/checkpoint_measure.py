@@ -285,8 +285,12 @@ def calibrate_at(
         A layer's CETT jumps over the value: it has too few active neurons on this text.
     """
     plan = dense_plan(cett, wide=wide)
-    calibration = loaded.calibrate(text, plan)
-    if calibration.covers(plan.targets[0]):
+    try:
+        calibration = loaded.calibrate(text, plan)
+        covered = calibration.covers(plan.targets[0])
+    except CurveRangeError:
+        covered = False
+    if covered:
         states = text.n_tokens * sum(site.d_ff for site in loaded.sites)
         small = states <= POLISH_STATES
         return _polish(loaded, text, calibration) if small and not wide else calibration

@@ -179,5 +179,8 @@ def strictly_increasing(
         if not keep or (y[at] > y[keep[-1]] + tolerance and x[at] > x[keep[-1]] + 1e-12):
             keep.append(at)
     if len(keep) < 2:
-        raise CollectorError("a layer's CETT curve has fewer than two distinct points")
+        raise CurveRangeError(
+            "a layer's CETT curve has fewer than two distinct points: too few of its neurons are "
+            "active on this text"
+        )
     return x[keep], y[keep]
