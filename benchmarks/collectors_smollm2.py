@@ -99,12 +99,14 @@ def one(model: Any, text: EvaluationText, p: float) -> dict[str, Any]:
     start = time.process_time()
     forward_losses(model, text, 1)
     dense = time.process_time() - start
+    note(text, f"dense pass {dense:.1f} s")
     dense_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     target = math.log1p(p / 100)
     start = time.process_time()
     guess = probe(loaded, text, target)
     probed = time.process_time() - start
+    note(text, f"guess {guess:.5f} after {probed / dense:.2f} DFE")
     history: list[Evaluation] = []
     calibration = None
     while not (step := next_step(history, target, guess=guess)).done:
@@ -112,7 +114,7 @@ def one(model: Any, text: EvaluationText, p: float) -> dict[str, Any]:
             calibration = calibrate_at(loaded, text, step.cett, wide=True)
         measured = measure_at(loaded, text, calibration, step.cett)
         history.append(Evaluation(step.cett, measured.log_ratio))
-        print(f"  {text.name}: {history[-1]}", file=sys.stderr, flush=True)
+        note(text, f"{history[-1]} after {(time.process_time() - start) / dense:.2f} DFE")
     solve = time.process_time() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -135,6 +137,10 @@ def one(model: Any, text: EvaluationText, p: float) -> dict[str, Any]:
         "activation_ratio_recalibrated": again.activation_ratio,
         "memory_over_dense": round(memory / dense_memory - 1, 4),
     }
+
+
+def note(text: EvaluationText, words: str) -> None:
+    print(f"  {text.name}: {words}", file=sys.stderr, flush=True)
 
 
 def against_reference(model: Any, text: EvaluationText, cett: float) -> dict[str, Any]:
