@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # A wait longer than this is explained on standard error.
 PATIENCE = 2.0
 
+# Notes on files shown; one a file would bury the answer.
+_NOTES = 2
+
 _SI = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
 
@@ -410,8 +413,11 @@ def save(outcome: Outcome, arguments: argparse.Namespace) -> None:
 
 def report_side(outcome: Outcome, arguments: argparse.Namespace) -> None:
     """Print to standard error what is not part of the answer."""
-    for note in outcome.notes:
+    for note in outcome.notes[:_NOTES]:
         print(f"note: {note}", file=sys.stderr)
+    if len(outcome.notes) > _NOTES:
+        more = len(outcome.notes) - _NOTES
+        print(f"note: {more} more on the files; sparsefit validate lists them", file=sys.stderr)
     for message in outcome.failed.values():
         print(f"not fitted: {message}", file=sys.stderr)
     for option, path in (("figure", arguments.out), ("fits", arguments.save_json)):

@@ -14,6 +14,7 @@ from sparsefit.plots.fits import token_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from sparsefit.results.fit import Fit
     from sparsefit.results.fits import Fits
@@ -85,6 +86,8 @@ def runs(
             seen = float(fit.tokens[-1])
             last = max(seen, 2.0 * seen if until is None else float(until))
             ends.append((run, *_draw_run(axes, fit, index, last, level, xscale, points, band)))
+        values = [fit.points.y for fit in chosen.values()]
+        _set_limits(axes, np.concatenate([*values, [y for _, _, y, _ in ends]]), yscale)
         if yscale == "log":
             canvas.plain_log_axis(axes.yaxis)
         _name_curves(axes, ends)
@@ -130,6 +133,17 @@ def _draw_run(
                 zorder=4,
             )
     return float(grid[-1]), float(table["median"].iloc[-1]), colour
+
+
+def _set_limits(axes: Any, values: NDArray[np.float64], yscale: str) -> None:
+    """Fit the view to points and curves: a wild band must not squeeze them."""
+    low, high = float(values.min()), float(values.max())
+    if yscale == "log":
+        pad = (high / low) ** 0.08
+        axes.set_ylim(low / pad, high * pad)
+    else:
+        span = max(high - low, 1e-12)
+        axes.set_ylim(low - 0.12 * span, high + 0.12 * span)
 
 
 def _name_curves(axes: Any, ends: list[tuple[str, float, float, str]]) -> None:

@@ -131,6 +131,24 @@ def test_many_runs_are_named_and_end_at_their_forecast(fits, axes):
         assert line.get_ydata()[-1] == pytest.approx(expected)
 
 
+def test_a_wild_band_does_not_squeeze_the_points(axes):
+    import pandas as pd
+
+    rng = np.random.default_rng(3)
+    d = np.linspace(2, 40, 20)
+    noisy = pd.DataFrame(
+        {
+            "run": "noisy_sim",
+            "tokens": d * 1e9,
+            "activation_ratio": 0.36 - 0.1 * d**-0.2 + rng.normal(0, 0.01, d.size),
+            "activation": "silu",
+        }
+    )
+    sf.plots.runs(sf.fit(noisy), axes)
+    low, high = axes.get_ylim()
+    assert high - low < 2.0 * np.ptp(noisy["activation_ratio"])
+
+
 def test_fit_of_many_runs_draws_them_all(fits, axes):
     sf.plots.fit(fits, axes)
     assert {text.get_text() for text in axes.texts} == set(fits)
