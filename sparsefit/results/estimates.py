@@ -185,8 +185,8 @@ class Budget:
 
     def __repr__(self) -> str:
         return (
-            f"Budget({self.status}: {self.estimate:.3g} [{self.lower:.3g}, {self.upper:.3g}] tokens "
-            f"to {self.target:.4g}, {100 * self.level:g}%)"
+            f"Budget({self.status}: {self.estimate:.3g} [{self.lower:.3g}, {self.upper:.3g}] "
+            f"tokens to {self.target:.4g}, {100 * self.level:g}%)"
         )
 
     def _repr_html_(self) -> str:

@@ -16,6 +16,7 @@ from sparsefit.estimation.points import Points
 from sparsefit.estimation.predictive import observations
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.results import checks, text
+from sparsefit.results.bands import budget, forecast_table
 from sparsefit.results.estimates import Budget, Limit, identification
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from sparsefit.results.diagnostics import Diagnostics
 
 Array = NDArray[np.float64]
-
-_INTERVALS = ("integrated", "profile", "wald", "bootstrap")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,20 +117,10 @@ class Fit:
 
         Not a number where the curvature is singular (a coefficient on its bound).
         """
-        se = np.sqrt(np.diag(self._wald_covariance()))
-        return pd.Series(se, index=list(self.law.parameter_names), name=self.run)
+        from sparsefit.results.intervals import wald_covariance
 
-    def _wald_covariance(self) -> Array:
-        used, p = self._used, self.law.n_parameters
-        gradient = self.law.gradient(used.d, self._theta) * np.sqrt(used.weights)[:, None]
-        scale = np.linalg.norm(gradient, axis=0)
-        if not np.all(np.isfinite(gradient)) or np.any(scale == 0):
-            return np.full((p, p), np.nan)
-        normal = (gradient / scale).T @ (gradient / scale)
-        if np.linalg.cond(normal) > 1e13 or self.least_squares.bounds_hit:
-            return np.full((p, p), np.nan)
-        inverse = np.linalg.inv(normal) / np.outer(scale, scale)
-        return np.asarray(inverse * self.least_squares.ssr / (len(used) - p))
+        se = np.sqrt(np.diag(wald_covariance(self.law, self._used, self.least_squares)))
+        return pd.Series(se, index=list(self.law.parameter_names), name=self.run)
 
     def conf_int(
         self, level: float = 0.9, method: str = "integrated", rng: int = 0
@@ -154,36 +143,11 @@ class Fit:
         pandas.DataFrame
             One row per coefficient, columns ``lower`` and ``upper``.
         """
+        from sparsefit.results.intervals import METHODS, coefficient_intervals
+
         level = checks.check_level(level)
-        checks.check_choice("method", method, _INTERVALS)
-        tail = (1.0 - level) / 2.0
-        if method == "integrated":
-            ends = np.quantile(self.averaged.draws.theta(self.law), [tail, 1 - tail], axis=0).T
-            ends[-1] = self.averaged.likelihood.interval(level)
-        elif method == "profile":
-            from sparsefit.estimation.profile import profile_intervals
-
-            ends = profile_intervals(self.law, self._used, self.least_squares, level)
-        elif method == "wald":
-            from scipy.stats import t
-
-            reach = t.ppf(1 - tail, len(self._used) - self.law.n_parameters) * self.bse.to_numpy()
-            lower = np.array([p.lower for p in self.law.parameters])
-            upper = np.array([p.upper for p in self.law.parameters])
-            ends = np.stack(
-                [
-                    np.clip(self._theta - reach, lower, upper),
-                    np.clip(self._theta + reach, lower, upper),
-                ],
-                axis=1,
-            )
-        else:
-            from sparsefit.estimation.bootstrap import bootstrap_thetas
-
-            thetas = bootstrap_thetas(
-                self.law, self._used, self.least_squares, 200, np.random.default_rng(rng)
-            )
-            ends = np.quantile(thetas, [tail, 1 - tail], axis=0).T
+        checks.check_choice("method", method, METHODS)
+        ends = coefficient_intervals(self, level, method, rng)
         return pd.DataFrame(ends, index=list(self.law.parameter_names), columns=["lower", "upper"])
 
     # Curves ---------------------------------------------------------------------------------
@@ -251,24 +215,10 @@ class Fit:
             ``curve_lower``, ``curve_upper`` (band for the law's mean), ``obs_lower``, ``obs_upper``
             (band for a new measurement).
         """
-        tail = (1.0 - checks.check_level(level)) / 2.0
+        level = checks.check_level(level)
         tokens = checks.check_tokens(tokens)
-        curve = self.simulate(tokens, "curve")
-        seen = self.simulate(tokens, "observation")
-        low, middle, high = np.quantile(curve, [tail, 0.5, 1 - tail], axis=0)
-        obs_low, obs_high = np.quantile(seen, [tail, 1 - tail], axis=0)
-        return pd.DataFrame(
-            {
-                "tokens": tokens,
-                "mean": curve.mean(axis=0),
-                "median": middle,
-                "curve_lower": low,
-                "curve_upper": high,
-                # The band for a measurement contains the band for the mean.
-                "obs_lower": np.minimum(obs_low, low),
-                "obs_upper": np.maximum(obs_high, high),
-            }
-        )
+        curve, seen = self.simulate(tokens, "curve"), self.simulate(tokens, "observation")
+        return forecast_table(tokens, curve, seen, level)
 
     def derivative(
         self, tokens: ArrayLike, wrt: str = "tokens", level: float = 0.9
@@ -331,7 +281,6 @@ class Fit:
             See `conf_int`; the default integrates over shapes, noise models and warm-up choices.
         """
         level = checks.check_level(level)
-        checks.check_choice("method", method, _INTERVALS)
         if method == "integrated":
             lower, upper = self.averaged.likelihood.interval(level)
         else:
@@ -390,7 +339,7 @@ class Fit:
             # Sparsity falls along a rising law: a sparsity that the run had before its first
             # checkpoint, if ever, is not one that more training brings.
             crossing = np.where(crossing < self.points.d[0], np.inf, crossing)
-        return self._budget(crossing, target, level)
+        return budget(crossing, target, level, float(self.points.d[-1]))
 
     def tokens_within(self, share: float = 0.05, level: float = 0.9) -> Budget:
         """Training tokens after which the curve stays within a share of its limit.
@@ -411,34 +360,7 @@ class Fit:
         theta = draws.theta(self.law)
         targets = draws.limit * (1.0 + self.law.sign * share)
         crossing = self.law.inverse(targets, theta)
-        return self._budget(crossing, float(np.median(targets)), level)
-
-    def _budget(self, crossing: Array, target: float, level: float) -> Budget:
-        tail = (1.0 - level) / 2.0
-        seen = float(self.points.d[-1])
-        # "higher"/"lower": an interpolation between a finite and an infinite end is undefined.
-        lower = float(np.quantile(crossing, tail, method="lower"))
-        upper = float(np.quantile(crossing, 1 - tail, method="higher"))
-        middle = float(np.quantile(crossing, 0.5, method="lower"))
-        probability = float(np.mean(np.isfinite(crossing)))
-        if upper <= seen or (middle <= seen and np.mean(crossing <= seen) >= 1 - 2 * tail):
-            status = "reached"
-        elif np.isfinite(upper):
-            status = "reachable"
-        elif np.isinf(lower):
-            status = "unreachable"
-        else:
-            status = "undetermined"
-        return Budget(
-            estimate=middle * TOKENS_PER_UNIT,
-            lower=lower * TOKENS_PER_UNIT,
-            upper=upper * TOKENS_PER_UNIT,
-            status=status,
-            target=target,
-            level=level,
-            probability=probability,
-            tokens_seen=seen * TOKENS_PER_UNIT,
-        )
+        return budget(crossing, float(np.median(targets)), level, float(self.points.d[-1]))
 
     # Warm-up and diagnostics ----------------------------------------------------------------
 

@@ -1,0 +1,80 @@
+"""Bands and budgets from draws: what `Fit` and its relatives share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sparsefit.laws import TOKENS_PER_UNIT
+from sparsefit.results.estimates import Budget
+
+Array = NDArray[np.float64]
+
+
+def forecast_table(tokens: Array, curve: Array, seen: Array, level: float) -> pd.DataFrame:
+    """Table of `Fit.forecast` from draws.
+
+    Parameters
+    ----------
+    tokens : ndarray, shape (n,)
+        Raw token counts.
+    curve, seen : ndarray, shape (draws, n)
+        Draws of the law's mean and of new measurements.
+    level : float
+        Level of both bands, in (0, 1).
+    """
+    tail = (1.0 - level) / 2.0
+    low, middle, high = np.quantile(curve, [tail, 0.5, 1 - tail], axis=0)
+    obs_low, obs_high = np.quantile(seen, [tail, 1 - tail], axis=0)
+    return pd.DataFrame(
+        {
+            "tokens": tokens,
+            "mean": curve.mean(axis=0),
+            "median": middle,
+            "curve_lower": low,
+            "curve_upper": high,
+            # The band for a measurement contains the band for the mean.
+            "obs_lower": np.minimum(obs_low, low),
+            "obs_upper": np.maximum(obs_high, high),
+        }
+    )
+
+
+def budget(crossing: Array, target: float, level: float, seen: float) -> Budget:
+    """Summarise when draws meet a target.
+
+    Parameters
+    ----------
+    crossing : ndarray, shape (draws,)
+        Billions of tokens at which each draw meets the target, ``inf`` for never.
+    target : float
+        The target.
+    level : float
+        Confidence level in (0, 1).
+    seen : float
+        Billions of tokens of the last point seen.
+    """
+    tail = (1.0 - level) / 2.0
+    # "higher"/"lower": an interpolation between a finite and an infinite end is undefined.
+    lower = float(np.quantile(crossing, tail, method="lower"))
+    upper = float(np.quantile(crossing, 1 - tail, method="higher"))
+    middle = float(np.quantile(crossing, 0.5, method="lower"))
+    if upper <= seen or (middle <= seen and np.mean(crossing <= seen) >= level):
+        status = "reached"
+    elif np.isfinite(upper):
+        status = "reachable"
+    elif np.isinf(lower):
+        status = "unreachable"
+    else:
+        status = "undetermined"
+    return Budget(
+        estimate=middle * TOKENS_PER_UNIT,
+        lower=lower * TOKENS_PER_UNIT,
+        upper=upper * TOKENS_PER_UNIT,
+        status=status,
+        target=target,
+        level=level,
+        probability=float(np.mean(np.isfinite(crossing))),
+        tokens_seen=seen * TOKENS_PER_UNIT,
+    )
