@@ -1,0 +1,48 @@
+"""Configuration of the documentation site."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import reference_pages
+
+import sparsefit
+
+project = "sparsefit"
+author = "The sparsefit developers"
+copyright = author  # noqa: A001 (the name that Sphinx reads)
+release = version = sparsefit.__version__
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+]
+exclude_patterns = ["_build", "_generated/cli.md", "**.ipynb_checkpoints"]
+templates_path: list[str] = []
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sparsefit"
+html_theme_options = {"show_prev_next": True, "navigation_with_keys": False}
+html_show_sourcelink = False
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+# Only pages with {code-cell} blocks are notebooks.
+nb_execution_mode = "auto"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+
+autosummary_generate = True
+# Methods are listed with their class, not on pages of their own.
+numpydoc_class_members_toctree = False
+numpydoc_show_inherited_class_members = False
+numpydoc_xref_param_type = False
+
+suppress_warnings = ["mystnb.unknown_mime_type"]
+
+reference_pages.write_generated()
