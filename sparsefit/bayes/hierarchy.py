@@ -18,13 +18,13 @@ SLOPE_SD = 0.5
 """Prior of a slope on log N: ten times the parameters change a quantity by up to a factor of ten
 (95%)."""
 
-SPREAD_SCALE, SPREAD_SCALE_SIGMA = 0.3, 0.5
-"""Half-normal priors of the spread of runs about the line: two runs of one size mostly agree within
-a factor of two; their noise within a factor of three."""
+SPREAD_SCALE = 0.5
+"""Half-normal prior of the spread of runs about the line: two runs of one size agree within a
+factor of about three."""
 
 _INTERCEPT_SD = 10.0
 _SPREADS = np.geomspace(0.005, 3.0, 80)
-_BURN, _KEEP, _THIN = 300, 400, 2
+_BURN, _KEEP, _THIN = 300, 250, 3
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,6 @@ def sample_hyper(
     count, p = len(draws), design.shape[1]
     size = draws[0].shape[1]
     scale = np.full(size, SPREAD_SCALE)
-    scale[-1] = SPREAD_SCALE_SIGMA
     precision = np.diag([_INTERCEPT_SD**-2, *[SLOPE_SD**-2] * (p - 1)])
     # A flat prior over log spread on the grid's cells times the half-normal.
     log_spread_prior = -0.5 * (_SPREADS[:, None] / scale) ** 2 + np.log(_SPREADS[:, None])

@@ -31,6 +31,10 @@ Index = NDArray[np.intp]
 
 ESS_WANTED = 2000.0
 
+EXCHANGEABLE = 0.5
+"""Prior probability that a pooled run is like the others; else its prior is that of a run alone
+(exchangeable or not: Neuenschwander et al., 2016)."""
+
 _START = 1000
 _STAGES = (1500, 5000, 6000, 20000)
 _COMPONENTS = 6
@@ -55,7 +59,7 @@ class Model:
     likelihood : Likelihood
         Noise models and measured errors.
     population : Located, optional
-        Prior that other runs give this one. It takes the place of `priors`, whose bounds stay.
+        Prior that other runs give this one. It is mixed with `priors`, whose bounds stay.
     """
 
     law: Law
@@ -66,15 +70,21 @@ class Model:
     population: Located | None = None
 
     def log_prior(self, d: Described) -> dict[str, Array]:
-        """Log prior density by term, -inf for the impossible, over the terms' own quantities."""
+        """Log prior density by term, -inf for the impossible; their sum is over coordinates."""
         parts = (d.shape, d.amplitude, d.limit, d.sigma)
         terms = log_prior_terms(self.law, self.priors, self.points.span, *parts)
         if self.population is None:
-            return terms
-        possible = np.isfinite(np.sum(list(terms.values()), axis=0))
+            return {**terms, "jacobian": d.log_jacobian}
+        with np.errstate(invalid="ignore"):
+            alone = np.sum(list(terms.values()), axis=0) + d.log_jacobian
+        possible = np.isfinite(alone)
         found = np.full(possible.size, -np.inf)
         chosen = (part[possible] for part in parts)
-        found[possible] = self.population.log_density(self.law, self.points.span, *chosen)
+        like = self.population.log_density(self.law, self.points.span, *chosen)
+        # The run may be unlike the others: then its prior is that of a run alone.
+        found[possible] = np.logaddexp(
+            np.log(EXCHANGEABLE) + like, np.log1p(-EXCHANGEABLE) + alone[possible]
+        )
         return {"population": found}
 
     def log_target(self, u: Array, rng: np.random.Generator) -> tuple[Array, Index, Index]:
@@ -97,10 +107,8 @@ class Model:
         log_density = np.full(u.shape[0], -np.inf)
         noise, drop = np.zeros(u.shape[0], dtype=np.intp), np.zeros(u.shape[0], dtype=np.intp)
         d = from_coordinates(self.law, self.points.span, u)
-        prior = np.sum(list(self.log_prior(d).values()), axis=0)
-        if self.population is None:
-            with np.errstate(invalid="ignore"):
-                prior = prior + d.log_jacobian
+        with np.errstate(invalid="ignore"):
+            prior = np.sum(list(self.log_prior(d).values()), axis=0)
         possible = np.flatnonzero(np.isfinite(prior))
         models = np.log([model.prior for model in self.likelihood.noises])[:, None, None]
         for at in np.array_split(possible, max(1, -(-possible.size // _PIECE))):

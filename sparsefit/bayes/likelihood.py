@@ -145,7 +145,7 @@ class Likelihood:
         total = np.concatenate([np.zeros((1, change.size)), np.cumsum(each, axis=0)])
         return np.asarray(total[drops])
 
-    def _factor(self, j: int) -> tuple[Array, Array]:
+    def factor(self, j: int) -> tuple[Array, Array]:
         """Inverse Cholesky factor of model `j` for reversed points, and log determinants."""
         if j not in self._factors:
             whitener = Whitener.of(self.points, self.noises[j])
@@ -155,7 +155,7 @@ class Likelihood:
         return self._factors[j]
 
     def _gaussian(self, j: int, residual: Array, sigma: Array, drops: Index) -> Array:
-        inverse, log_det = self._factor(j)
+        inverse, log_det = self.factor(j)
         kept = residual.shape[1] - drops
         # Leaving out the first points keeps the leading block of the reversed factor.
         square = (inverse @ residual[:, ::-1].T) ** 2

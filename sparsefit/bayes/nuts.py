@@ -1,12 +1,144 @@
-"""The reference engine: No-U-Turn sampling with PyMC."""
+"""The reference engine: No-U-Turn sampling with PyMC, by nutpie where it is installed."""
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
 from typing import Any
 
-from sparsefit.errors import MissingDependencyError
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefit.bayes.importance import Model
+from sparsefit.bayes.nuts_coordinates import decode, encode
+from sparsefit.bayes.posterior import Sampling
+from sparsefit.bayes.symbolic import build, model_data
+from sparsefit.errors import ArgumentError, MissingDependencyError
+from sparsefit.estimation.draws import Draws
+
+Array = NDArray[np.float64]
+
+CHAINS = 4
+_TUNE = 600
+_TARGET_ACCEPT = 0.9
+
+# Compiled models by law, likelihood, priors and sampler: compiling takes most of a fit's time.
+_COMPILED: dict[tuple[Any, ...], Any] = {}
 
 
-def sample_nuts(*args: Any, **kwargs: Any) -> Any:
-    """Not there yet."""
-    raise MissingDependencyError.for_extra("pymc", "bayes", "engine='nuts'")
+def _key(model: Model, data: dict[str, Array], sampler: str) -> tuple[Any, ...]:
+    kinds = tuple((m.kind, m.rho) for m in model.likelihood.noises if m.kind == "student_t")
+    return (model.law.name, repr(model.priors), kinds, tuple(sorted(data)), sampler)
+
+
+def sample_nuts(
+    model: Model, start: Draws, rng: np.random.Generator, size: int
+) -> tuple[Draws, Sampling]:
+    """Sample a posterior with NUTS.
+
+    Parameters
+    ----------
+    model : Model
+        The posterior.
+    start : Draws
+        Rough draws: their mean and covariance make the sampler's coordinates.
+    rng : numpy.random.Generator
+        Source of randomness.
+    size : int
+        Number of draws, over four chains.
+
+    Returns
+    -------
+    Draws, Sampling
+        Draws with noise model and warm-up choice drawn given the rest, and the checks.
+
+    Raises
+    ------
+    MissingDependencyError
+        If PyMC is not installed.
+    """
+    if importlib.util.find_spec("pymc") is None:
+        raise MissingDependencyError.for_extra("pymc", "bayes", "engine='nuts'")
+    if model.population is not None:
+        raise ArgumentError("engine='nuts' fits runs alone: use engine='importance' with pool")
+    x = encode(model.law, model.priors, start)
+    centre = np.median(x, axis=0)
+    # Spread from the middle of the draws: rough ones may have wild tails.
+    spread = np.diff(np.quantile(x, [0.16, 0.84], axis=0), axis=0)[0] / 2
+    core = x[np.all(np.abs(x - centre) < 4 * np.maximum(spread, 1e-12), axis=1)]
+    covariance = np.cov(core.T) if len(core) > 10 * x.shape[1] else np.diag(spread**2)
+    root = np.linalg.cholesky(covariance + np.diag(1e-6 * np.diag(covariance) + 1e-16))
+    data = model_data(model, centre, root)
+    chains, divergences = _run(model, data, -(-size // CHAINS), int(rng.integers(2**31)))
+    flat = chains.reshape(-1, chains.shape[2])
+    u = decode(model.law, model.priors, model.points.span, flat)
+    _, noise, drop = model.log_target(u, rng)
+    draws = model.draws(u, noise, drop)
+    rhat, ess = _convergence(np.concatenate([chains, _per_chain(draws.limit)], axis=2))
+    sampling = Sampling(
+        "nuts",
+        ess,
+        rhat=rhat,
+        divergences=divergences,
+        evaluated=len(flat),
+        chains=CHAINS,
+    )
+    return draws, sampling
+
+
+def _per_chain(values: Array) -> Array:
+    return values.reshape(CHAINS, -1, 1)
+
+
+def _run(model: Model, data: dict[str, Array], draws: int, seed: int) -> tuple[Array, int]:
+    """Coordinates x of all chains, shape (chains, draws, p), and the number of divergences."""
+    with warnings.catch_warnings():
+        # Their own deprecations and progress notices are not the user's business.
+        warnings.simplefilter("ignore")
+        import pymc as pm
+
+        if importlib.util.find_spec("nutpie") is not None:
+            import nutpie
+
+            key = _key(model, data, "nutpie")
+            if key not in _COMPILED:
+                _COMPILED[key] = nutpie.compile_pymc_model(build(model, data))
+            trace = nutpie.sample(
+                _COMPILED[key].with_data(**data),
+                draws=draws,
+                tune=_TUNE,
+                chains=CHAINS,
+                cores=1,
+                seed=seed,
+                target_accept=_TARGET_ACCEPT,
+                progress_bar=False,
+            )
+        else:
+            key = _key(model, data, "pymc")
+            if key not in _COMPILED:
+                _COMPILED[key] = build(model, data)
+            with _COMPILED[key]:
+                pm.set_data(data)
+                trace = pm.sample(
+                    draws,
+                    tune=_TUNE,
+                    chains=CHAINS,
+                    cores=1,
+                    random_seed=seed,
+                    target_accept=_TARGET_ACCEPT,
+                    progressbar=False,
+                    compute_convergence_checks=False,
+                )
+    x = np.asarray(trace.posterior["x"].to_numpy(), dtype=float)
+    return x, int(np.asarray(trace.sample_stats["diverging"]).sum())
+
+
+def _convergence(chains: Array) -> tuple[float, float]:
+    """Largest R-hat and smallest bulk or tail effective sample size of all columns."""
+    import arviz as az
+
+    data = az.convert_to_dataset({"x": chains})
+    rhat = float(np.max(az.rhat(data)["x"].to_numpy()))
+    bulk = float(np.min(az.ess(data, method="bulk")["x"].to_numpy()))
+    tail = float(np.min(az.ess(data, method="tail")["x"].to_numpy()))
+    return rhat, min(bulk, tail)

@@ -203,13 +203,19 @@ def excess_range(law: Law, last: Array, change: Array) -> Array:
     )
 
 
-def _excess_cdf(kind: str, excess: Array, change: Array) -> Array:
+def excess_cdf(kind: str, excess: Array, change: Array) -> Array:
+    """Antiderivative of the excess's measure."""
     return 2.0 * np.arcsinh(np.sqrt(excess / change)) if kind == "reference" else excess
+
+
+def excess_quantile(kind: str, at: Array, change: Array) -> Array:
+    """Inverse of `excess_cdf`."""
+    return change * np.sinh(at / 2.0) ** 2 if kind == "reference" else at
 
 
 def log_excess_density(kind: str, excess: Array, change: Array, bounds: Array) -> Array:
     """Log density of the excess within its bounds (shape (2, m))."""
-    mass = _excess_cdf(kind, bounds[1], change) - _excess_cdf(kind, bounds[0], change)
+    mass = excess_cdf(kind, bounds[1], change) - excess_cdf(kind, bounds[0], change)
     with np.errstate(divide="ignore", invalid="ignore"):
         measure = (
             -0.5 * np.log(excess) - 0.5 * np.log(excess + change) if kind == "reference" else 0.0
@@ -289,9 +295,9 @@ def draw_prior(
     alpha = priors.alpha.draw_within(u[2], np.minimum(lower, upper), upper)
     if law.n_shape == 2:
         bounds = excess_range(law, last, change)
-        low, high = (_excess_cdf(priors.excess, b, change) for b in bounds)
+        low, high = (excess_cdf(priors.excess, b, change) for b in bounds)
         at = low + u[4] * (high - low)
-        excess = change * np.sinh(at / 2.0) ** 2 if priors.excess == "reference" else at
+        excess = excess_quantile(priors.excess, at, change)
         kappa = np.log1p(change / excess)
         shape = np.stack([alpha, kappa], axis=-1)
         amplitude = change + excess

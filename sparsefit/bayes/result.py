@@ -49,14 +49,18 @@ class BayesFit(Fit):
     @property
     def priors(self) -> tuple[str, ...]:
         """The priors, one line each."""
+        from sparsefit.bayes.importance import EXCHANGEABLE
+
         located = self.posterior.population
         if located is None:
             return self.posterior.priors.text(self.law)
         population = located.population
         return (
-            f"{', '.join(population.names)}: what {', '.join(population.runs)} predict for this "
-            f"run, lines in log {', log '.join(population.covariates)} with the spread of runs "
-            "about them",
+            f"with probability {EXCHANGEABLE:g}, {', '.join(population.names)} as "
+            f"{', '.join(population.runs)} predict for this run: lines in "
+            f"log {', log '.join(population.covariates)} and the spread of runs about them",
+            "otherwise those of a run alone:",
+            *self.posterior.priors.text(self.law),
         )
 
     @property

@@ -80,6 +80,7 @@ def power_scaling(fit: BayesFit) -> pd.DataFrame:
     }
     model = fit.model
     terms = model.log_prior(from_coordinates(fit.law, draws.span, to_coordinates(fit.law, draws)))
+    terms.pop("jacobian", None)
     terms["likelihood"] = model.likelihood.of(draws, model.drops)
     rows = []
     for name, values in quantities.items():
