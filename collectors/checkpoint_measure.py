@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from sparsefit.collectors.calibrate import Calibration, Plan, calibrate
-from sparsefit.collectors.curve import CurveRangeError, LayerCurve
+from sparsefit.collectors.curve import CurveRangeError
 from sparsefit.collectors.forward import Losses, with_batch_size
 from sparsefit.collectors.masking import OutputNorm, Rule, SparseRun, run_sparse
 from sparsefit.collectors.sites import (
@@ -330,86 +330,3 @@ def _some_active(result: SparseRun) -> np.ndarray:
             "(is the model untrained, or the CETT too large?)"
         )
     return result.layer_ratio
-
-
-def calibration_record(calibration: Calibration) -> dict[str, Any]:
-    """JSON-ready form of a calibration; `calibration_from` restores it exactly."""
-    return {
-        "curves": [
-            {
-                "log_eps": curve.log_eps.tolist(),
-                "cett": curve.cett.tolist(),
-                "active": curve.active.tolist(),
-                "anchor_log_eps": curve.anchor_log_eps.tolist(),
-                "anchor_factor": curve.anchor_factor.tolist(),
-                "dead": curve.dead,
-            }
-            for curve in calibration.curves
-        ],
-        "losses": _losses_record(calibration.losses),
-        "targets": list(calibration.targets),
-        "window_cett": calibration.window_cett.tolist(),
-        "window_tokens": calibration.window_tokens.tolist(),
-    }
-
-
-def calibration_from(record: Mapping[str, Any]) -> Calibration:
-    """Restore a calibration from `calibration_record`."""
-    return Calibration(
-        curves=tuple(
-            LayerCurve(
-                *(
-                    np.asarray(curve[key], dtype=float)
-                    for key in ("log_eps", "cett", "active", "anchor_log_eps", "anchor_factor")
-                ),
-                dead=curve["dead"],
-            )
-            for curve in record["curves"]
-        ),
-        losses=_losses_from(record["losses"]),
-        targets=tuple(record["targets"]),
-        window_cett=np.asarray(record["window_cett"], dtype=float),
-        window_tokens=np.asarray(record["window_tokens"], dtype=float),
-    )
-
-
-_ARRAYS: Sequence[str] = (
-    "thresholds",
-    "layer_cett",
-    "layer_ratio",
-    "active",
-    "relative_cett",
-    "curve_slope",
-    "active_slope",
-    "window_tokens",
-)
-
-
-def measurement_record(measurement: Measurement) -> dict[str, Any]:
-    """JSON-ready form of a measurement; `measurement_from` restores it exactly."""
-    return {
-        "cett": measurement.cett,
-        "loss_dense": _losses_record(measurement.loss_dense),
-        "loss_sparse": _losses_record(measurement.loss_sparse),
-        **{key: getattr(measurement, key).tolist() for key in _ARRAYS},
-    }
-
-
-def measurement_from(record: Mapping[str, Any]) -> Measurement:
-    """Restore a measurement from `measurement_record`."""
-    return Measurement(
-        cett=record["cett"],
-        loss_dense=_losses_from(record["loss_dense"]),
-        loss_sparse=_losses_from(record["loss_sparse"]),
-        **{key: np.asarray(record[key], dtype=float) for key in _ARRAYS},
-    )
-
-
-def _losses_record(losses: Losses) -> dict[str, Any]:
-    return {"sums": losses.sums.tolist(), "counts": losses.counts.tolist()}
-
-
-def _losses_from(record: Mapping[str, Any]) -> Losses:
-    return Losses(
-        np.asarray(record["sums"], dtype=float), np.asarray(record["counts"], dtype=float)
-    )

@@ -11,13 +11,9 @@ from sparsefit.collectors.checkpoint_measure import (
     LoadedCheckpoint,
     Measurement,
     calibrate_at,
-    calibration_from,
     calibration_reaches,
-    calibration_record,
     measure_at,
     measure_rule,
-    measurement_from,
-    measurement_record,
     probe,
 )
 from sparsefit.collectors.checkpoints import Checkpoint
@@ -25,6 +21,12 @@ from sparsefit.collectors.forward import forward_losses, with_batch_size
 from sparsefit.collectors.loading import LoadOptions, load_model
 from sparsefit.collectors.masking import ForcedThreshold, NonZero, Rule, TopK, check_relu
 from sparsefit.collectors.progress import Progress
+from sparsefit.collectors.records import (
+    calibration_from,
+    calibration_record,
+    measurement_from,
+    measurement_record,
+)
 from sparsefit.collectors.settings import Settings
 from sparsefit.collectors.solve import Evaluation, Step, next_step
 from sparsefit.collectors.state import Parts

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsefit.collectors.calibrate import Plan, calibrate, energy_curve, locate
+from sparsefit.collectors.calibrate import Plan, calibrate
 from sparsefit.collectors.curve import TINY, CurveRangeError, LayerCurve
+from sparsefit.collectors.scout import energy_curve, locate
 from sparsefit.collectors.sites import find_sites
 from sparsefit.errors import ArgumentError
 
