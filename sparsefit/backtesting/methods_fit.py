@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -29,6 +29,38 @@ def fit_bayes(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) 
 
     found = run(_own(seen), engine="importance", rng=_seed(rng))
     return from_fit(found, tokens, rng)
+
+
+def fit_bayes_pooled(
+    seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator
+) -> MethodForecast:
+    """`sf.fit_bayes` pooled over the runs shown, of the target's activation.
+
+    A run of which nothing is seen is forecast from the others by its parameter count. Where no
+    other run is shown, the run is fitted alone, which is recorded as a fallback.
+    """
+    from sparsefit.bayes.api import fit_bayes as run
+
+    target = target_of(seen)
+    name, activation = target["run"], target.get("activation")
+    kin = seen if activation is None else seen[seen["activation"] == activation]
+    kin = kin.copy()
+    kin.attrs = {}
+    own = kin[kin["run"] == name]
+    if kin["run"].nunique() == (not own.empty):
+        if own.empty:
+            raise ArgumentError(f"run {name!r}: no other run of activation {activation!r} is shown")
+        alone = fit_bayes(seen, tokens, rng)
+        return replace(alone, fallback="fit_bayes_pooled: no other run is shown; fit_bayes used")
+    pooled = run(kin, pool="scale", engine="importance", rng=_seed(rng))
+    if not own.empty:
+        return from_fit(pooled[name], tokens, rng)
+    new = pooled.predict_scale(float(target["n_params"]), activation, rng=_seed(rng))
+    return MethodForecast.from_draws(
+        tokens,
+        new.simulate(tokens, "observation", rng=_seed(rng)),
+        curve_draws=new.simulate(tokens, "curve"),
+    )
 
 
 def configured(**settings: Any) -> Callable[..., MethodForecast]:

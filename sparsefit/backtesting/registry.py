@@ -71,6 +71,12 @@ METHODS: dict[str, Method] = {
             "sf.fit_bayes with its defaults, the run alone",
         ),
         Method(
+            "fit_bayes_pooled",
+            f"{_HERE}.methods_fit:fit_bayes_pooled",
+            "sf.fit_bayes, partially pooled over smaller runs of the same activation",
+            pooled=True,
+        ),
+        Method(
             "last_value",
             f"{_HERE}.peers_simple:last_value",
             "the last seen value; random-walk interval",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import sparsefit as sf
@@ -46,3 +47,25 @@ def test_repeated_uses_the_rule_that_the_fit_was_made_with(make_run):
     )
     with pytest.raises(ArgumentError, match="'simulated'"):
         Repeated({})(run, tokens, np.random.default_rng(0))
+
+
+def test_pooled_fit_uses_the_smaller_runs_and_forecasts_an_unseen_one(make_run):
+    sizes = {"small": 1e7, "middle": 3e7, "large": 1e8}
+    runs = pd.concat(
+        [make_run(name, n_params=n, seed=i, points=18) for i, (name, n) in enumerate(sizes.items())]
+        + [make_run("other", n_params=1e6, rising=True, limit=0.4, points=18)],
+        ignore_index=True,
+    )
+    result = sf.backtest(runs[runs["run"] != "middle"], ["fit_bayes_pooled"], [0.5])
+    cells = result.cells.set_index("run")
+    assert (cells["status"] == "ok").all(), list(cells["message"])
+    # The smallest run of each activation has none to lean on, and says so.
+    assert cells["fallback"].notna().to_dict() == {"small": True, "large": False, "other": True}
+    unseen = sf.backtest(
+        runs, ["fit_bayes_pooled"], scheme="leave-one-run-out", others="all", min_seen=2
+    )
+    cells = unseen.cells.set_index("run")
+    assert cells.loc["large", "status"] == "ok"
+    assert cells.loc["large", "covered90"] > 0.8
+    assert cells.loc["other", "status"] == "failed"
+    assert "no other run" in cells.loc["other", "message"]
