@@ -6,9 +6,13 @@ import sys
 from types import TracebackType
 from typing import Any
 
+# Passes over the text that one checkpoint costs: calibration and one sparse run, or a solve.
+FIXED_PASSES = 2
+SOLVE_PASSES = 4
+
 
 class Progress:
-    """Count checkpoints and tokens.
+    """Count tokens run through models.
 
     Parameters
     ----------
@@ -16,19 +20,22 @@ class Progress:
         Whether to show anything.
     tokens : int
         Tokens of the evaluation text.
-    checkpoints : int
-        Number of checkpoints; the time left is that of the remaining ones.
+    solved, fixed : int
+        Checkpoints on which a root is solved, and others. The time left is an estimate: nobody
+        knows beforehand how many passes a solve takes.
     """
 
-    def __init__(self, enabled: bool, tokens: int, checkpoints: int) -> None:
+    def __init__(self, enabled: bool, tokens: int, *, solved: int, fixed: int) -> None:
         self._bar: Any = None
+        self._tokens = tokens
+        self._remaining = solved + fixed
         if enabled:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=checkpoints, unit="ckpt", file=sys.stderr, dynamic_ncols=True)
-        self._text = tokens
-        self._tokens = 0
-        self._note = ""
+            total = tokens * (SOLVE_PASSES * solved + FIXED_PASSES * fixed)
+            self._bar = tqdm(
+                total=total, unit="tok", unit_scale=True, file=sys.stderr, dynamic_ncols=True
+            )
 
     def __enter__(self) -> Progress:
         return self
@@ -44,19 +51,18 @@ class Progress:
 
     def say(self, note: str) -> None:
         """Show what is being done."""
-        self._note = note
-        self._tokens = 0
         if self._bar is not None:
             self._bar.set_postfix_str(note)
 
     def advance(self, tokens: int) -> None:
         """Count tokens of the current pass."""
-        self._tokens += tokens
         if self._bar is not None:
-            done = self._tokens / self._text
-            self._bar.set_postfix_str(f"{self._note}, {done:.1f} passes")
+            self._bar.total = max(self._bar.total, self._bar.n + tokens)
+            self._bar.update(tokens)
 
-    def checkpoint_done(self, name: str) -> None:
-        """Count a finished checkpoint."""
+    def checkpoint_done(self) -> None:
+        """Count a finished checkpoint, and correct the total by what is left."""
+        self._remaining -= 1
         if self._bar is not None:
-            self._bar.update(1)
+            self._bar.total = self._bar.n + self._remaining * FIXED_PASSES * self._tokens
+            self._bar.refresh()

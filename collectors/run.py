@@ -134,7 +134,9 @@ def measure_run(
         "batch_size": size,
     }
     store = Parts(None if parts is None else Path(parts), plan)
-    with Progress(progress, text.n_tokens, len(checkpoints)) as bar:
+    solved = solved_checkpoints(settings, len(checkpoints))
+    left = len(checkpoints) - solved
+    with Progress(progress, text.n_tokens, solved=solved, fixed=left) as bar:
         series = Series(checkpoints, text, settings, load, store, size, bar)
         measured = series.measure_all()
     from sparsefit.collectors.tables import build_tables
@@ -152,6 +154,13 @@ def warn_if_small(text: EvaluationText, settings: Settings, checkpoints: int) ->
             SmallTextWarning,
             stacklevel=3,
         )
+
+
+def solved_checkpoints(settings: Settings, checkpoints: int) -> int:
+    """Count the checkpoints on which a root is solved."""
+    if settings.metric != "cett_ppl":
+        return 0
+    return checkpoints if settings.cett_scope == "checkpoint" else min(settings.joint, checkpoints)
 
 
 def minimum_tokens(settings: Settings, checkpoints: int) -> int:

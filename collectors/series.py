@@ -73,7 +73,7 @@ class Series:
         for checkpoint in self.checkpoints:
             if self._reason(checkpoint) is None:
                 self._attempt(checkpoint, partial(self._final, checkpoint))
-            self.bar.checkpoint_done(checkpoint.name)
+            self.bar.checkpoint_done()
         if all(self._reason(checkpoint) is not None for checkpoint in self.checkpoints):
             reasons = "\n".join(f"  - {c.name}: {self._reason(c)}" for c in self.checkpoints)
             raise CheckpointError(f"no checkpoint could be measured:\n{reasons}")
