@@ -13,7 +13,7 @@ import sparsefit
 
 project = "sparsefit"
 author = "The sparsefit developers"
-copyright = author  # noqa: A001 (the name that Sphinx reads)
+copyright = author
 release = version = sparsefit.__version__
 
 extensions = [

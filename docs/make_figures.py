@@ -1,7 +1,6 @@
-"""Draw the figures of README and docs from shipped data.
+"""Draw the figures of README and docs from shipped data, into docs/images.
 
-    python docs/make_figures.py            # all, into docs/images
-    python docs/make_figures.py forecast   # one
+Usage: ``python docs/make_figures.py [NAME ...]`` (all without a name).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The parts of the reference that come from the code: columns of the table, options of commands.
 
-python docs/reference_pages.py     # renew docs/table.md, write docs/_generated/cli.md
+``python docs/reference_pages.py`` renews docs/table.md and writes docs/_generated/cli.md.
 """
 
 from __future__ import annotations

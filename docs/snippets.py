@@ -86,7 +86,7 @@ def run_page(path: Path, update: bool = False) -> str:
     """
     text = path.read_text(encoding="utf-8")
     changes: list[tuple[tuple[int, int], str]] = []
-    before = os.getcwd()
+    before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         page = Page(str(path), Path(folder))
         os.chdir(folder)

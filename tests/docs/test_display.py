@@ -1,0 +1,115 @@
+"""How results show themselves: short and useful, and as the golden files have it.
+
+After a change on purpose: ``SPARSEFIT_UPDATE_GOLDEN=1 pytest tests/docs/test_display.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sparsefit as sf
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def results(reference_fits: Any) -> dict[str, Any]:
+    shipped = sf.datasets.load("reference_scales")
+    relu = shipped[shipped["run"] == "0.11m_relu_s0"]
+    fit = reference_fits["0.11m_relu_s0"]
+    rng = np.random.default_rng(3)
+    ratio = np.array([20.0, 40, 60, 90, 130, 200, 300])
+    break_at = 0.08 - 2.5e-4 * np.maximum(110 - ratio, 0) + 5e-4 * rng.standard_normal(7)
+    return {
+        "fit": fit,
+        "fits": reference_fits,
+        "limit": fit.limit(),
+        "limit_one_sided": reference_fits["0.03m_silu_s0"].limit(),
+        "budget": fit.tokens_to(activation_ratio=0.23),
+        "budget_undetermined": reference_fits["0.03m_silu_s0"].tokens_to(activation_ratio=0.45),
+        "backtest": sf.backtest(relu, ["fit", "last_value"], cuts=(0.5,)),
+        "comparison": sf.compare(
+            {"found": sf.fit(relu), "none": sf.fit(relu, warmup=None)}, cuts=None
+        ),
+        "width_depth": sf.fit_width_depth(
+            pd.DataFrame({"width_depth_ratio": ratio, "limit": break_at}), draws=199
+        ),
+    }
+
+
+NAMES = (
+    *("fit", "fits", "limit", "limit_one_sided", "budget", "budget_undetermined"),
+    *("backtest", "comparison", "width_depth"),
+)
+
+
+def shown(result: Any) -> str:
+    parts = [f"repr\n{result!r}"]
+    if hasattr(result, "summary"):
+        parts.append(f"summary\n{result.summary()}")
+    parts.append(f"html\n{result._repr_html_()}")
+    text = "\n\n".join(parts)
+    # What depends on the machine's speed is no part of the display's contract.
+    return re.sub(r"\d+\.\d+ s\b", "0.0 s", text).rstrip() + "\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_display_is_the_golden_one(
+    results: dict[str, Any], snippets: ModuleType, name: str
+) -> None:
+    text = shown(results[name])
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("SPARSEFIT_UPDATE_GOLDEN"):
+        GOLDEN.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    wanted = path.read_text(encoding="utf-8").splitlines()
+    found = text.splitlines()
+    assert len(found) == len(wanted)
+    different = [
+        pair for pair in zip(found, wanted, strict=True) if not snippets._alike(pair[1], pair[0])
+    ]
+    assert different == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_repr_is_one_short_line(results: dict[str, Any], name: str) -> None:
+    text = repr(results[name])
+    assert "\n" not in text
+    assert 10 < len(text) < 250
+    assert " object at 0x" not in text
+
+
+class Nesting(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_html_nests(results: dict[str, Any], name: str) -> None:
+    parser = Nesting()
+    parser.feed(results[name]._repr_html_())
+    parser.close()
+    assert parser.open == []
+
+
+def test_html_escapes_run_names() -> None:
+    shipped = sf.datasets.load("reference_scales")
+    run = shipped[shipped["run"] == "0.11m_relu_s0"].assign(run="<b>&")
+    assert "<b>&" not in sf.fit(run)._repr_html_()
+    assert "&lt;b&gt;&amp;" in sf.fit(run)._repr_html_()

@@ -1,0 +1,156 @@
+"""Every command and snippet of README and docs runs, and shows what it prints."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    if not {"_build", "_generated"} & set(path.parts)
+)
+NEEDS = {"docs/notebooks/measure.md": ("torch", "transformers")}
+
+
+@pytest.fixture(autouse=True)
+def drawing_without_a_screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sparsefit.collectors.run.SmallTextWarning")
+@pytest.mark.parametrize("page", PAGES)
+def test_page_runs_and_shows_what_it_prints(snippets: ModuleType, page: str) -> None:
+    for package in NEEDS.get(page, ()):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{page} needs {package} (extra collect)")
+    snippets.run_page(ROOT / page)
+
+
+@pytest.mark.slow
+def test_the_papers_points_are_refitted_where_they_are(
+    snippets: ModuleType, authors_points: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARSING_LAW_POINTS", str(authors_points))
+    snippets.run_page(ROOT / "docs" / "notebooks" / "paper_points.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_skipped_blocks_say_why(snippets: ModuleType, page: str) -> None:
+    for block in snippets.blocks_of((ROOT / page).read_text(encoding="utf-8")):
+        if "no-run" in block.info:
+            assert block.skipped, f"{page}, line {block.line}: no reason"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_images_exist(page: str) -> None:
+    path = ROOT / page
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+    missing = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = path.parent / file if file else path
+        if not linked.exists() or (anchor and anchor not in anchors(linked)):
+            missing.append(target)
+    assert missing == []
+
+
+def anchors(path: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub and MyST make them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.strip().replace(" ", "-") for heading in words}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_name_no_machine(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert not re.search(r"(?<![\w.])/(?:root|home|tmp|work|Users)/", text)
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    docs = ROOT / "docs"
+    listed = set(
+        re.findall(r"^[\w/]+$", (docs / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    pages = {page[5:-3] for page in PAGES if page.startswith("docs/")} - {"index"}
+    assert pages - listed == set()
+
+
+def test_columns_of_the_table_page_are_those_of_the_code(reference_pages: ModuleType) -> None:
+    text = (ROOT / "docs" / "table.md").read_text(encoding="utf-8")
+    assert reference_pages.table_page(text) == text
+
+
+def test_the_command_reference_has_every_command(
+    reference_pages: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    from sparsefit.cli import COMMANDS
+
+    text = reference_pages.cli_page()
+    for name in COMMANDS:
+        assert f"usage: sparsefit {name}" in text
+
+
+def test_public_names_are_in_the_api_reference() -> None:
+    import sparsefit as sf
+
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"^   ([\w.]+)$", text, flags=re.MULTILINE))
+    wanted = set(sf.__all__) - {"__version__", "Fit", "Fits", *sf._MODULES}
+    assert wanted - names == set()
+    assert {f"plots.{name}" for name in sf.plots.__all__} - names == set()
+
+
+class TestRunner:
+    """The runner catches what it is there for."""
+
+    def page(self, folder: Path, text: str) -> Path:
+        path = folder / "page.md"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def test_other_output(self, snippets: ModuleType, tmp_path: Path) -> None:
+        path = self.page(tmp_path, "```python\nprint('a 1.0')\n```\n\n```text output\nb 1.0\n```\n")
+        with pytest.raises(snippets.SnippetError, match="line 5"):
+            snippets.run_page(path)
+
+    def test_other_number(self, snippets: ModuleType, tmp_path: Path) -> None:
+        path = self.page(tmp_path, "```console\n$ echo limit 0.25\nlimit 0.31\n```\n")
+        with pytest.raises(snippets.SnippetError, match="prints"):
+            snippets.run_page(path)
+        assert "limit 0.25\n```" in snippets.run_page(path, update=True)
+
+    def test_a_number_close_by_passes(self, snippets: ModuleType, tmp_path: Path) -> None:
+        snippets.run_page(self.page(tmp_path, "```console\n$ echo up to 0.250\nup to 0.251\n```\n"))
+
+    def test_failure(self, snippets: ModuleType, tmp_path: Path) -> None:
+        with pytest.raises(snippets.SnippetError, match="ended with 3"):
+            snippets.run_page(self.page(tmp_path, "```console\n$ exit 3\n```\n"))
+        with pytest.raises(snippets.SnippetError, match="ZeroDivisionError"):
+            snippets.run_page(self.page(tmp_path, "```{code-cell} ipython3\n1 / 0\n```\n"))
+
+    def test_skipped_and_shared(self, snippets: ModuleType, tmp_path: Path) -> None:
+        text = (
+            "```console no-run: needs a network\n$ exit 1\n```\n"
+            "```python\nx = 3\n```\n```python\nfrom pathlib import Path\n\nPath('f').write_text(str(x))\n```\n"
+            "```console\n$ cat f\n3\n```\n"
+        )
+        snippets.run_page(self.page(tmp_path, text))
