@@ -35,7 +35,7 @@ class _PowerLaw(Law):
         return -self.sign * alpha * k * d ** (-alpha - 1.0)
 
     def inverse(self, value: ArrayLike, theta: ArrayLike) -> Array:
-        """D = (k / |value - limit|)^(1 / alpha)."""
+        """``D = (k / |value - limit|)^(1 / alpha)``."""
         alpha, k, limit = np.moveaxis(np.asarray(theta, dtype=float), -1, 0)
         gap = self.sign * (np.asarray(value, dtype=float) - limit)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
