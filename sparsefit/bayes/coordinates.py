@@ -55,9 +55,10 @@ def to_coordinates(law: Law, draws: Draws) -> Array:
 def from_coordinates(law: Law, span: tuple[float, float], u: Array) -> Described:
     """Inverse of `to_coordinates`; limits outside their bounds are returned as they are."""
     last, log_change, log_alpha, log_sigma = u[:, 0], u[:, 1], u[:, 2], u[:, -1]
-    change = np.exp(log_change)
     log_jacobian = log_change + log_alpha + log_sigma
+    # Proposals have wide tails: what overflows is impossible under the prior and gets no weight.
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        change = np.exp(log_change)
         if law.n_shape == 2:
             shape = np.exp(u[:, 2:4])
             excess = change / np.expm1(shape[:, 1])
@@ -66,6 +67,5 @@ def from_coordinates(law: Law, span: tuple[float, float], u: Array) -> Described
         else:
             shape = np.exp(u[:, 2:3])
             excess = change / np.expm1(shape[:, 0] * span_ratio(span))
-    return Described(
-        shape, change + excess, last - law.sign * excess, np.exp(log_sigma), change, log_jacobian
-    )
+        sigma, limit = np.exp(log_sigma), last - law.sign * excess
+        return Described(shape, change + excess, limit, sigma, change, log_jacobian)

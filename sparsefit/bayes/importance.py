@@ -18,7 +18,7 @@ from sparsefit.bayes.coordinates import Described, from_coordinates, to_coordina
 from sparsefit.bayes.likelihood import Likelihood
 from sparsefit.bayes.mixture import StudentMixture, fit_mixture
 from sparsefit.bayes.population import Located
-from sparsefit.bayes.priors import Priors, log_prior_terms, shape_prior
+from sparsefit.bayes.priors import Priors, draw_prior, log_prior_terms, shape_prior
 from sparsefit.bayes.psis import KHAT_LIMIT, Smoothed, smooth
 from sparsefit.estimation.draws import Draws, Sample, sample
 from sparsefit.estimation.noise import noise_grid
@@ -36,7 +36,10 @@ EXCHANGEABLE = 0.5
 (exchangeable or not: Neuenschwander et al., 2016)."""
 
 _START = 1000
-_STAGES = (1500, 5000, 6000, 20000)
+# Rounds that adapt the proposal until a fair share of the draws counts, then rounds that are kept
+# in full; all draws enter the result.
+_ADAPT, _ADAPT_SIZE, _SETTLED, _ESS_TO_FIT = 6, 1800, 0.05, 150.0
+_FINAL_SIZES = (5000, 6000, 20000)
 _COMPONENTS = 6
 # Draws whose likelihood is computed at once: bounds the memory of the table of all models.
 _PIECE = 1500
@@ -183,24 +186,30 @@ def sample_posterior(
     wanted : float
         Effective sample size to reach.
     """
-    start = to_coordinates(model.law, flat.sample.draws)
-    equal = np.full(start.shape[0], 1.0 / start.shape[0])
-    # The flat posterior knows neither heavy tails nor priors: the first proposal is wide.
-    proposals = [fit_mixture(start, equal, _COMPONENTS, rng, dof=3.0, widen=1.5)]
+    proposals = [_first_proposal(model, flat, rng)]
+    sizes: list[int] = []
     us: list[Array] = []
     found: list[tuple[Array, Index, Index]] = []
-    for stage, size in enumerate(_STAGES):
+    adapted, final, settled = 0, 0, False
+    while True:
+        adapting = final == 0 and not settled and adapted < _ADAPT
+        size = _ADAPT_SIZE if adapting else _FINAL_SIZES[final]
         u = proposals[-1].draw(size, rng)
         us.append(u)
+        sizes.append(size)
         found.append(model.log_target(u, rng))
         coordinates = np.concatenate(us)
         target, noise, drop = (np.concatenate(part) for part in zip(*found, strict=True))
-        log_weights = target - _mixed(proposals, _STAGES, coordinates)
+        log_weights = target - _mixed(proposals, sizes, coordinates)
         smoothed = smooth(log_weights)
-        if smoothed.khat <= KHAT_LIMIT and smoothed.ess >= wanted:
+        adapted, final = adapted + adapting, final + (not adapting)
+        settled = smoothed.ess > _SETTLED * sum(sizes)
+        if final and smoothed.khat <= KHAT_LIMIT and smoothed.ess >= wanted:
             break
-        if stage + 1 < len(_STAGES):
-            proposals.append(fit_mixture(coordinates, smoothed.weights, _COMPONENTS, rng))
+        if final == len(_FINAL_SIZES):
+            break
+        weights = _tempered(smoothed, _ESS_TO_FIT)
+        proposals.append(fit_mixture(coordinates, weights, _COMPONENTS, rng))
     return Weighted(
         model.draws(coordinates, noise, drop),
         smoothed,
@@ -208,11 +217,47 @@ def sample_posterior(
     )
 
 
-def _mixed(proposals: list[StudentMixture], sizes: tuple[int, ...], u: Array) -> Array:
+def _first_proposal(model: Model, flat: Flat, rng: np.random.Generator) -> StudentMixture:
+    """Mixture about the flat-prior posterior, with parts far wider and over the whole prior.
+
+    The flat posterior knows neither heavy tails nor priors, and data that say little leave the
+    posterior where the prior is.
+    """
+    span, none = model.points.span, np.zeros(_START, dtype=np.intp)
+    drawn = draw_prior(model.law, model.priors, span, _START, rng)
+    prior = to_coordinates(model.law, Draws(*drawn, none, none, span))
+    wide = fit_mixture(prior, np.full(_START, 1.0 / _START), 3, rng, dof=3.0)
+    start = to_coordinates(model.law, flat.sample.draws)
+    terms = model.log_prior(from_coordinates(model.law, span, start))
+    with np.errstate(invalid="ignore"):
+        start = start[np.isfinite(np.sum(list(terms.values()), axis=0))]
+    if len(start) < _START // 20:
+        return wide
+    equal = np.full(len(start), 1.0 / len(start))
+    near = fit_mixture(start, equal, _COMPONENTS, rng, dof=3.0, widen=1.5)
+    around = fit_mixture(start, equal, 1, rng, dof=3.0, widen=5.0)
+    return near.joined(around, 0.1).joined(wide, 0.15)
+
+
+def _tempered(smoothed: Smoothed, wanted: float) -> Array:
+    """Weights raised to the power, at most 1, at which their effective sample size is `wanted`."""
+    log, low, high = smoothed.log_weights, 0.0, 1.0
+    if smoothed.ess >= wanted:
+        return smoothed.weights
+    for _ in range(30):
+        power = (low + high) / 2
+        scaled = power * log[np.isfinite(log)]
+        ess = np.exp(2 * np.logaddexp.reduce(scaled) - np.logaddexp.reduce(2 * scaled))
+        low, high = (power, high) if ess > wanted else (low, power)
+    with np.errstate(invalid="ignore"):
+        scaled = np.where(np.isfinite(log), low * log, -np.inf)
+    return np.asarray(np.exp(scaled - np.logaddexp.reduce(scaled)))
+
+
+def _mixed(proposals: list[StudentMixture], sizes: list[int], u: Array) -> Array:
     """Log density of all proposals together, each with its share of the draws."""
-    share = np.array(sizes[: len(proposals)], dtype=float)
-    parts = [p.log_density(u) + np.log(s) for p, s in zip(proposals, share, strict=True)]
-    return np.asarray(np.logaddexp.reduce(parts, axis=0) - np.log(share.sum()))
+    parts = [p.log_density(u) + np.log(s) for p, s in zip(proposals, sizes, strict=True)]
+    return np.asarray(np.logaddexp.reduce(parts, axis=0) - np.log(sum(sizes)))
 
 
 def take(draws: Draws, index: Index) -> Draws:

@@ -46,6 +46,15 @@ class StudentMixture:
             out[own] = self.mean[c] + normal[own] @ self.root[c].T
         return out
 
+    def joined(self, other: StudentMixture, share: float) -> StudentMixture:
+        """Both mixtures as one, `share` of it from the other; degrees of freedom are this one's."""
+        return StudentMixture(
+            np.concatenate([self.log_share + np.log1p(-share), other.log_share + np.log(share)]),
+            np.concatenate([self.mean, other.mean]),
+            np.concatenate([self.root, other.root]),
+            self.dof,
+        )
+
     def log_density(self, x: Array) -> Array:
         """Log density at x of shape (m, p), shape (m,)."""
         p, dof = x.shape[1], self.dof
