@@ -28,10 +28,11 @@ from sparsefit.errors import CheckpointError
 # Beyond this distance in log CETT from a calibration's target the curve rests on the token sample
 # alone, and a new calibration is made.
 REACH = 0.35
-# Up to this many hidden states (tokens x neurons of all layers), a second pass is cheap and makes
+# Up to this many hidden states (tokens x neurons of all layers), further passes are cheap and make
 # thresholds exact where a small sample's curve is all kinks.
 POLISH_STATES = 40_000_000
-_POLISH_STEPS = (-0.02, -0.008, -0.003, 0.0, 0.003, 0.008, 0.02)
+_POLISH_STEPS = np.array([-1.0, -0.4, -0.15, 0.0, 0.15, 0.4, 1.0])
+_POLISH_WIDTHS = (0.05, 0.005)
 PROBE_TOKENS = 2048
 _PROBE_CETT = 0.06
 _PROBE_RATIOS = (0.3, 0.6, 1.0, 1.8, 4.0)
@@ -285,20 +286,21 @@ def calibrate_at(
         A layer's CETT jumps over the value: it has too few active neurons on this text.
     """
     plan = dense_plan(cett, wide=wide)
+    states = text.n_tokens * sum(site.d_ff for site in loaded.sites)
+    polish = states <= POLISH_STATES and not wide
+    everything = replace(
+        plan, ratios=(0.1, 0.3, *plan.ratios, 3.0, 10.0), sample_tokens=text.n_tokens
+    )
     try:
         calibration = loaded.calibrate(text, plan)
         covered = calibration.covers(plan.targets[0])
     except CurveRangeError:
         covered = False
+    if not covered:
+        calibration = loaded.calibrate(text, everything)
+        covered = calibration.covers(plan.targets[0])
     if covered:
-        states = text.n_tokens * sum(site.d_ff for site in loaded.sites)
-        small = states <= POLISH_STATES
-        return _polish(loaded, text, calibration) if small and not wide else calibration
-    calibration = loaded.calibrate(
-        text, replace(plan, ratios=(0.1, 0.3, *plan.ratios, 3.0, 10.0), sample_tokens=text.n_tokens)
-    )
-    if calibration.covers(plan.targets[0]):
-        return calibration
+        return _polish(loaded, text, calibration) if polish else calibration
     bad = [
         layer
         for layer, curve in enumerate(calibration.curves)
@@ -311,16 +313,22 @@ def calibrate_at(
 
 
 def _polish(loaded: LoadedCheckpoint, text: EvaluationText, rough: Calibration) -> Calibration:
-    """Evaluate every token at thresholds within 2% of the rough ones."""
+    """Evaluate every token at thresholds within 5%, then 0.5%, of the ones known so far."""
     target = rough.targets[0]
-    grids = tuple(
-        np.zeros(0) if c.dead else np.log(c.threshold(target)) + np.array(_POLISH_STEPS)
-        for c in rough.curves
-    )
-    plan = Plan((target,), sample_tokens=text.n_tokens, level=False, grids=grids)
-    exact = loaded.calibrate(text, plan)
-    curves = tuple(a.refined(b) for a, b in zip(rough.curves, exact.curves, strict=True))
-    return replace(rough, curves=curves)
+    for width in _POLISH_WIDTHS:
+        grids = tuple(
+            np.zeros(0) if c.dead else np.log(c.threshold(target)) + width * _POLISH_STEPS
+            for c in rough.curves
+        )
+        plan = Plan((target,), sample_tokens=text.n_tokens, level=False, grids=grids)
+        exact = loaded.calibrate(text, plan)
+        curves = tuple(a.refined(b) for a, b in zip(rough.curves, exact.curves, strict=True))
+        rough = replace(rough, curves=curves)
+        if not rough.covers(target):
+            raise CurveRangeError(
+                f"CETT {target:.6g} is not reached by a layer's threshold: its CETT jumps there"
+            )
+    return rough
 
 
 def _some_active(result: SparseRun) -> np.ndarray:

@@ -86,10 +86,16 @@ class LayerCurve:
         """Return this curve with an all-tokens curve's knots in place of its own between them."""
         if self.dead or exact.log_eps.size == 0:
             return self
-        outer = (self.log_eps < exact.log_eps[0] - 0.02) | (self.log_eps > exact.log_eps[-1] + 0.02)
+        level = self.cett * self.factor(self.log_eps)
+        # Knots right beside the exact ones would make a kink of every sampling error, and knots
+        # that contradict them would take their place in the running maximum.
+        low, high = exact.log_eps[[0, -1]]
+        margin = (high - low) / 10
+        outer = ((self.log_eps < low - margin) & (level < exact.cett.min())) | (
+            (self.log_eps > high + margin) & (level > exact.cett.max())
+        )
         log_eps = np.concatenate([self.log_eps[outer], exact.log_eps])
         order = np.argsort(log_eps)
-        level = self.cett * self.factor(self.log_eps)
         empty = np.zeros(0)
         return LayerCurve(
             log_eps[order],
@@ -146,19 +152,26 @@ class LayerCurve:
         return max(TINY, float(np.exp(root)))
 
     def slope(self, eps: float) -> float:
-        """Local exponent d log CETT / d log eps at a threshold inside the range."""
+        """Exponent d log CETT / d log eps around a threshold inside the range (NaN where dead)."""
         if self.dead:
             return np.nan
-        x, _ = self._knots
-        at = np.clip(np.log(eps), x[0], x[-1])
-        return float(self._forward(at, nu=1))
+        low, high = self._around(eps)
+        return float((self._forward(high) - self._forward(low)) / (high - low))
 
     def active_slope(self, eps: float) -> float:
-        """Local derivative d (activation ratio) / d log eps of the dense run (at most 0)."""
-        if self.dead or self.log_eps.size < 2:
+        """Return d (activation ratio) / d log eps of the dense run around a threshold."""
+        if self.dead:
             return 0.0
-        gradient = np.gradient(self.active, self.log_eps)
-        return float(np.interp(np.log(eps), self.log_eps, gradient))
+        low, high = self._around(eps)
+        order = np.argsort(self.log_eps)
+        ends = np.interp([low, high], self.log_eps[order], self.active[order])
+        return float((ends[1] - ends[0]) / (high - low))
+
+    def _around(self, eps: float, reach: float = 0.1) -> tuple[float, float]:
+        """Log thresholds 10% to both sides: closer, a small sample's curve is all kinks."""
+        x, _ = self._knots
+        at = float(np.log(eps))
+        return max(float(x[0]), at - reach), min(float(x[-1]), at + reach)
 
 
 def strictly_increasing(
