@@ -22,13 +22,16 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
 ]
-exclude_patterns = ["_build", "_generated/cli.md", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "_generated/cli.md", "jupyter_execute", "**.ipynb_checkpoints"]
 templates_path: list[str] = []
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sparsefit"
 html_theme_options = {"show_prev_next": True, "navigation_with_keys": False}
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}
+# All pages are in the bar at the top: a side bar would stand empty.
+html_sidebars: dict[str, list[str]] = {"**": []}
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

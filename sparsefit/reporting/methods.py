@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sparsefit.reporting.run_section import Settings
 
 if TYPE_CHECKING:
+    from sparsefit.estimation.noise import NoiseModel
     from sparsefit.results.fit import Fit
     from sparsefit.results.fits import Fits
 
@@ -19,10 +21,8 @@ _LEAST_SQUARES = (
 )
 _AVERAGE = (
     "Intervals do not belong to that one curve. Limit, amplitude and noise scale are integrated "
-    "out in closed form (Student-t) for every shape on a grid, every noise model (independent, "
-    "AR(1) over checkpoints with correlation 0.3, 0.6 or 0.85, and a mixture of white noise with a "
-    "discrepancy that decays over log tokens; standard deviation proportional to D to the power 0, "
-    "−1/2 or −1) and every number of first points left out; all are weighed by their evidence. "
+    "out in closed form (Student-t) for every shape on a grid, every noise model ({noise}) and "
+    "every number of first points left out; all are weighed by their evidence. "
     "Forecasts, budgets and derivatives are quantiles of {draws} draws from that average; bands "
     "for a new measurement add the correlated residual. The interval of the limit is cut from "
     "its integrated likelihood (the posterior divided by the reference measure) at the Student-t "
@@ -30,7 +30,7 @@ _AVERAGE = (
 )
 _BAYES = (
     "Coefficients are medians, and intervals equal-tailed quantiles, of {draws} posterior draws "
-    "that average over noise models and warm-up choices. An interval of the limit ends on a "
+    "that average over noise models ({noise}) and warm-up choices. An interval of the limit ends on a "
     "physical bound where the likelihood alone does not exclude it."
 )
 
@@ -60,9 +60,10 @@ def methods(fits: Fits, settings: Settings) -> tuple[str, ...]:
             f"tokens, was fitted to {_listed(names)}. {meanings[:1].upper()}{meanings[1:]}."
         )
     draws = len(members[0].averaged.draws.limit)
+    noise = noise_words([model for fit in members for model in fit.averaged.noises])
     for method, kind in (("fit", (_LEAST_SQUARES, _AVERAGE)), ("fit_bayes", (_BAYES,))):
         if any(fit.method == method for fit in members):
-            out.append(" ".join(kind).format(draws=draws))
+            out.append(" ".join(kind).format(draws=draws, noise=noise))
     for text in dict.fromkeys(_measure(fit) for fit in members):
         out.append(text)
     out.append(
@@ -76,6 +77,34 @@ def methods(fits: Fits, settings: Settings) -> tuple[str, ...]:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= 6 else f"{len(names)} runs ({', '.join(names)})"
+
+
+_KINDS = {
+    "white": "independent",
+    "ar1": "AR(1) over checkpoints with correlation {}",
+    "ou": "white noise mixed with a departure from the law that fades over log tokens",
+    "transient": "a start off the law that fades within {} checkpoints",
+    "student_t": "independent with heavy tails (Student-t, {} degrees of freedom)",
+}
+
+
+def noise_words(models: Sequence[NoiseModel]) -> str:
+    """Noise models in words: their kinds, then how their spread depends on D."""
+    kinds: dict[str, list[float]] = {}
+    for model in models:
+        values = kinds.setdefault(model.kind, [])
+        if model.rho not in values:
+            values.append(model.rho)
+    said = [
+        _KINDS.get(kind, kind).format(" or ".join(f"{value:g}" for value in sorted(values)))
+        for kind, values in kinds.items()
+    ]
+    powers = sorted({model.spread_exponent for model in models})
+    spread = ", ".join("0" if power == 0 else f"−{power:g}" for power in powers)
+    words = f"{'; '.join(said)}; standard deviation proportional to D to the power {spread}"
+    if any(model.se_exponent for model in models):
+        words += ", and with and without the measured standard errors"
+    return words
 
 
 def _measure(fit: Fit) -> str:
