@@ -30,8 +30,8 @@ _AVERAGE = (
 )
 _BAYES = (
     "Coefficients are medians, and intervals equal-tailed quantiles, of {draws} posterior draws "
-    "that average over noise models ({noise}) and warm-up choices. An interval of the limit ends on a "
-    "physical bound where the likelihood alone does not exclude it."
+    "that average over noise models ({noise}) and warm-up choices. An interval of the limit ends "
+    "on a physical bound where the likelihood alone does not exclude it."
 )
 
 
