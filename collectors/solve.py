@@ -136,6 +136,27 @@ def local_exponent(
     return fallback
 
 
+def root_exponent(history: Sequence[Evaluation], cett: float) -> float:
+    """Exponent d log(log ratio) / d log CETT at a root, for standard errors.
+
+    Evaluations gather round the root, where jaggedness (about 5% of the log ratio) drowns a slope
+    between two of them: a straight line through all points within a factor 3, drawn towards
+    `DEFAULT_EXPONENT` (with a standard deviation of 0.5).
+    """
+    near = [
+        point
+        for point in history
+        if point.log_ratio > 0 and abs(np.log(point.cett / cett)) < np.log(3.0)
+    ]
+    x = np.log([point.cett for point in near])
+    y = np.log([point.log_ratio for point in near])
+    noise, prior = 0.05, 0.5
+    spread = x - x.mean() if x.size else x
+    information = float(spread @ spread) / noise**2
+    gained = float(spread @ y) / noise**2
+    return (gained + DEFAULT_EXPONENT / prior**2) / (information + 1 / prior**2)
+
+
 def _outward(
     edge: Evaluation, target: float, exponent: float, points: Sequence[Evaluation]
 ) -> Step:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sparsefit.collectors.checkpoint_measure import Measurement
 from sparsefit.collectors.checkpoints import Checkpoint
-from sparsefit.collectors.solve import Evaluation, local_exponent
+from sparsefit.collectors.solve import Evaluation, root_exponent
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.uncertainty import split_errors, target_influence
 from sparsefit.errors import ArgumentError
@@ -173,7 +173,7 @@ def layers_path(output: Path) -> Path:
 def _loss_slope(solution: Mapping[str, Any]) -> float:
     """Slope d (log ratio) / d log CETT at a solved root."""
     history = [Evaluation(item["cett"], item["log_ratio"]) for item in solution["evaluations"]]
-    return float(local_exponent(history, solution["cett"]) * solution["target_log_ratio"])
+    return float(root_exponent(history, solution["cett"]) * solution["target_log_ratio"])
 
 
 def _values(measurement: Measurement, text: EvaluationText) -> dict[str, Any]:

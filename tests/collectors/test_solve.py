@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsefit.collectors.solve import HIGHEST, LOWEST, Evaluation, Step, next_step
+from sparsefit.collectors.solve import HIGHEST, LOWEST, Evaluation, Step, next_step, root_exponent
 
 TARGET = math.log(1.01)
 
@@ -81,3 +81,12 @@ def test_the_same_history_gives_the_same_step() -> None:
     for count in range(len(history)):
         again = next_step(history[:count][::-1], TARGET, guess=0.06)
         assert again.cett == history[count].cett
+
+
+def test_exponent_at_the_root_is_robust() -> None:
+    wide = [Evaluation(c, TARGET * (c / 0.1) ** 3) for c in (0.04, 0.08, 0.1, 0.25)]
+    assert root_exponent(wide, 0.1) == pytest.approx(3.0, abs=0.05)
+    # Three points within 2%: jaggedness, not slope.
+    close = [Evaluation(0.100, 0.0096), Evaluation(0.101, 0.0105), Evaluation(0.102, 0.0099)]
+    assert root_exponent(close, 0.101) == pytest.approx(2.0, abs=0.3)
+    assert root_exponent([], 0.1) == 2.0
