@@ -98,7 +98,7 @@ def run_page(path: Path, update: bool = False) -> str:
                     if printed is None:
                         raise SnippetError(f"{where}: output without a Python block before it")
                     _compare(block.body, printed, where, update)
-                    changes.append((block.span, printed))
+                    changes.append((block.span, _renewed(block.body, printed)))
                 elif block.skipped is None and block.language == "console":
                     changes.append((block.span, _run_console(block, where, update)))
                 elif block.skipped is None and block.language in ("python", "{code-cell}"):
@@ -151,7 +151,7 @@ def _run_console(block: Block, where: str, update: bool) -> str:
         printed = _clean(done.stdout)
         if output.strip():
             _compare(output, printed, where, update)
-            renewed.append(f"$ {command}\n{printed}")
+            renewed.append(f"$ {command}\n{_renewed(output, printed)}")
         else:
             renewed.append(f"$ {part}")
     return "".join(renewed)
@@ -166,6 +166,16 @@ def _split_command(part: str) -> tuple[str, str]:
 def _clean(text: str) -> str:
     lines = "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
     return f"{lines}\n" if lines else ""
+
+
+def _renewed(shown: str, printed: str) -> str:
+    """What was printed, with as many lines on each side of ``...`` as were shown."""
+    lines, found = shown.splitlines(), printed.splitlines()
+    if "..." not in lines or len(lines) < 2:
+        return printed
+    cut = lines.index("...")
+    tail = found[len(found) - (len(lines) - cut - 1) :]
+    return "\n".join([*found[:cut], "...", *tail]) + "\n"
 
 
 def _compare(shown: str, printed: str, where: str, update: bool) -> None:
