@@ -22,6 +22,8 @@ def _cells(table: pd.DataFrame, digits: int = 4) -> list[tuple[str, ...]]:
     def cell(value: Any) -> str:
         if isinstance(value, bool | str):
             return {True: "yes", False: "no"}.get(value, str(value))  # type: ignore[call-overload]
+        if isinstance(value, float) and 0.0 < abs(value) < 1e-3:
+            return "< 0.001"
         return words.number(value, digits)
 
     return [tuple(cell(value) for value in row) for row in table.itertuples(index=False)]
@@ -64,7 +66,7 @@ def comparison_section(result: Comparison, settings: Settings) -> Section:
                 "comparison-table",
                 "Higher is better for evidence, lower for error and CRPS (percentage points)",
                 tuple(columns[name] for name in table.columns),
-                _cells(table),
+                _cells(table, 3),
             ),
         ),
     )

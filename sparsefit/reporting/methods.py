@@ -57,7 +57,7 @@ def methods(fits: Fits, settings: Settings) -> tuple[str, ...]:
         meanings = "; ".join(f"{p.name}: {p.meaning} ({p.unit})" for p in law.parameters)
         out.append(
             f"The law {law.name} ({law.source}), {law.equation}, with D in billions of training "
-            f"tokens, was fitted to {_listed(names)}. {meanings[:1].upper()}{meanings[1:]}."
+            f"tokens, was fitted to {_listed(names)}. Coefficients: {meanings}."
         )
     draws = len(members[0].averaged.draws.limit)
     noise = noise_words([model for fit in members for model in fit.averaged.noises])

@@ -207,7 +207,10 @@ def _budget(numbers: RunNumbers, key: str, settings: Settings) -> Part:
         (
             f"{row.what} ({row.target:.4f})" if "limit" in row.what else row.what,
             "never" if np.isnan(row.estimate) else words.count(row.estimate),
-            " to ".join("never" if np.isnan(v) else words.count(v) for v in (row.lower, row.upper)),
+            "never"
+            if np.isnan(row.lower)
+            else f"{words.count(row.lower)} to "
+            + ("never" if np.isnan(row.upper) else words.count(row.upper)),
             row.status,
             f"{100 * row.probability:.0f}%",
         )
@@ -250,7 +253,7 @@ def _derivative(fit: Fit, numbers: RunNumbers, key: str, settings: Settings) -> 
         f"Slope of {fit.run}",
         "Size of the curve's slope with its band, on logarithmic axes; broken beyond the last "
         "checkpoint.",
-        height=3.2,
+        height=3.8,
         look=settings.style,
         options={"level": settings.level, "style": settings.style},
     )

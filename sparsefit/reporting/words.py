@@ -86,10 +86,11 @@ def warmup_sentence(fit: Fit, table: pd.DataFrame) -> str:
         judged = ", which its interval allows for"
     if table["weight"].max() <= 0:
         return f"{moved}{judged}. The fit was told which points to use."
-    return (
-        f"{moved}{judged}. The data favour leaving out {int(favoured['n_dropped'])} "
-        f"(weight {favoured['weight']:.2f})."
-    )
+    chosen = table[table["chosen"]].iloc[0]
+    said = f"The fit leaves out {fit.n_warmup} (weight {chosen['weight']:.2f})"
+    if favoured["n_dropped"] != fit.n_warmup:
+        said += f"; leaving out {int(favoured['n_dropped'])} has weight {favoured['weight']:.2f}"
+    return f"{moved}{judged}. {said}."
 
 
 def forecast_sentence(fit: Fit, table: pd.DataFrame, level: float) -> str:
