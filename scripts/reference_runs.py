@@ -104,7 +104,7 @@ def draw(table: pd.DataFrame, fits: dict[str, Any], path: Path) -> None:
         ax.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
         ax.set_title(f"{name}  (N = {run['n_params'].iloc[0]:,})", fontsize=8)
         ax.tick_params(labelsize=7)
-    for ax in axes[-1]:
+    for ax in axes.flat[max(0, len(runs) - columns) : len(runs)]:
         ax.set_xlabel("training tokens (millions)", fontsize=8)
     for ax in axes[:, 0]:
         ax.set_ylabel("activation ratio", fontsize=8)
@@ -168,7 +168,7 @@ def results(figures: Path) -> str:
         figure = figures / f"{name}.png"
         draw(table, fits, figure)
         parts.append(
-            f"### {name}\n\n{len(runs)} runs, {len(table)} checkpoints, "
+            f"### {name}\n\n{len(runs)} run{'s' * (len(runs) > 1)}, {len(table)} checkpoints, "
             f"{card['hours']} hours of one CPU core for training.\n\n"
             f"![{card['title']}]({figure.name})"
         )
