@@ -115,7 +115,10 @@ class Priors:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Priors:
         """Inverse of `to_dict`."""
-        return cls(**{k: from_dict(v) if isinstance(v, dict) else v for k, v in plain.items()})
+        values: dict[str, Any] = {
+            k: from_dict(v) if isinstance(v, dict) else v for k, v in plain.items()
+        }
+        return cls(**values)
 
 
 def default_priors(law: Law) -> Priors:

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import sparsefit as sf
+from sparsefit.bayes import BayesFit
+from sparsefit.errors import ArgumentError
+from sparsefit.plots import bayes as plots
+
+Run = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def ax() -> Iterator[Any]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots()
+    yield axes
+    plt.close(figure)
+
+
+@pytest.fixture(scope="module")
+def fit(run_table: Run) -> BayesFit:
+    return sf.fit_bayes(run_table(n_params=1e8), engine="importance")
+
+
+@pytest.mark.parametrize("quantity", ["limit", "alpha", "change", "sigma"])
+def test_prior_and_posterior(fit: BayesFit, ax: Any, quantity: str) -> None:
+    assert plots.prior(fit, ax, quantity=quantity) is ax
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["prior", "posterior"]
+
+
+def test_unknown_quantity(fit: BayesFit, ax: Any) -> None:
+    with pytest.raises(ArgumentError, match="limit, alpha, change or sigma"):
+        plots.prior(fit, ax, quantity="beta")
+
+
+def test_posterior_predictive(fit: BayesFit, ax: Any) -> None:
+    assert plots.posterior_predictive(fit, ax) is ax
+    measured = next(line for line in ax.get_lines() if line.get_label() == "measured")
+    assert len(measured.get_xdata()) == 20
+
+
+def test_pooled_limits(run_table: Run, ax: Any) -> None:
+    table = pd.concat(
+        [run_table("a", n_params=1e8), run_table("b", n_params=3e8, seed=1)], ignore_index=True
+    )
+    fits = sf.fit_bayes(table, pool="scale", engine="importance")
+    assert plots.pooled_limits(fits, ax) is ax
+    assert ax.get_xscale() == "log"
+
+
+def test_arviz_groups(fit: BayesFit) -> None:
+    pytest.importorskip("arviz")
+    data = fit.to_arviz()
+    assert data.posterior["A0"].shape == (4, 1000)
+    assert data.posterior_predictive["activation_ratio"].shape == (4, 1000, 20)
+    assert set(data.groups()) >= {"posterior", "prior", "log_likelihood", "observed_data"}

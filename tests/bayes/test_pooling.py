@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sparsefit as sf
+from sparsefit import laws
+from sparsefit.bayes.hierarchy import sample_hyper
+from sparsefit.bayes.pooled_result import PooledFits
+from sparsefit.bayes.population import features, to_theta
+from sparsefit.errors import ArgumentError
+
+Run = Callable[..., pd.DataFrame]
+
+SIZES = (1e8, 2e8, 4e8, 8e8)
+
+
+def _theta(size: float) -> tuple[float, float, float, float]:
+    x = np.log(size / 1e8)
+    return 0.5, -2.8 + 0.05 * x, 0.35, 0.06 * float(np.exp(0.03 * x))
+
+
+@pytest.fixture(scope="module")
+def family(run_table: Run) -> pd.DataFrame:
+    runs = [run_table(f"m{i}", _theta(size), seed=i, n_params=size) for i, size in enumerate(SIZES)]
+    # The largest run has only begun.
+    runs[-1] = runs[-1].head(8)
+    return pd.concat(runs, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def pooled(family: pd.DataFrame) -> PooledFits:
+    return sf.fit_bayes(family, pool="scale", engine="importance")
+
+
+def test_young_run_borrows_and_stays_partial(pooled: PooledFits) -> None:
+    alone, together = pooled.alone["m3"], pooled["m3"]
+    far = [2e11]
+
+    def width(fit: sf.Fit) -> float:
+        band = fit.forecast(far)
+        return float((band["curve_upper"] - band["curve_lower"]).iloc[0])
+
+    truth = laws.get("eq4").value(np.array([200.0]), _theta(SIZES[-1]))[0]
+    band = together.forecast(far, level=0.95)
+    assert band["curve_lower"][0] <= truth <= band["curve_upper"][0]
+    assert width(together) < 0.8 * width(alone)
+    assert any("pooled with 3 runs: m0, m1, m2" in note for note in together.notes)
+    assert "predict for this run" in together.summary()
+    assert len({fit.limit().estimate for fit in pooled.values()}) == 4
+
+
+def test_scale_without_data(pooled: PooledFits) -> None:
+    found = pooled.predict_scale(1.6e9)
+    truth = _theta(1.6e9)
+    assert found.limit().lower <= truth[-1] <= found.limit().upper
+    band = found.forecast([3e10, 1e11])
+    expected = laws.get("eq4").value(np.array([30.0, 100.0]), truth)
+    assert np.all((band["obs_lower"] <= expected) & (expected <= band["obs_upper"]))
+    assert found.limit().kind == "posterior predictive"
+    assert "learnt from m0, m1, m2, m3" in found.summary()
+    near, far = (pooled.predict_scale(size).limit() for size in (3e8, 3e11))
+    assert far.upper - far.lower > near.upper - near.lower
+    with pytest.raises(ArgumentError, match="n_params must be finite and > 0"):
+        pooled.predict_scale(-1)
+    with pytest.raises(ArgumentError, match="no run has activation 'silu'"):
+        pooled.predict_scale(1e9, activation="silu")
+
+
+def test_limit_trend_is_a_plain_sentence(pooled: PooledFits) -> None:
+    table = pooled.scale_trend()
+    assert set(table["feature"]) == {
+        "logit limit", "log excess", "log steepness", "log alpha", "log sigma"
+    }  # fmt: skip
+    assert np.all(table["lower"] <= table["slope"])
+    assert "ten times the n_params" in pooled.limit_trend()
+    assert pooled.limit_trend() in pooled.summary()
+
+
+def test_pooled_fits_load_and_repeat(family: pd.DataFrame, pooled: PooledFits) -> None:
+    back = sf.load_fit(pooled.to_json())
+    assert back["m3"].summary() == pooled["m3"].summary()
+    at = np.array([[0.08, -3.0, -0.5, 0.5, -8.0]])
+    densities = [
+        fits["m3"].model.log_target(at, np.random.default_rng(0))[0] for fits in (back, pooled)
+    ]
+    assert densities[0] == pytest.approx(densities[1])
+
+
+def test_run_needs_its_size(family: pd.DataFrame) -> None:
+    with pytest.raises(ArgumentError, match=r"needs 'n_params' > 0 for every run"):
+        sf.fit_bayes(family[family["run"] == "m0"].drop(columns="n_params"), pool="scale")
+    with pytest.raises(ArgumentError, match="needs 'width_depth_ratio'"):
+        sf.fit_bayes(family[family["run"] == "m0"], pool="scale", covariates=("width_depth_ratio",))
+
+
+def test_single_run_is_fitted_alone(family: pd.DataFrame) -> None:
+    found = sf.fit_bayes(family[family["run"] == "m0"], pool="scale", engine="importance")
+    assert isinstance(found, PooledFits)
+    assert any("fitted alone" in note for note in found["m0"].notes)
+
+
+@pytest.mark.parametrize("law", ["logspace_power", "vanilla_power", "loss_power"])
+def test_features_and_their_inverse(law: str) -> None:
+    chosen = laws.get(law)
+    rng = np.random.default_rng(0)
+    shape = rng.uniform(0.3, 2.0, (50, chosen.n_shape))
+    amplitude, limit = rng.uniform(0.02, 0.1, 50), rng.uniform(0.1, 0.5, 50)
+    z = features(chosen, 12.0, (2.0, 60.0), shape, amplitude, limit, np.full(50, 1e-3))
+    np.testing.assert_allclose(
+        to_theta(chosen, 12.0, z), chosen.to_theta(shape, amplitude, limit, (2.0, 60.0)), rtol=1e-8
+    )
+
+
+def test_hyper_parameters_recover_a_line() -> None:
+    rng = np.random.default_rng(1)
+    x = np.linspace(-1.5, 1.5, 8)
+    truth = np.column_stack([0.3 * x, -0.5 * x + 1.0]) + 0.05 * rng.standard_normal((8, 2))
+    draws = [t + 0.1 * rng.standard_normal((1000, 2)) for t in truth]
+    # Draws under a flat prior: nothing to divide out.
+    hyper = sample_hyper(draws, [np.zeros(1000)] * 8, np.column_stack([np.ones(8), x]), rng)
+    slope = hyper.coefficients[:, :, 1]
+    assert np.all(np.abs(slope.mean(axis=0) - [0.3, -0.5]) < 3 * slope.std(axis=0))
+    assert np.all(np.median(hyper.spread, axis=0) < 0.25)
+    assert np.all(hyper.ess > 100)
