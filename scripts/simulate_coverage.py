@@ -118,9 +118,13 @@ def one_run(stratum: Stratum, seed: int) -> dict[str, float]:
     """Simulate and fit one run; which intervals contain the truth."""
     law = laws.get(stratum.law)
     run = simulate(stratum, np.random.default_rng([seed, STRATA.index(stratum)]))
-    data = RunData("simulated", pd.DataFrame({"run": "simulated", "tokens": run.d * 1e9,
-                                              "activation_ratio": run.y}),
-                   Points(run.d, run.y), None, None)
+    data = RunData(
+        "simulated",
+        pd.DataFrame({"run": "simulated", "tokens": run.d * 1e9, "activation_ratio": run.y}),
+        Points(run.d, run.y),
+        None,
+        None,
+    )
     started = time.process_time()
     fit = fit_run(data, law, "auto", "activation_ratio", False, seed, size=1000)
     limit = fit.limit()
@@ -181,11 +185,11 @@ def main() -> int:
         results[stratum.name] = {"identified by design": stratum.identified, **found}
         if len(results) == 1:
             print(f"{'stratum':<22}" + "".join(f"{name:>13}" for name in found))
-        print(f"{stratum.name:<22}" + "".join(f"{value:>13.3f}" for value in found.values()), flush=True)
+        figures = "".join(f"{value:>13.3f}" for value in found.values())
+        print(f"{stratum.name:<22}{figures}", flush=True)
         if arguments.out:
-            arguments.out.write_text(
-                json.dumps({"runs": arguments.runs, "seed": arguments.seed, "strata": results}, indent=1) + "\n"
-            )
+            document = {"runs": arguments.runs, "seed": arguments.seed, "strata": results}
+            arguments.out.write_text(json.dumps(document, indent=1) + "\n")
     return 0
 
 

@@ -93,8 +93,8 @@ def truncated_normal(mean: Array, sd: Array, lower: float, upper: float, u: Arra
 def conditionals(
     problem: Problem,
     log_shape: Array,
-    noise: Array,
-    drop: Array,
+    noise: NDArray[np.intp],
+    drop: NDArray[np.intp],
     which: NDArray[np.intp] | None = None,
 ) -> Conditional:
     """Conditional of each entry at its own shape, noise model and number of points left out.

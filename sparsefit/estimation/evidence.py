@@ -75,7 +75,7 @@ class Whitener:
         covariance = noise.covariance(points.d, points.d[-1], points.step, points.relative_se)
         covariance = covariance * np.outer(points.inflation, points.inflation)
         covariance = covariance + noise.transient_covariance(points.d, points.step)
-        factor = np.linalg.cholesky(covariance[::-1, ::-1])
+        factor: Array = np.linalg.cholesky(covariance[::-1, ::-1]).astype(np.float64, copy=False)
         return cls(factor, 2.0 * np.cumsum(np.log(np.diag(factor))))
 
 
@@ -148,7 +148,7 @@ def conditional(
     amplitude = (s_oo * s_yg - s_og * s_oy) / det
     floor = s_oo * (_EXACT * data_range) ** 2
     ssr = np.maximum(s_yy - limit * s_oy - amplitude * s_yg, floor)
-    dof = kept - 2.0
+    dof = np.asarray(kept - 2.0, dtype=np.float64)
     evidence = (
         gammaln(dof / 2.0)
         - dof / 2.0 * np.log(np.pi * ssr)

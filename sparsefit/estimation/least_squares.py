@@ -106,7 +106,7 @@ def scan(law: Law, points: Points, shape: Array) -> LinearSolution:
     return solve_linear(basis, points.y, points.weights, law.limit_bounds)
 
 
-def _local_minima(ssr: Array) -> Array:
+def _local_minima(ssr: Array) -> NDArray[np.intp]:
     """Flat indices of grid points no higher than their axis neighbours, best first."""
     lowest = np.ones(ssr.shape, dtype=bool)
     for axis in range(ssr.ndim):

@@ -45,7 +45,7 @@ def profile_intervals(law: Law, points: Points, best: LeastSquares, level: float
     ranges = np.array([[np.log(a[0]), np.log(a[-1])] for a in axes])
     shape, solution = np.empty((0, law.n_shape)), scan(law, points, best.shape[None, :])
     for _ in range(_PASSES):
-        grid = tuple(np.exp(np.linspace(*r, _SIZE[law.n_shape])) for r in ranges)
+        grid = tuple(np.exp(np.linspace(low, high, _SIZE[law.n_shape])) for low, high in ranges)
         shape = np.vstack([mesh(grid), best.shape[None, :]])
         solution = scan(law, points, shape)
         inside = solution.ssr <= cut

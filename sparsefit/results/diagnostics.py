@@ -24,7 +24,7 @@ class Diagnostics:
     ljung_box_p : float
         p-value of no autocorrelation up to lag min(10, n // 5).
     spread_slope, spread_p : float
-        Slope of log ``|residual|`` on log D and its p-value: negative where the spread falls with D.
+        Slope of log ``|residual|`` on log D and its p-value; negative where the spread falls.
     largest_standardised : float
         Largest ``|residual|`` in units of the median-based scale.
     ess : float
