@@ -202,6 +202,8 @@ def forecast_best(
     """
     import pandas as pd
 
+    if "run" in table:
+        table = table.assign(run=table["run"].astype(str))
     chosen = resolve(methods if methods is not None else [n for n in CANDIDATES if n in METHODS])
     seed = int(rng.integers(2**31)) if isinstance(rng, np.random.Generator) else int(rng)
     try:
@@ -292,14 +294,13 @@ def _reason(inner: Backtest, weights: pd.Series) -> str:
     rest = table.drop(index=leader)["crps"].dropna().sort_values()
     names = [str(name) for name in rest.index]
     if names:
-        parts.append(f" (next: {rest.index[0]!s}, {rest.iloc[0]:.3f})")
+        parts.append(f" (best of the others: {names[0]}, {rest.iloc[0]:.3f})")
     text = "".join(parts) + "."
-    if len(rest):
+    if names:
         gap = inner.differences(leader, "crps").set_index("method")["verdict"]
         shown = [str(name) for name in gap.index if gap[name] == "worse"]
-        text += (
-            f" Shown to be better than {', '.join(shown)}."
-            if shown
-            else " So few series cannot show that it is better; the weights hedge."
-        )
+        if shown:
+            text += f" Shown to be better than {', '.join(shown)}."
+        else:
+            text += " So few series cannot show which is better; the weights hedge."
     return text

@@ -42,6 +42,8 @@ class Skipped:
 
 def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Skipped]]:
     """Rows that hold a measurement, and one note a run for those that do not."""
+    # Names are text from here on: a column of numbers would not match what methods are told.
+    table = table.assign(run=table["run"].astype(str))
     keep = usable_rows(table)
     lost = table[~keep].groupby("run", sort=False).size()
     skipped = [

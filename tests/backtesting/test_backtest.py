@@ -227,6 +227,13 @@ def test_a_table_of_several_runs_must_name_its_target(two_runs):
     assert target_series(marked).values[-1] > 0.3
 
 
+def test_runs_named_by_numbers_are_runs_like_others(make_run):
+    run = make_run().assign(run=7)
+    assert list(sf.backtest(run, ["last_value"], [0.5]).cells["run"]) == ["7"]
+    assert np.isfinite(sf.forecast_best(run, FAST).forecast([5e10])["median"]).all()
+    assert run["run"].iloc[0] == 7
+
+
 def test_registered_names_are_taken_once():
     with pytest.raises(ArgumentError, match="registered already"):
         register_method("last_value", "x:y")
