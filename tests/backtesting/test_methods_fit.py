@@ -49,11 +49,12 @@ def test_repeated_uses_the_rule_that_the_fit_was_made_with(make_run):
         Repeated({})(run, tokens, np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_pooled_fit_uses_the_smaller_runs_and_forecasts_an_unseen_one(make_run):
     sizes = {"small": 1e7, "middle": 3e7, "large": 1e8}
     runs = pd.concat(
-        [make_run(name, n_params=n, seed=i, points=18) for i, (name, n) in enumerate(sizes.items())]
-        + [make_run("other", n_params=1e6, rising=True, limit=0.4, points=18)],
+        [make_run(name, n_params=n, seed=i, points=13) for i, (name, n) in enumerate(sizes.items())]
+        + [make_run("other", n_params=1e6, rising=True, limit=0.4, points=13)],
         ignore_index=True,
     )
     result = sf.backtest(runs[runs["run"] != "middle"], ["fit_bayes_pooled"], [0.5])
