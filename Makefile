@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install lint format types test long bench ci build clean check
+.PHONY: help install lint format types test long bench docs ci build clean check
 
 PYTHON ?= python
 
@@ -28,6 +28,9 @@ long: ## Run all tests, also those that take minutes
 
 bench: ## Run the benchmarks
 	$(PYTHON) -m pytest benchmarks
+
+docs: ## Build the documentation site into docs/_build (extra docs)
+	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build
 
 check: lint types test ## Run linters, type checker and tests
 
