@@ -150,7 +150,8 @@ class TestRunner:
     def test_skipped_and_shared(self, snippets: ModuleType, tmp_path: Path) -> None:
         text = (
             "```console no-run: needs a network\n$ exit 1\n```\n"
-            "```python\nx = 3\n```\n```python\nfrom pathlib import Path\n\nPath('f').write_text(str(x))\n```\n"
+            "```python\nx = 3\n```\n"
+            "```python\nfrom pathlib import Path\n\nPath('f').write_text(str(x))\n```\n"
             "```console\n$ cat f\n3\n```\n"
         )
         snippets.run_page(self.page(tmp_path, text))
