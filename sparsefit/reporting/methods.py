@@ -116,10 +116,12 @@ def _measure(fit: Fit) -> str:
 
 def _warmup(fits: list[Fit]) -> str:
     rules = dict.fromkeys(fit.warmup for fit in fits)
+    wide = {"fit": "a uniform density", "fit_bayes": "a wide Student-t density around the law"}
+    densities = dict.fromkeys(wide[fit.method] for fit in fits)
     if list(rules) == ["auto"]:
         return (
             "the first points, up to a third of them, may not follow the law; choices are averaged "
-            "over by evidence, a left-out point being described by a uniform density."
+            f"over by evidence, a left-out point being described by {' or '.join(densities)}."
         )
     return f"rule {', '.join(rules)}."
 

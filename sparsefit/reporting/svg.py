@@ -73,6 +73,11 @@ def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
     for element in list(root):
         if element.tag == f"{{{SVG}}}metadata":
             root.remove(element)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            # Its rule is for all elements, here those of the page; page.css has it for figures.
+            if child.tag == f"{{{SVG}}}style":
+                parent.remove(child)
     for element in root.iter():
         _own_ids(element, key)
         _theme(element)
