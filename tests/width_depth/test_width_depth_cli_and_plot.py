@@ -1,0 +1,95 @@
+"""The command and the figure."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import sparsefit as sf
+from sparsefit.cli import main
+from sparsefit.errors import ArgumentError
+
+
+@pytest.fixture
+def files(tmp_path, simulated, simulated_loss):
+    limits, losses = tmp_path / "limits.csv", tmp_path / "losses.csv"
+    simulated(se=5e-4).to_csv(limits, index=False)
+    simulated_loss.to_csv(losses, index=False)
+    return str(limits), str(losses), tmp_path
+
+
+def test_json_is_one_strict_document(files, capsys) -> None:
+    limits, losses, folder = files
+    figure = folder / "law.png"
+    words = [limits, "--json", "--loss", losses, "--variants", "--draws", "99"]
+    assert main(["width-depth", *words, "--out", str(figure)]) == 0
+    document = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert document["located"] is True
+    assert document["recommendation"]["ratio"] == 74.0
+    assert document["variants"]["line_plateau"]["weight"] > 0.5
+    assert figure.stat().st_size > 5000
+
+
+@pytest.mark.parametrize("method", ["profile", "bootstrap", "bayes"])
+def test_text_names_the_break_and_the_advice(files, capsys, method) -> None:
+    limits, losses, _ = files
+    words = [limits, "--loss", losses, "--method", method, "--draws", "99"]
+    assert main(["width-depth", *words]) == 0
+    text = capsys.readouterr().out
+    assert "A break is placed between" in text
+    assert "Recommended width-depth ratio: 74" in text
+
+
+def test_loss_in_the_same_table_has_its_own_standard_error(
+    tmp_path, simulated, simulated_loss, capsys
+) -> None:
+    path = tmp_path / "both.csv"
+    table = simulated(se=5e-4).assign(loss=simulated_loss["loss"], loss_se=1e-4)
+    table.to_csv(path, index=False)
+    assert main(["width-depth", str(path), "--json", "--draws", "99"]) == 0
+    advice = json.loads(capsys.readouterr().out)["recommendation"]
+    assert advice["ratio_safe"] == 74.0
+    assert {p["se"] for p in advice["points"]} == {1e-4}
+
+
+def test_errors_are_typed_and_name_the_file(tmp_path, simulated, capsys) -> None:
+    assert main(["width-depth", str(tmp_path / "none.csv")]) == 1
+    assert "no such file" in capsys.readouterr().err
+    path = tmp_path / "few.csv"
+    simulated().iloc[:4].to_csv(path, index=False)
+    assert main(["width-depth", str(path)]) == 1
+    assert "at least 5" in capsys.readouterr().err
+    empty = tmp_path / "empty.csv"
+    empty.write_text("")
+    assert main(["width-depth", str(empty)]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_figure_is_drawn_on_the_axes_given(simulated, simulated_loss, scale) -> None:
+    from matplotlib import pyplot as plt
+
+    fit = sf.fit_width_depth(simulated(se=5e-4), draws=99)
+    figure, axes = plt.subplots(ncols=2)
+    try:
+        drawn = sf.plots.width_depth(
+            fit, axes[1], advice=fit.recommend(simulated_loss), band=False, scale=scale
+        )
+        assert drawn is axes[1]
+        assert not axes[0].has_data()
+        labels = drawn.get_legend_handles_labels()[1]
+        assert "recommended ratio 74" in labels
+        law = next(line for line in drawn.lines if line.get_label() == "law")
+        assert np.allclose(law.get_ydata(), fit.predict(law.get_xdata()))
+    finally:
+        plt.close(figure)
+
+
+def test_figure_refuses_other_results(simulated) -> None:
+    with pytest.raises(ArgumentError, match="fit_width_depth"):
+        sf.plots.width_depth("fit")
+    fit = sf.fit_width_depth(simulated(), draws=99)
+    with pytest.raises(ArgumentError, match="scale"):
+        sf.plots.width_depth(fit, scale="cubic")
