@@ -22,10 +22,10 @@ Array = NDArray[np.float64]
 _ALARM = 1e-3
 # Rank correlation that counts as going one way.
 _MONOTONE = 0.8
-# A turn rises by this many noise scales (an autocorrelation of .85 makes about 9 by chance), and by
-# this share of the range of the data.
-_TURN_NOISE = 12.0
-_TURN_RANGE = 0.05
+# A turn rises by this many noise scales and by this share of the range of the data, which
+# correlated noise around a clear trend does not reach.
+_TURN_NOISE = 6.0
+_TURN_RANGE = 0.1
 
 
 def _noise(y: Array) -> float:

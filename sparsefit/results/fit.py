@@ -292,6 +292,9 @@ class Fit:
         # over all of them that left it out would contradict the number printed beside it.
         lower, upper = min(float(lower), estimate), max(float(upper), estimate)
         kind = "integrated likelihood" if method == "integrated" else method
+        if self.misfit and np.all(np.isfinite(self.law.limit_bounds)):
+            # A law that does not describe the run says nothing about where the run will end.
+            lower, upper = self.law.limit_bounds
         return Limit(
             estimate=estimate,
             lower=lower,
@@ -394,6 +397,11 @@ class Fit:
         from sparsefit.results.sensitivity import warmup_sensitivity
 
         return warmup_sensitivity(self, checks.check_level(level))
+
+    @property
+    def misfit(self) -> bool:
+        """Whether the points go against the law (see `notes`); its limit is then not identified."""
+        return any("does not describe this run" in note for note in self.notes)
 
     def residuals(self) -> Array:
         """Residuals of the points after the warm-up, shape (n - n_warmup,)."""

@@ -295,8 +295,18 @@ def test_a_law_that_does_not_describe_the_run_is_noticed(simulated_run: Simulate
     turning = simulated_run(noise=3e-4, n=40)
     late = turning["tokens"] > 1.2e10
     turning.loc[late, "activation_ratio"] += 2e-3 * (turning["tokens"][late] / 1e9 - 12)
-    assert any("turn" in note for note in sf.fit(turning).notes)
+    turned = sf.fit(turning)
+    assert any("turn" in note for note in turned.notes)
+    assert turned.misfit and turned.limit().identified == "no"
     assert not any("does not describe this run" in n for n in sf.fit(simulated_run()).notes)
+
+
+def test_the_measured_run_that_turns_is_noticed() -> None:
+    """A real ReLU run, measured by this project, whose activation ratio falls and then rises."""
+    found = sf.fit(sf.datasets.load("reference_turning"))
+    assert isinstance(found, sf.Fit)
+    assert any("turn and rise" in note for note in found.notes)
+    assert found.limit().identified == "no"
 
 
 def test_diagnostics_see_correlation_and_outliers(simulated_run: Simulate) -> None:
