@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -88,15 +88,17 @@ def measure_activity(
     if not texts:
         raise ArgumentError("give at least one named text")
     sites = find_sites(model, pattern)
-    rule = thresholds if hasattr(thresholds, "keep") else OutputNorm(sites, np.asarray(thresholds))
+    plain = not hasattr(thresholds, "keep")
+    rule: Rule = OutputNorm(sites, np.asarray(thresholds)) if plain else cast("Rule", thresholds)
     vocabulary = int(text_config(model).vocab_size)
     neurons, tokens = [], []
     for name, text in texts.items():
         text.check_vocabulary(vocabulary)
-        counter, _ = with_batch_size(
-            lambda size, text=text: _count(model, sites, text, rule, vocabulary, size),
-            batch_size or default_batch_size(text),
-        )
+
+        def count(size: int, text: EvaluationText = text) -> Any:
+            return _count(model, sites, text, rule, vocabulary, size)
+
+        counter, _ = with_batch_size(count, batch_size or default_batch_size(text))
         for layer, counts in enumerate(counter.neurons):
             neurons.append(
                 pd.DataFrame(

@@ -39,10 +39,11 @@ def calibration_from(record: Mapping[str, Any]) -> Calibration:
     return Calibration(
         curves=tuple(
             LayerCurve(
-                *(
-                    np.asarray(curve[key], dtype=float)
-                    for key in ("log_eps", "cett", "active", "anchor_log_eps", "anchor_factor")
-                ),
+                log_eps=np.asarray(curve["log_eps"], dtype=float),
+                cett=np.asarray(curve["cett"], dtype=float),
+                active=np.asarray(curve["active"], dtype=float),
+                anchor_log_eps=np.asarray(curve["anchor_log_eps"], dtype=float),
+                anchor_factor=np.asarray(curve["anchor_factor"], dtype=float),
                 dead=curve["dead"],
             )
             for curve in record["curves"]
