@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsefit.bayes.priors import WARMUP_SCALE
 from sparsefit.results.text import tidy
 
 if TYPE_CHECKING:
@@ -60,4 +61,9 @@ def summary(fit: BayesFit, level: float) -> str:
         lines.append(f"  limit sparsity ratio {limit.sparsity!r}")
     lines += [f"  note: {note}" for note in fit.notes]
     lines += ["  priors:", *(f"    {line}" for line in fit.priors)]
+    if len(drops) > 1:
+        lines.append(
+            f"    warm-up: 0 to {drops.max()} points, equally likely; they depart from the law by "
+            f"Cauchy noise, scale {WARMUP_SCALE:g} times the change"
+        )
     return "\n".join(lines)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.errors import ArgumentError
+from sparsefit.plots.canvas import new_axes, token_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +42,7 @@ def prior(fit: BayesFit, ax: Axes | None = None, *, quantity: str = "limit", rng
     """
     from sparsefit.bayes.to_arviz import prior_draws
 
-    axes = _axes(ax)
+    axes = new_axes(ax)
     before = _quantity(fit, prior_draws(fit, 4000, rng), quantity)
     after = _quantity(fit, fit.averaged.draws, quantity)
     logged = quantity != "limit" or fit.response != "activation_ratio"
@@ -104,7 +105,7 @@ def posterior_predictive(
     -------
     Axes
     """
-    axes = _axes(ax)
+    axes = new_axes(ax)
     seen = fit.tokens
     grid = np.linspace(seen[0], 3 * seen[-1], 150) if tokens is None else np.asarray(tokens)
     table = fit.forecast(grid, level)
@@ -117,7 +118,7 @@ def posterior_predictive(
         ("curve_lower", "curve_upper", 0.4, f"law, {percent}"),
     ):
         axes.fill_between(
-            grid / 1e9,
+            grid,
             scale * table[lower],
             scale * table[upper],
             color=_POSTERIOR,
@@ -125,10 +126,10 @@ def posterior_predictive(
             linewidth=0,
             label=label,
         )
-    axes.plot(grid / 1e9, scale * table["median"], color=_POSTERIOR, label="posterior median")
-    axes.plot(seen / 1e9, scale * fit.points.y, ".", color=_DATA, markersize=4, label="measured")
-    axes.axvline(seen[-1] / 1e9, color="0.6", linewidth=0.8, linestyle=":")
-    axes.set_xlabel("training tokens (billions)")
+    axes.plot(grid, scale * table["median"], color=_POSTERIOR, label="posterior median")
+    axes.plot(seen, scale * fit.points.y, ".", color=_DATA, markersize=4, label="measured")
+    axes.axvline(seen[-1], color="0.6", linewidth=0.8, linestyle=":")
+    token_axis(axes)
     axes.set_ylabel(unit)
     title = fit.run if fit.reliable else f"{fit.run}: DO NOT TRUST (see diagnostics)"
     axes.set_title(title, fontsize="medium")
@@ -152,21 +153,9 @@ def pooled_limits(fits: PooledFits, ax: Axes | None = None, *, level: float = 0.
     -------
     Axes
     """
-    axes = _axes(ax)
-    for run, (source, shift, colour, marker, label) in (
-        (run, style)
-        for style in (
-            (fits.alone, 0.97, _PRIOR, "o", "alone"),
-            (fits.fits, 1.03, _POSTERIOR, "s", "pooled"),
-        )
-        for run in fits
-    ):
-        fit = source[run]
-        limit = fit.limit(level)
-        size = shift * float(fit.n_params or np.nan)
-        axes.vlines(size, 100 * limit.lower, 100 * limit.upper, color=colour)
-        first = run == next(iter(fits))
-        axes.plot(size, 100 * limit.estimate, marker, color=colour, label=label if first else None)
+    axes = new_axes(ax)
+    _size_limits(axes, fits.alone, level, 0.97, _PRIOR, "o", "alone")
+    _size_limits(axes, fits.fits, level, 1.03, _POSTERIOR, "s", "pooled")
     axes.set_xscale("log")
     axes.set_xlabel("non-embedding parameters")
     axes.set_ylabel(f"limit activation ratio (%), {100 * level:g}% interval")
@@ -174,9 +163,14 @@ def pooled_limits(fits: PooledFits, ax: Axes | None = None, *, level: float = 0.
     return axes
 
 
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(layout="constrained")[1]
+def _size_limits(
+    axes: Axes, fits: Any, level: float, shift: float, colour: str, marker: str, label: str
+) -> None:
+    """Limits of all runs, each a little beside its size so that two sets do not overlap."""
+    limits = [fit.limit(level) for fit in fits.values()]
+    sizes = np.array([shift * float(fit.n_params or np.nan) for fit in fits.values()])
+    lower = np.array([100 * limit.lower for limit in limits])
+    upper = np.array([100 * limit.upper for limit in limits])
+    axes.vlines(sizes, lower, upper, color=colour)
+    middle = np.array([100 * limit.estimate for limit in limits])
+    axes.plot(sizes, middle, marker, color=colour, label=label)
