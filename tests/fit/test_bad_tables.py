@@ -113,7 +113,11 @@ def bad_tables(draw: st.DrawFn) -> pd.DataFrame:
         elif damage == "repeat":
             table = pd.concat([table, table[-1:]])
         elif damage == "type":
-            table[name] = table[name].astype(draw(st.sampled_from(["str", "object", "category"])))
+            kind = draw(st.sampled_from(["str", "object", "category"]))
+            # pandas cannot make a category of a list or a dictionary that "cell" put there.
+            if kind == "category" and any(isinstance(v, (list, dict)) for v in table[name]):
+                kind = "object"
+            table[name] = table[name].astype(kind)
         elif damage == "join":
             table = pd.concat([table, draw(series("b"))], ignore_index=True)
     return table
