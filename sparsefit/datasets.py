@@ -139,21 +139,22 @@ def _reconstruct() -> pd.DataFrame:
     coefficients = load("paper_table2").merge(load("paper_table3"), on="parameter_scale")
     ratio = np.arange(10, 401, 10)
     runs = []
-    for row in coefficients.itertuples():
-        tokens = ratio * row.n_params
+    for row in coefficients.to_dict("records"):
+        tokens = ratio * float(row["n_params"])
         data = tokens / 1e9
-        if row.law == "logspace_power":
-            activation_ratio = np.exp(-row.c * data**row.alpha + row.b) + row.A0
+        alpha, c, limit = float(row["alpha"]), float(row["c"]), float(row["A0"])
+        if row["law"] == "logspace_power":
+            activation_ratio = np.exp(-c * data**alpha + float(row["b"])) + limit
         else:
-            activation_ratio = row.A0 - row.c / data**row.alpha
+            activation_ratio = limit - c / data**alpha
         runs.append(
             pd.DataFrame(
                 {
-                    "run": f"{row.parameter_scale.lower()}_{row.activation}_reconstruction",
+                    "run": f"{row['parameter_scale'].lower()}_{row['activation']}_reconstruction",
                     "tokens": tokens,
                     "activation_ratio": activation_ratio,
-                    "activation": row.activation,
-                    "n_params": row.n_params,
+                    "activation": row["activation"],
+                    "n_params": row["n_params"],
                 }
             )
         )

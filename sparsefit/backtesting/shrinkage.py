@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
 
 Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 # Draws of each repeated fit: the limit's interval needs fewer than a final result.
 _DRAWS = 1000
@@ -208,7 +209,7 @@ def _name(what: str, factor: float) -> str:
 Scenario = Callable[[int], "Points"]
 
 
-def _scenario(fit: Fit, what: str, factor: float, order: Array, seed: int) -> Scenario | None:
+def _scenario(fit: Fit, what: str, factor: float, order: IntArray, seed: int) -> Scenario | None:
     """Points of simulated futures; `order` picks the draws that are taken as the truth."""
     if what == "text":
         return _more_text(fit, factor, order, seed)
@@ -250,7 +251,7 @@ def _with_points(points: Points, d: Array, y: Array) -> Points:
     )
 
 
-def _more_text(fit: Fit, factor: float, order: Array, seed: int) -> Scenario | None:
+def _more_text(fit: Fit, factor: float, order: IntArray, seed: int) -> Scenario | None:
     """Re-measurement: the part of each residual that is measurement error is drawn anew."""
     from sparsefit.estimation.evidence import Whitener
 
@@ -329,12 +330,12 @@ def _sentence(fit: Fit, table: pd.DataFrame, now: float) -> str:
         return "Nothing could be simulated."
     onward = table[table["what"] == "tokens"]
     if not len(onward):
-        best = table.loc[table["ratio"].idxmin()]
+        best = table.iloc[int(table["ratio"].argmin())]
         return (
             f"{str(best['scenario']).capitalize()} would leave the limit's interval at about "
             f"{100 * best['ratio']:.0f}% of its width ({now:.4f})."
         )
-    last = onward.loc[onward["factor"].idxmax()]
+    last = onward.iloc[int(onward["factor"].argmax())]
     if last["ratio"] >= HARDLY:
         return (
             f"Training on to {last['factor']:g} times the tokens would leave the limit's interval "
@@ -342,7 +343,7 @@ def _sentence(fit: Fit, table: pd.DataFrame, now: float) -> str:
             "hardly change this forecast."
         )
     useful = onward[onward["ratio"] < HARDLY]
-    first = useful.loc[useful["factor"].idxmin()]
+    first = useful.iloc[int(useful["factor"].argmin())]
     return (
         f"Training on to {first['factor']:g} times the tokens is expected to narrow the limit's "
         f"interval to {100 * first['ratio']:.0f}% of its width (from {now:.4f} to "

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sparsefit.bayes.sensitivity import power_scaling
 from sparsefit.bayes.text import likelihood_weights
+from sparsefit.records import records
 from sparsefit.results.diagnostics import diagnose
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def diagnose_bayes(fit: BayesFit) -> BayesDiagnostics:
     residual = diagnose(fit)
     sensitivity = power_scaling(fit)
     strong = sensitivity[sensitivity["verdict"] == "prior matters"]
-    words = [f"{row.quantity} ({row.prior})" for row in strong.itertuples()]
+    words = [f"{row.quantity} ({row.prior})" for row in records(strong)]
     sentences = [sampling.sentence[0].upper() + sampling.sentence[1:] + "."]
     sentences.append(
         "The prior matters for " + ", ".join(words) + "."

@@ -16,6 +16,7 @@ from sparsefit.bayes.population import Population, to_theta
 from sparsefit.bayes.result import BayesFit
 from sparsefit.errors import ArgumentError
 from sparsefit.laws import TOKENS_PER_UNIT, Law
+from sparsefit.records import records
 from sparsefit.results import checks
 from sparsefit.results.estimates import Limit, identification
 from sparsefit.results.fits import Fits
@@ -148,9 +149,7 @@ class PooledFits(Fits):
         """Does the limit depend on the parameter count? One sentence a group."""
         table = self.scale_trend(level)
         chosen = table[table["feature"].str.contains("limit") & (table["covariate"] == "n_params")]
-        return "\n".join(
-            f"{row.activation or row.law}: {row.sentence}" for row in chosen.itertuples()
-        )
+        return "\n".join(f"{row.activation or row.law}: {row.sentence}" for row in records(chosen))
 
     def summary(self, level: float = 0.9) -> str:
         """Plain-text summaries of all runs, and how the limit moves with scale."""

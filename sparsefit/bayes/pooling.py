@@ -40,8 +40,8 @@ _FEW = 20.0
 
 def group_key(fit: BayesFit) -> tuple[str, str]:
     """Law and activation: runs that are pooled share both."""
-    activation = fit.frame["activation"].dropna() if "activation" in fit.frame else []
-    return fit.law.name, str(activation.iloc[0]).lower() if len(activation) else ""
+    known = fit.frame["activation"].dropna().tolist() if "activation" in fit.frame else []
+    return fit.law.name, str(known[0]).lower() if known else ""
 
 
 def covariate_values(fit: BayesFit, covariates: Sequence[str]) -> dict[str, float]:
@@ -60,7 +60,7 @@ def covariate_values(fit: BayesFit, covariates: Sequence[str]) -> dict[str, floa
             column = frame[name]
         elif name == "width_depth_ratio" and {"hidden_size", "n_layers"} <= set(frame.columns):
             column = frame["hidden_size"] / frame["n_layers"]
-        known = [] if column is None else column.dropna().to_numpy(dtype=float)
+        known = np.array([]) if column is None else column.dropna().to_numpy(dtype=float)
         if len(known) == 0 or not np.isfinite(known[0]) or known[0] <= 0:
             raise ArgumentError(
                 f"pool='scale' needs {name!r} > 0 for every run; run {fit.run!r} has none: "

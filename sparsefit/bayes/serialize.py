@@ -49,7 +49,7 @@ def bayes_fit_from(fit: Fit, plain: dict[str, Any]) -> BayesFit:
     draws = fit.averaged.draws
     arrays = {name: getattr(draws, name) for name in _DRAWS}
     arrays["limit"] = unpack(plain["measured_limit"])
-    sampling = {
+    sampling: dict[str, Any] = {
         name: float(value) if isinstance(value, str) and name != "engine" else value
         for name, value in plain["sampling"].items()
     }

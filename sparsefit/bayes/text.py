@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsefit.bayes.priors import WARMUP_SCALE
+from sparsefit.records import records
 from sparsefit.results.text import tidy
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def summary(fit: BayesFit, level: float) -> str:
         )
     heads = ("median", "sd", f"{percent} low", "high")
     lines += ["", f"  {'term':<8}" + "".join(f"{head:>13}" for head in heads)]
-    for row in tidy(fit, level).itertuples():
+    for row in records(tidy(fit, level)):
         numbers = (row.estimate, row.std_error, row.lower, row.upper)
         lines.append(f"  {row.term:<8}" + "".join(f"{number:>13.5g}" for number in numbers))
     limit = fit.limit(level)

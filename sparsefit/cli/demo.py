@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli import fitting
 from sparsefit.errors import ArgumentError
+from sparsefit.records import records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,7 +197,8 @@ def _text(fit: Fit, compared: pd.DataFrame, level: float) -> str:
         f"    {'tokens':>8}  {'forecast':>8}  {percent + ' of a measurement':<18}  measured",
     ]
     step = max(1, round(len(compared) / _LINES))
-    for row in compared.iloc[::-1].iloc[::step].iloc[:_LINES].iloc[::-1].itertuples():
+    shown = compared.iloc[::-1].iloc[::step].iloc[:_LINES].iloc[::-1]
+    for row in records(shown):
         band = f"{row.obs_lower:.4f} to {row.obs_upper:.4f}"
         outside = "" if row.inside else "  outside"
         lines.append(

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sparsefit.cli import fitting
+from sparsefit.records import records
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -47,7 +48,7 @@ def _text(fit: Fit, level: float) -> str:
         f"  {fit.law.equation}, D in billions of tokens; {_warmup(fit)}",
         f"    {'':<7}{'estimate':>12}{'std error':>12}{f'{100 * level:g}% from':>12}{'to':>12}",
     ]
-    for row in fit.tidy(level).itertuples():
+    for row in records(fit.tidy(level)):
         cells = (row.estimate, row.std_error, row.lower, row.upper)
         lines.append(f"    {row.term:<7}" + "".join(f"{_number(cell):>12}" for cell in cells))
     return "\n".join([*lines, *fitting.notes_of(fit)])

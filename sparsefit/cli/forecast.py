@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli import fitting
 from sparsefit.errors import ArgumentError
+from sparsefit.records import records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +153,7 @@ def forecast_lines(table: pd.DataFrame, fit: Fit, level: float) -> list[str]:
     head += f"  {percent + ' of the curve':<18}  {percent + ' of a measurement':<18}"
     lines = [head + ("  sparsity" if ratio else "")]
     seen = float(fit.tokens[-1])
-    for row in table.itertuples():
+    for row in records(table):
         factor = f"({row.tokens / seen:.3g}x)"
         curve = f"{row.curve_lower:.4f} to {row.curve_upper:.4f}"
         new = f"{row.obs_lower:.4f} to {row.obs_upper:.4f}"

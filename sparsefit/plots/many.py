@@ -86,8 +86,8 @@ def runs(
             seen = float(fit.tokens[-1])
             last = max(seen, 2.0 * seen if until is None else float(until))
             ends.append((run, *_draw_run(axes, fit, index, last, level, xscale, points, band)))
-        values = [fit.points.y for fit in chosen.values()]
-        _set_limits(axes, np.concatenate([*values, [y for _, _, y, _ in ends]]), yscale)
+        measured = [fit.points.y for fit in chosen.values()]
+        _set_limits(axes, np.concatenate([*measured, np.array([y for _, _, y, _ in ends])]), yscale)
         if yscale == "log":
             canvas.plain_log_axis(axes.yaxis)
         _name_curves(axes, ends)

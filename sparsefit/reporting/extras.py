@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.records import records
 from sparsefit.reporting import words
 from sparsefit.reporting.blocks import Section, Table
 from sparsefit.reporting.draw import draw
@@ -20,13 +21,15 @@ def _cells(table: pd.DataFrame, digits: int = 4) -> list[tuple[str, ...]]:
     """Rows as texts; missing numbers are dashes."""
 
     def cell(value: Any) -> str:
-        if isinstance(value, bool | str):
-            return {True: "yes", False: "no"}.get(value, str(value))  # type: ignore[call-overload]
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, str):
+            return value
         if isinstance(value, float) and 0.0 < abs(value) < 1e-3:
             return "< 0.001"
         return words.number(value, digits)
 
-    return [tuple(cell(value) for value in row) for row in table.itertuples(index=False)]
+    return [tuple(cell(value) for value in row) for row in records(table, index=False)]
 
 
 def comparison_section(result: Comparison, settings: Settings) -> Section:
@@ -146,7 +149,7 @@ def width_depth_section(result: BreakpointFit, settings: Settings) -> Section:
                 for v in (row.lower, row.upper)
             ),
         )
-        for row in table.itertuples()
+        for row in records(table)
     ]
     status = placement.reason[:1].upper() + placement.reason[1:] + "."
     warnings = (

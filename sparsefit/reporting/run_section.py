@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsefit.records import records
 from sparsefit.reporting import words
 from sparsefit.reporting.blocks import Part, Section, Table
 from sparsefit.reporting.draw import draw
@@ -159,7 +160,7 @@ def _coefficients(fit: Fit, key: str, settings: Settings) -> Part:
             else words.interval(row.lower, row.upper),
             str(row.unit),
         )
-        for row in fit.tidy(settings.level).itertuples()
+        for row in records(fit.tidy(settings.level))
     ]
     sentences = [
         f"Estimate {limit.estimate:.4f}, median of the draws {limit.median:.4f}, "
@@ -190,7 +191,7 @@ def _forecast(fit: Fit, numbers: RunNumbers, key: str, settings: Settings) -> Pa
             f"{row.curve_lower:.4f} to {row.curve_upper:.4f}",
             f"{row.obs_lower:.4f} to {row.obs_upper:.4f}",
         )
-        for row in numbers.forecast.itertuples()
+        for row in records(numbers.forecast)
     ]
     percent = f"{100 * settings.level:g}%"
     table = Table(
@@ -214,7 +215,7 @@ def _budget(numbers: RunNumbers, key: str, settings: Settings) -> Part:
             row.status,
             f"{100 * row.probability:.0f}%",
         )
-        for row in numbers.budgets.itertuples()
+        for row in records(numbers.budgets)
     ]
     percent = f"{100 * settings.level:g}%"
     table = Table(
@@ -238,7 +239,7 @@ def _derivative(fit: Fit, numbers: RunNumbers, key: str, settings: Settings) -> 
             words.number(scale * row.median, 3),
             words.interval(scale * row.lower, scale * row.upper, 3),
         )
-        for row in numbers.derivative.itertuples()
+        for row in records(numbers.derivative)
     ]
     table = Table(
         f"{key}-derivative",

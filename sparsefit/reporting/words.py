@@ -71,7 +71,7 @@ def warmup_sentence(fit: Fit, table: pd.DataFrame) -> str:
     if len(table) < 2:
         return "This run is too short to leave out any point: the warm-up cannot be varied."
     low, high = table["limit"].min(), table["limit"].max()
-    favoured = table.loc[table["weight"].idxmax()]
+    favoured = table.iloc[int(table["weight"].argmax())]
     moved = (
         f"Leaving out the first {table['n_dropped'].min()} to {table['n_dropped'].max()} points "
         f"moves the least-squares limit between {low:.4f} and {high:.4f}"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sparsefit.records import records
+
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
 
@@ -118,7 +120,7 @@ def summary(fit: Fit, level: float) -> str:
         f"  {'term':<8}"
         + "".join(f"{head:>13}" for head in ("estimate", "std error", f"{percent} low", "high")),
     ]
-    for row in tidy(fit, level).itertuples():
+    for row in records(tidy(fit, level)):
         numbers = (row.estimate, row.std_error, row.lower, row.upper)
         lines.append(f"  {row.term:<8}" + "".join(f"{number:>13.5g}" for number in numbers))
     lines += ["", f"  {limit.sentence}"]

@@ -49,9 +49,10 @@ class Placement:
     Attributes
     ----------
     located : bool
-        The test of no break is rejected at 5% and the interval stays clear of both ends.
+        The test of no break is rejected at 5% and the interval is bounded on both sides.
     lower, upper : float
-        Interval of the break; an infinite end means that nothing bounds it on that side.
+        Interval of the break; an infinite end means that nothing bounds it on that side. The
+        interval keeps its level with one infinite end: it then says on which side the break lies.
     level : float
         Level of the interval.
     reason : str
@@ -63,6 +64,14 @@ class Placement:
     upper: float
     level: float
     reason: str
+
+    @property
+    def side(self) -> str:
+        """What the interval bounds: "both" ends, "lower" or "upper" only, or "none"."""
+        low, high = bool(np.isfinite(self.lower)), bool(np.isfinite(self.upper))
+        return {(True, True): "both", (True, False): "lower", (False, True): "upper"}.get(
+            (low, high), "none"
+        )
 
 
 @dataclass(frozen=True)
@@ -160,29 +169,39 @@ class Inference:
             found = calibration.break_set(problem, grid, p_values, 1 - level)
             self._intervals[key] = (found.lower, found.upper)
         lower, upper = self._intervals[key]
-        p_line = problem.p_value_of_columns(self.scaled.design.line())
-        rejected = p_line <= size
+        design = self.scaled.design
+        p_line = problem.p_value_of_columns(design.line())
         reasons = []
-        if not rejected:
+        if p_line > size:
             # A straight line is a break at or beyond the last ratio; for two lines, anywhere.
             upper = np.inf
-            if self.scaled.design.model == "line_line":
+            if design.model == "line_line":
                 lower = -np.inf
             reasons.append(f"a straight line describes the points as well (p = {p_line:.2g})")
         elif np.isinf(upper):
             reasons.append("nothing bounds the break from above within the measured ratios")
-        if np.isinf(lower) and (rejected or self.scaled.design.model == "line_plateau"):
+        if np.isinf(lower) and p_line <= size and design.model == "line_plateau":
+            lower = self._lowest(problem, level)
+        if np.isinf(lower) and (p_line <= size or design.model == "line_plateau"):
             reasons.append("nothing bounds the break from below within the measured ratios")
-        located = not reasons
         scale = self.scaled.x_scale
-        if located:
-            text = (
-                f"a break is placed between {lower * scale:.4g} and {upper * scale:.4g} "
-                f"({level:.0%} interval)"
-            )
-        else:
-            text = "no break can be placed: " + "; ".join(reasons)
-        return Placement(located, lower * scale, upper * scale, level, text)
+        return Placement(
+            not reasons,
+            lower * scale,
+            upper * scale,
+            level,
+            _placed(reasons, lower * scale, upper * scale, level),
+        )
+
+    def _lowest(self, problem: Problem, level: float) -> float:
+        """Lower end of a break that may lie below the second ratio.
+
+        A break at or below the first ratio leaves the points on one level. Where that is rejected
+        the break lies above the first ratio.
+        """
+        design = self.scaled.design
+        p_level = problem.p_value_of_columns(design.root_weight[:, None])
+        return -np.inf if p_level > 1 - level else float(design.knots[0])
 
     def interval(
         self, name: str, level: float, method: Method = "profile", at: float = np.inf
@@ -244,6 +263,18 @@ class Inference:
         law = self.interval("law", level, method, at)
         # Difference of the two intervals, with 0 inside: wider than needed, never too narrow.
         return min(0.0, plateau[0] - law[1]), max(0.0, plateau[1] - law[0])
+
+
+def _placed(reasons: list[str], lower: float, upper: float, level: float) -> str:
+    """Plain words for where the break lies, or why and how far it cannot be placed."""
+    if not reasons:
+        return f"a break is placed between {lower:.4g} and {upper:.4g} ({level:.0%} interval)"
+    text = "no break can be placed: " + "; ".join(reasons)
+    if np.isfinite(lower):
+        return f"{text}; if there is one, it lies above {lower:.4g} ({level:.0%})"
+    if np.isfinite(upper):
+        return f"{text}; if there is one, it lies below {upper:.4g} ({level:.0%})"
+    return text
 
 
 def value(model: str, name: str, at: float, theta: Array) -> float:
