@@ -93,6 +93,32 @@ def test_points_on_one_side_of_the_break_place_none(side: str) -> None:
     assert not fit.located
 
 
+def test_a_break_before_the_second_ratio_is_bounded_by_the_first() -> None:
+    x = np.geomspace(16, 512, 7)
+    y = 0.045 + 1e-3 * np.minimum(x, 24.0) + 1e-3 * np.random.default_rng(0).standard_normal(7)
+    fit = fit_segmented(x, y, model="line_plateau", draws=299)
+    placement = fit.placement()
+    assert placement.located
+    assert placement.lower == pytest.approx(16.0)
+    assert 24.0 < placement.upper < 60.0
+    # Any slope joins the first point to a plateau that starts before the second.
+    assert np.isinf(fit.conf_int().loc["slope", "upper"])
+
+
+def test_one_bound_is_stated_where_the_other_is_missing() -> None:
+    x = np.geomspace(16, 512, 7)
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(7)
+    rising = fit_segmented(x, 0.045 + 1e-4 * x + noise, model="line_plateau", draws=299)
+    placement = rising.placement()
+    assert not placement.located
+    assert placement.side == "lower"
+    assert placement.lower > 300
+    assert "if there is one, it lies above" in placement.reason
+    level = fit_segmented(x, 0.045 + noise, model="line_plateau", draws=299).placement()
+    assert level.side == "none"
+    assert not level.located
+
+
 def test_identical_limits_place_no_break() -> None:
     x = [20.0, 40, 60, 80, 100, 120]
     fit = sf.fit_width_depth(pd.DataFrame({"width_depth_ratio": x, "limit": 0.07}))
