@@ -8,7 +8,8 @@ with ``$`` is run and what follows it is its output; a ``python`` block is run i
 namespace, and a ``text output`` block right after it is what it printed; ``{code-cell}`` blocks
 are run as in a notebook. A block whose info has ``no-run: reason`` is left alone. Words of an
 output must be the same; numbers may differ by a tenth, or by .011. An output without any line is
-not compared; a line ``...`` stands for any lines.
+not compared; a line ``...`` stands for any lines. Plain ``sparsefit`` commands run in this process,
+which saves the imports; with ``--processes`` each gets its own, as in a terminal.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import io
 import math
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,11 @@ _FENCE = re.compile(
     r"^(?P<mark>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=mark)[ \t]*$", re.DOTALL | re.MULTILINE
 )
 
+
+_TERMINAL = {"COLUMNS": "100", "MPLBACKEND": "Agg"}
+
+# A command without anything that only a shell understands.
+_PLAIN = re.compile(r"sparsefit [^|&;<>$`*?~(){}!#\\]+")
 
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -76,8 +83,17 @@ def blocks_of(text: str) -> list[Block]:
     return found
 
 
-def run_page(path: Path, update: bool = False) -> str:
+def run_page(path: Path, update: bool = False, processes: bool = False) -> str:
     """Run a page; returns its text, with renewed output where asked for.
+
+    Parameters
+    ----------
+    path : Path
+        The page.
+    update : bool
+        Renew the outputs shown instead of comparing them.
+    processes : bool
+        Give each ``sparsefit`` command a process of its own.
 
     Raises
     ------
@@ -100,7 +116,7 @@ def run_page(path: Path, update: bool = False) -> str:
                     _compare(block.body, printed, where, update)
                     changes.append((block.span, _renewed(block.body, printed)))
                 elif block.skipped is None and block.language == "console":
-                    changes.append((block.span, _run_console(block, where, update)))
+                    changes.append((block.span, _run_console(block, where, update, processes)))
                 elif block.skipped is None and block.language in ("python", "{code-cell}"):
                     printed = _run_python(block, page, where)
         finally:
@@ -132,29 +148,51 @@ def _run_python(block: Block, page: Page, where: str) -> str:
     return _clean(out.getvalue())
 
 
-def _run_console(block: Block, where: str, update: bool) -> str:
+def _run_console(block: Block, where: str, update: bool, processes: bool) -> str:
     parts = re.split(r"^\$ ", block.body, flags=re.MULTILINE)
     renewed = [parts[0]]
-    environment = {
-        **os.environ,
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        "COLUMNS": "100",
-        "MPLBACKEND": "Agg",
-    }
     for part in parts[1:]:
         command, output = _split_command(part)
-        done = subprocess.run(
-            command, shell=True, capture_output=True, text=True, env=environment, check=False
-        )
-        if done.returncode:
-            raise SnippetError(f"{where}: `{command}` ended with {done.returncode}: {done.stderr}")
-        printed = _clean(done.stdout)
+        run = _in_process if not processes and _PLAIN.fullmatch(command) else _in_a_shell
+        status, stdout, stderr = run(command)
+        if status:
+            raise SnippetError(f"{where}: `{command}` ended with {status}: {stderr}")
+        printed = _clean(stdout)
         if output.strip():
             _compare(output, printed, where, update)
             renewed.append(f"$ {command}\n{_renewed(output, printed)}")
         else:
             renewed.append(f"$ {part}")
     return "".join(renewed)
+
+
+def _in_a_shell(command: str) -> tuple[int, str, str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PATH": path, **_TERMINAL}
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, env=environment, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def _in_process(command: str) -> tuple[int, str, str]:
+    from sparsefit.cli import main as sparsefit
+
+    out, err = io.StringIO(), io.StringIO()
+    before = {name: os.environ.get(name) for name in _TERMINAL}
+    os.environ.update(_TERMINAL)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = sparsefit(shlex.split(command)[1:])
+    except SystemExit as stop:  # argparse: --help, --version, wrong usage
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+    return status, out.getvalue(), err.getvalue()
 
 
 def _split_command(part: str) -> tuple[str, str]:
@@ -203,12 +241,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pages", nargs="+", type=Path)
     parser.add_argument("--update", action="store_true", help="write the output into the pages")
+    parser.add_argument(
+        "--processes", action="store_true", help="run each sparsefit command in its own process"
+    )
     arguments = parser.parse_args()
     os.environ.setdefault("MPLBACKEND", "Agg")
     failed = 0
     for path in arguments.pages:
         try:
-            text = run_page(path.resolve(), arguments.update)
+            text = run_page(path.resolve(), arguments.update, arguments.processes)
         except SnippetError as error:
             print(error, file=sys.stderr)
             failed += 1

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import ArgumentError, FitError
+from sparsefit.results.counts import count_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sparsefit.results.estimates import Budget, Limit
+    from sparsefit.results.estimates import Limit
     from sparsefit.results.fit import Fit
     from sparsefit.results.fits import Fits
 
@@ -261,13 +262,6 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def count_text(value: float) -> str:
-    """Token count with a unit: 145B, 1.45T."""
-    from sparsefit.plots.canvas import count_text as text
-
-    return text(value)
-
-
 def head_line(fit: Fit) -> str:
     """Name the run, its law and its data in one line."""
     span = f"{count_text(fit.tokens[0])} to {count_text(fit.tokens[-1])} tokens"
@@ -305,52 +299,6 @@ def limit_sentence(limit: Limit) -> str:
         + f" at {percent}; the data do not bound it above. Best fit {limit.estimate:.4f}. "
         "Identified: one-sided."
     )
-
-
-def budget_sentence(fit: Fit, budget: Budget, target: str) -> str:
-    """Answer "how many tokens until ..." in one sentence.
-
-    Parameters
-    ----------
-    fit : Fit
-        The fit asked.
-    budget : Budget
-        Its answer.
-    target : str
-        The target as asked for, such as "sparsity 0.93".
-    """
-    percent = f"{100 * budget.level:g}%"
-    lower, upper = count_text(budget.lower), count_text(budget.upper)
-    if budget.status == "reached":
-        if budget.estimate < fit.tokens[0]:
-            return f"{target}: passed before the first checkpoint ({count_text(fit.tokens[0])})."
-        return f"{target}: reached at {count_text(budget.estimate)} tokens, within the data."
-    if budget.status == "reachable":
-        return (
-            f"{target}: needs {count_text(budget.estimate)} tokens, {percent} interval {lower} to "
-            f"{upper} ({count_text(budget.tokens_seen)} seen)."
-        )
-    if budget.status == "unreachable":
-        why = "more training does not bring it"
-        return f"{target}: out of reach in {_share(1 - budget.probability)} of the draws; {why}."
-    middle = (
-        f"{count_text(budget.estimate)} tokens in the median"
-        if math.isfinite(budget.estimate)
-        else "never in the median"
-    )
-    return (
-        f"{target}: undetermined; {_share(budget.probability)} of the draws ever get there, "
-        f"{middle}, {percent} not before {lower}."
-    )
-
-
-def _share(value: float) -> str:
-    percent = 100 * value
-    if 0 < percent < 1:
-        return "under 1%"
-    if 99 < percent < 100:
-        return "over 99%"
-    return f"{percent:.0f}%"
 
 
 def notes_of(fit: Fit) -> list[str]:

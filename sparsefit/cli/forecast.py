@@ -102,45 +102,31 @@ def forecast_table(fit: Fit, arguments: argparse.Namespace) -> pd.DataFrame:
     return fit.forecast(at, arguments.level)
 
 
-def budgets(fit: Fit, arguments: argparse.Namespace) -> list[tuple[str, Budget]]:
+def budgets(fit: Fit, arguments: argparse.Namespace) -> list[Budget]:
     """Answer every target asked for."""
     level = arguments.level
-    asked = [
-        (f"sparsity {value:g}", fit.tokens_to(sparsity=value, level=level))
-        for value in arguments.target_sparsity
+    return [
+        *(fit.tokens_to(sparsity=value, level=level) for value in arguments.target_sparsity),
+        *(
+            fit.tokens_to(activation_ratio=value, level=level)
+            for value in arguments.target_activation
+        ),
+        *(fit.tokens_to(loss=value, level=level) for value in arguments.target_loss),
     ]
-    asked += [
-        (f"activation ratio {value:g}", fit.tokens_to(activation_ratio=value, level=level))
-        for value in arguments.target_activation
-    ]
-    asked += [
-        (f"loss {value:g}", fit.tokens_to(loss=value, level=level))
-        for value in arguments.target_loss
-    ]
-    return asked
 
 
 def _document(fit: Fit, arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         **fitting.run_document(fit, arguments.level),
         "forecast": forecast_table(fit, arguments),
-        "budgets": [
-            {
-                **budget.to_dict(),
-                "asked": target,
-                "sentence": fitting.budget_sentence(fit, budget, target),
-            }
-            for target, budget in budgets(fit, arguments)
-        ],
+        "budgets": [budget.to_dict() for budget in budgets(fit, arguments)],
     }
 
 
 def _text(fit: Fit, arguments: argparse.Namespace) -> str:
     level = arguments.level
     lines = [fitting.head_line(fit), f"  {fitting.limit_sentence(fit.limit(level))}"]
-    for target, budget in budgets(fit, arguments):
-        sentence = fitting.budget_sentence(fit, budget, target)
-        lines.append(f"  {sentence[0].upper()}{sentence[1:]}")
+    lines += [f"  {budget.sentence}" for budget in budgets(fit, arguments)]
     lines += forecast_lines(forecast_table(fit, arguments), fit, level)
     return "\n".join([*lines, *fitting.notes_of(fit)])
 

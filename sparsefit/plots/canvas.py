@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.errors import ArgumentError
+from sparsefit.results.counts import count_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +20,6 @@ RESPONSE_LABELS = {
     "activation_ratio": "activation ratio (fraction)",
     "loss": "training loss (nats per token)",
 }
-
-_SI = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 def new_axes(ax: Axes | None) -> Axes:
@@ -80,21 +79,6 @@ def one_response(fits: dict[str, Fit]) -> str:
     if len(responses) > 1:
         raise ArgumentError(f"runs of different responses ({', '.join(sorted(responses))})")
     return responses.pop()
-
-
-def count_text(value: float, digits: int = 3) -> str:
-    """Token count in words: 145B, 1.45T, 800M.
-
-    >>> count_text(1.4527e11)
-    '145B'
-    """
-    if not np.isfinite(value):
-        return "never" if value > 0 else "?"
-    for size, letter in _SI:
-        # 999.6B rounds to 1T, not to 1e+03B.
-        if float(f"{abs(value):.{digits}g}") >= size:
-            return f"{float(f'{value / size:.{digits}g}'):g}{letter}"
-    return f"{float(f'{value:.{digits}g}'):g}"
 
 
 def token_axis(axes: Any, which: str = "x", label: str = "training tokens") -> None:

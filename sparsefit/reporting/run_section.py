@@ -224,7 +224,8 @@ def _budget(numbers: RunNumbers, key: str, settings: Settings) -> Part:
         ("target", "tokens", f"{percent} interval", "status", "ever met"),
         rows,
     )
-    return Part("Token budget", tables=(table,))
+    asked = tuple(row.sentence for row in records(numbers.budgets) if "limit" not in row.what)
+    return Part("Token budget", asked, tables=(table,))
 
 
 def _derivative(fit: Fit, numbers: RunNumbers, key: str, settings: Settings) -> Part:

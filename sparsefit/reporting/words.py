@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.results.counts import count_text as count
+
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sparsefit.results.estimates import Budget, Limit
+    from sparsefit.results.estimates import Limit
     from sparsefit.results.fit import Fit
 
 IDENTIFIED = {
@@ -18,13 +20,6 @@ IDENTIFIED = {
 }
 
 UNITS = {"activation_ratio": "fraction", "loss": "nats per token"}
-
-
-def count(value: float) -> str:
-    """Token count for a reader: 145B, 1.45T; "never" where it is infinite."""
-    from sparsefit.plots.canvas import count_text
-
-    return count_text(value)
 
 
 def number(value: Any, digits: int = 4) -> str:
@@ -53,17 +48,6 @@ def limit_interval(limit: Limit) -> str:
     if ceiling:
         return f"at least {limit.lower:.4f}"
     return f"{limit.lower:.4f} to {limit.upper:.4f}"
-
-
-def budget_row(what: str, budget: Budget) -> dict[str, str]:
-    """One row of the budget table."""
-    return {
-        "target": what,
-        "tokens": count(budget.estimate),
-        "interval": f"{count(budget.lower)} to {count(budget.upper)}",
-        "status": budget.status,
-        "sentence": budget.sentence,
-    }
 
 
 def warmup_sentence(fit: Fit, table: pd.DataFrame) -> str:

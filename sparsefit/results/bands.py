@@ -41,7 +41,9 @@ def forecast_table(tokens: Array, curve: Array, seen: Array, level: float) -> pd
     )
 
 
-def budget(crossing: Array, target: float, level: float, seen: float) -> Budget:
+def budget(
+    crossing: Array, target: float, asked: str, level: float, seen: tuple[float, float]
+) -> Budget:
     """Summarise when draws meet a target.
 
     Parameters
@@ -50,17 +52,20 @@ def budget(crossing: Array, target: float, level: float, seen: float) -> Budget:
         Billions of tokens at which each draw meets the target, ``inf`` for never.
     target : float
         The target.
+    asked : str
+        The target in words.
     level : float
         Confidence level in (0, 1).
-    seen : float
-        Billions of tokens of the last point seen.
+    seen : tuple of float
+        Billions of tokens of the first and the last point seen.
     """
     tail = (1.0 - level) / 2.0
+    first, last = seen
     # "higher"/"lower": an interpolation between a finite and an infinite end is undefined.
     lower = float(np.quantile(crossing, tail, method="lower"))
     upper = float(np.quantile(crossing, 1 - tail, method="higher"))
     middle = float(np.quantile(crossing, 0.5, method="lower"))
-    if upper <= seen or (middle <= seen and np.mean(crossing <= seen) >= level):
+    if upper <= last or (middle <= last and np.mean(crossing <= last) >= level):
         status = "reached"
     elif np.isfinite(upper):
         status = "reachable"
@@ -76,5 +81,7 @@ def budget(crossing: Array, target: float, level: float, seen: float) -> Budget:
         target=target,
         level=level,
         probability=float(np.mean(np.isfinite(crossing))),
-        tokens_seen=seen * TOKENS_PER_UNIT,
+        tokens_seen=last * TOKENS_PER_UNIT,
+        tokens_first=first * TOKENS_PER_UNIT,
+        asked=asked,
     )

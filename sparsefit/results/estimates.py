@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any, Self
+
+from sparsefit.results.counts import count_text, share_text
 
 
 def _finite(value: Any) -> Any:
@@ -143,6 +146,10 @@ class Budget:
         Share of draws in which the target is ever met.
     tokens_seen : float
         Tokens of the last point seen.
+    tokens_first : float
+        Tokens of the first point seen.
+    asked : str
+        The target as it was asked for, such as ``"sparsity 0.93"``.
     """
 
     estimate: float
@@ -153,29 +160,41 @@ class Budget:
     level: float
     probability: float
     tokens_seen: float
+    tokens_first: float
+    asked: str
 
     @property
     def sentence(self) -> str:
         """One plain sentence."""
-        percent = f"{100 * self.level:g}%"
+        what = f"{self.asked[:1].upper()}{self.asked[1:]}"
+        lower, upper = count_text(self.lower), count_text(self.upper)
+        end = f"to {upper} tokens" if math.isfinite(self.upper) else "tokens, open above"
+        interval = f"{100 * self.level:g}% interval {lower} {end}"
         if self.status == "reached":
-            return (
-                f"{self.target:.4g} was reached within the data, after {self.estimate:.3g} tokens."
-            )
+            if self.estimate < self.tokens_first:
+                first = count_text(self.tokens_first)
+                return f"{what} was met before the first checkpoint (at {first} tokens)."
+            at = count_text(self.estimate)
+            return f"{what} was reached at {at} tokens, within the data ({interval})."
         if self.status == "reachable":
-            return (
-                f"{self.target:.4g} needs {self.estimate:.3g} tokens "
-                f"({percent} interval {self.lower:.3g} to {self.upper:.3g})."
-            )
+            at, seen = count_text(self.estimate), count_text(self.tokens_seen)
+            return f"{what} is reached at {at} tokens ({interval}; {seen} seen)."
         if self.status == "unreachable":
             return (
-                f"{self.target:.4g} is out of reach: the curve never comes to it in "
-                f"{100 * (1 - self.probability):.0f}% of the draws."
+                f"{what} is out of reach in {share_text(1 - self.probability)} of the draws: "
+                "more training does not bring it."
             )
-        later = "" if math.isinf(self.lower) else f"; not before {self.lower:.3g} tokens"
+        ever = share_text(self.probability)
+        middle = (
+            f"at {count_text(self.estimate)} tokens in the median"
+            if math.isfinite(self.estimate)
+            else "never in the median"
+        )
+        # The lower end is where (1 - level) / 2 of the draws are there.
+        sure = f"{100 * (1 + self.level) / 2:g}%"
         return (
-            f"These data do not tell whether {self.target:.4g} is ever reached "
-            f"(it is in {100 * self.probability:.0f}% of the draws{later})."
+            f"{what}: these data do not tell whether it is ever reached. It is in {ever} of the "
+            f"draws, {middle}; {sure} of them are not there before {lower} tokens."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -185,9 +204,9 @@ class Budget:
 
     def __repr__(self) -> str:
         return (
-            f"Budget({self.status}: {self.estimate:.3g} [{self.lower:.3g}, {self.upper:.3g}] "
-            f"tokens to {self.target:.4g}, {100 * self.level:g}%)"
+            f"Budget({self.asked}, {self.status}: {count_text(self.estimate)} "
+            f"[{count_text(self.lower)}, {count_text(self.upper)}] tokens, {100 * self.level:g}%)"
         )
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{self.status}</b>. {self.sentence}</p>"
+        return f"<p><b>{self.status}</b>. {escape(self.sentence)}</p>"

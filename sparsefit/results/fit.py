@@ -112,6 +112,10 @@ class Fit:
         return self.points.since(self.n_warmup)
 
     @property
+    def _seen(self) -> tuple[float, float]:
+        return float(self.points.d[0]), float(self.points.d[-1])
+
+    @property
     def bse(self) -> pd.Series:
         """Standard errors of the coefficients from the curvature at the optimum (Wald).
 
@@ -331,18 +335,23 @@ class Fit:
                 raise ArgumentError("a fit of the loss takes tokens_to(loss=...) and nothing else")
             if not (np.isfinite(loss) and loss > 0):
                 raise ArgumentError(f"loss must be finite and > 0 (nats per token), got {loss!r}")
-            target = float(loss)
+            target, asked = float(loss), f"a loss of {loss:g}"
         elif loss is not None:
             raise ArgumentError("loss= needs a fit of the loss: sf.fit(table, response='loss')")
         else:
             target = checks.check_target(activation_ratio, sparsity)
+            asked = (
+                f"activation ratio {activation_ratio:g}"
+                if sparsity is None
+                else f"sparsity {sparsity:g}"
+            )
         theta = self.averaged.draws.theta(self.law)
         crossing = self.law.inverse(target, theta)
         if sparsity is not None and self.law.sign < 0:
             # Sparsity falls along a rising law: a sparsity that the run had before its first
             # checkpoint, if ever, is not one that more training brings.
             crossing = np.where(crossing < self.points.d[0], np.inf, crossing)
-        return budget(crossing, target, level, float(self.points.d[-1]))
+        return budget(crossing, target, asked, level, self._seen)
 
     def tokens_within(self, share: float = 0.05, level: float = 0.9) -> Budget:
         """Training tokens after which the curve stays within a share of its limit.
@@ -363,7 +372,8 @@ class Fit:
         theta = draws.theta(self.law)
         targets = draws.limit * (1.0 + self.law.sign * share)
         crossing = self.law.inverse(targets, theta)
-        return budget(crossing, float(np.median(targets)), level, float(self.points.d[-1]))
+        asked = f"a distance of {100 * share:g}% from the limit"
+        return budget(crossing, float(np.median(targets)), asked, level, self._seen)
 
     # Warm-up and diagnostics ----------------------------------------------------------------
 

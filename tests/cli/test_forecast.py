@@ -61,7 +61,7 @@ def test_text_says_limit_budget_and_identification(command, folder):
     )
     assert status == 0
     assert out.count("Identified: yes.") == 2
-    assert "Activation ratio 0.0705: needs" in out
+    assert "Activation ratio 0.0705 is reached at" in out
     assert "2T" in out and "sparsity" in out
     limit = sf.fit(sf.read_table(folder / "two.csv"))["falling_sim"].limit()
     assert f"{limit.lower:.4f} to {limit.upper:.4f}" in out
