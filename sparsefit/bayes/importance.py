@@ -9,14 +9,14 @@ if not, more and better proposed draws are taken, and what still fails is said s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.bayes.coordinates import Described, from_coordinates, to_coordinates
 from sparsefit.bayes.likelihood import Likelihood
-from sparsefit.bayes.mixture import StudentMixture, fit_mixture
+from sparsefit.bayes.mixture import StudentMixture, fit_mixture, log_sum_exp
 from sparsefit.bayes.population import Located
 from sparsefit.bayes.priors import Priors, draw_prior, log_prior_terms, shape_prior
 from sparsefit.bayes.psis import KHAT_LIMIT, Smoothed, smooth
@@ -36,10 +36,11 @@ EXCHANGEABLE = 0.5
 (exchangeable or not: Neuenschwander et al., 2016)."""
 
 _START = 1000
-# Rounds that adapt the proposal until a fair share of the draws counts, then rounds that are kept
-# in full; all draws enter the result.
-_ADAPT, _ADAPT_SIZE, _SETTLED, _ESS_TO_FIT = 6, 1800, 0.05, 150.0
-_FINAL_SIZES = (5000, 6000, 20000)
+# Rounds that adapt the proposal until a fair share of the draws counts, then rounds that bring the
+# effective sample size wanted; all draws enter the result.
+_ADAPT, _ADAPT_SIZE, _SETTLED, _ESS_TO_FIT = 7, 1200, 0.2, 150.0
+# Least draws of a final round where the weights cannot be trusted yet, and the most of any.
+_FINAL_SIZES, _LEAST, _MOST = (4000, 6000, 20000), 1000, 20000
 _COMPONENTS = 6
 # Draws whose likelihood is computed at once: bounds the memory of the table of all models.
 _PIECE = 1500
@@ -146,9 +147,12 @@ class Flat:
 
 
 def flat_posterior(model: Model, rng: np.random.Generator) -> Flat:
-    """Exact posterior to start from."""
+    """Exact posterior to start from, under every second Gaussian noise model of `sf.fit`."""
     measure = shape_prior(model.law, model.priors)
-    problem = Problem.of(model.law, model.points, noise_grid(), model.drops, measure)
+    chosen = noise_grid()[::2]
+    total = sum(noise.prior for noise in chosen)
+    noises = tuple(replace(noise, prior=noise.prior / total) for noise in chosen)
+    problem = Problem.of(model.law, model.points, noises, model.drops, measure)
     cells = integrate(problem)
     return Flat(problem, cells, sample(problem, cells, _START, rng))
 
@@ -187,34 +191,38 @@ def sample_posterior(
         Effective sample size to reach.
     """
     proposals = [_first_proposal(model, flat, rng)]
-    sizes: list[int] = []
-    us: list[Array] = []
-    found: list[tuple[Array, Index, Index]] = []
+    drawn = _Drawn()
     adapted, final, settled = 0, 0, False
+    smoothed = Smoothed(np.empty(0), np.inf, 0.0)
     while True:
         adapting = final == 0 and not settled and adapted < _ADAPT
-        size = _ADAPT_SIZE if adapting else _FINAL_SIZES[final]
+        size = _ADAPT_SIZE if adapting else _final_size(smoothed, drawn.target.size, wanted, final)
         u = proposals[-1].draw(size, rng)
-        us.append(u)
-        sizes.append(size)
-        found.append(model.log_target(u, rng))
-        coordinates = np.concatenate(us)
-        target, noise, drop = (np.concatenate(part) for part in zip(*found, strict=True))
-        log_weights = target - _mixed(proposals, sizes, coordinates)
+        drawn.add(u, model.log_target(u, rng), proposals)
+        log_weights = drawn.target - drawn.log_proposal()
         smoothed = smooth(log_weights)
         adapted, final = adapted + adapting, final + (not adapting)
-        settled = smoothed.ess > _SETTLED * sum(sizes)
+        settled = smoothed.ess > _SETTLED * log_weights.size
         if final and smoothed.khat <= KHAT_LIMIT and smoothed.ess >= wanted:
             break
         if final == len(_FINAL_SIZES):
             break
         weights = _tempered(smoothed, _ESS_TO_FIT)
-        proposals.append(fit_mixture(coordinates, weights, _COMPONENTS, rng))
+        proposals.append(fit_mixture(drawn.u, weights, _COMPONENTS, rng))
     return Weighted(
-        model.draws(coordinates, noise, drop),
+        model.draws(drawn.u, drawn.noise, drawn.drop),
         smoothed,
         float(np.logaddexp.reduce(log_weights) - np.log(log_weights.size)),
     )
+
+
+def _final_size(smoothed: Smoothed, size: int, wanted: float, final: int) -> int:
+    """Draws that should bring the effective sample size to what is wanted, with some reserve."""
+    # The refitted proposal is better than the rounds before it.
+    share = min(smoothed.ess / size + 0.1, 0.7)
+    needed = int((1.1 * wanted - smoothed.ess) / share)
+    least = _LEAST if smoothed.khat <= KHAT_LIMIT else _FINAL_SIZES[final]
+    return min(max(needed, least), _MOST)
 
 
 def _first_proposal(model: Model, flat: Flat, rng: np.random.Generator) -> StudentMixture:
@@ -254,10 +262,33 @@ def _tempered(smoothed: Smoothed, wanted: float) -> Array:
     return np.asarray(np.exp(scaled - np.logaddexp.reduce(scaled)))
 
 
-def _mixed(proposals: list[StudentMixture], sizes: list[int], u: Array) -> Array:
-    """Log density of all proposals together, each with its share of the draws."""
-    parts = [p.log_density(u) + np.log(s) for p, s in zip(proposals, sizes, strict=True)]
-    return np.asarray(np.logaddexp.reduce(parts, axis=0) - np.log(sum(sizes)))
+class _Drawn:
+    """Draws so far, with the log density of every proposal at each."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.u = np.empty((0, 0))
+        self.target = np.empty(0)
+        self.noise = self.drop = np.empty(0, dtype=np.intp)
+        self._log_density = np.empty((0, 0))
+
+    def add(
+        self, u: Array, found: tuple[Array, Index, Index], proposals: list[StudentMixture]
+    ) -> None:
+        """Add draws `u` from the last of `proposals`."""
+        new = np.stack([proposal.log_density(u) for proposal in proposals])
+        if self.sizes:
+            old = np.vstack([self._log_density, proposals[-1].log_density(self.u)])
+            new, u = np.hstack([old, new]), np.concatenate([self.u, u])
+        self.sizes.append(new.shape[1] - sum(self.sizes))
+        self.u, self._log_density = u, new
+        self.target = np.append(self.target, found[0])
+        self.noise, self.drop = np.append(self.noise, found[1]), np.append(self.drop, found[2])
+
+    def log_proposal(self) -> Array:
+        """Log density of all proposals together, each with its share of the draws."""
+        share = np.log(np.array(self.sizes) / sum(self.sizes))
+        return log_sum_exp(self._log_density + share[:, None])
 
 
 def take(draws: Draws, index: Index) -> Draws:

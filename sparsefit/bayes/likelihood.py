@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh, solve_triangular
+from scipy.linalg import solve_triangular
 from scipy.special import gammaln
 
+from sparsefit.bayes import markov
 from sparsefit.bayes.priors import WARMUP_DOF, WARMUP_SCALE
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.draws import Draws
@@ -48,7 +49,7 @@ def likelihood_models(likelihood: str) -> tuple[NoiseModel, ...]:
         raise ArgumentError(
             f"likelihood must be one of {', '.join(map(repr, LIKELIHOODS))}, got {likelihood!r}"
         )
-    gaussian = noise_grid()
+    gaussian = [model for model in noise_grid() if model.kind in markov.KINDS]
     heavy = tuple(
         NoiseModel("student_t", STUDENT_DOF, spread, 0.0, 1.0)
         for spread in sorted({model.spread_exponent for model in gaussian})
@@ -116,12 +117,16 @@ class Likelihood:
         """
         out = np.empty((len(self.noises), drops.size, sigma.size))
         out[:] = self.warmup(residual, change, drops)
+        gaussian = [j for j, noise in enumerate(self.noises) if noise.kind != "student_t"]
+        if self.se is not None and gaussian:
+            noises = [self.noises[j] for j in gaussian]
+            out[gaussian] += markov.filtered_log_likelihood(
+                noises, self.points, self.se, residual, sigma, drops
+            )
         for j, noise in enumerate(self.noises):
             if noise.kind == "student_t":
                 out[j] += self._heavy(j, residual, sigma, drops)
-            elif self.se is not None:
-                out[j] += self._with_errors(j, residual, sigma, drops)
-            else:
+            elif self.se is None:
                 out[j] += self._gaussian(j, residual, sigma, drops)
         return out
 
@@ -172,19 +177,3 @@ class Likelihood:
         each = student_log_density(residual.T / np.sqrt(variance), noise.rho)
         each = each - 0.5 * np.log(variance)
         return np.asarray(np.cumsum(each[::-1], axis=0)[residual.shape[1] - drops - 1])
-
-    def _with_errors(self, j: int, residual: Array, sigma: Array, drops: Index) -> Array:
-        # sigma^2 C + S for all sigma at once: with V' C V = 1 and V' S V = diag(s) the covariance
-        # is diagonal in V for every sigma (generalised eigenvalues, one problem a warm-up choice).
-        assert self.se is not None
-        points, noise = self.points, self.noises[j]
-        covariance = noise.covariance(points.d, float(points.d[-1]), points.step, None)
-        out = np.empty((drops.size, sigma.size))
-        for i, k in enumerate(drops):
-            c = covariance[k:, k:]
-            values, vectors = eigh(np.diag(self.se[k:] ** 2), c)
-            rotated = vectors.T @ residual[:, k:].T
-            variance = sigma**2 + np.maximum(values, 0.0)[:, None]
-            log_density = np.log(2 * np.pi * variance) + rotated**2 / variance
-            out[i] = -0.5 * (log_density.sum(axis=0) + np.linalg.slogdet(c)[1])
-        return out

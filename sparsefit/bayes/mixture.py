@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 from scipy.special import gammaln
 
 Array = NDArray[np.float64]
@@ -59,13 +58,12 @@ class StudentMixture:
         """Log density at x of shape (m, p), shape (m,)."""
         p, dof = x.shape[1], self.dof
         constant = gammaln((dof + p) / 2) - gammaln(dof / 2) - p / 2 * np.log(np.pi * dof)
-        parts = []
-        for share, mean, root in zip(self.log_share, self.mean, self.root, strict=True):
-            z = solve_triangular(root, (x - mean).T, lower=True, check_finite=False)
-            log_det = np.log(np.diag(root)).sum()
-            distance = np.log1p((z * z).sum(axis=0) / dof)
-            parts.append(share + constant - log_det - (dof + p) / 2 * distance)
-        return np.asarray(np.logaddexp.reduce(parts, axis=0))
+        distance, log_det = _distances(x, self.mean, self.root)
+        distance /= dof
+        np.log1p(distance, out=distance)
+        distance *= -(dof + p) / 2
+        distance += (self.log_share + constant - log_det)[:, None]
+        return log_sum_exp(distance)
 
 
 def fit_mixture(
@@ -98,11 +96,14 @@ def fit_mixture(
     """
     p = x.shape[1]
     ess = 1.0 / float((weights**2).sum())
+    # Draws that together hold a ten-thousandth of the weight move nothing and cost time.
+    counts = weights > 1e-4 / weights.size
+    x, weights = x[counts], weights[counts] / weights[counts].sum()
     components = int(np.clip(ess // (6 * p), 1, components))
     centre, covariance = _moments(x, weights)
     floor = np.diag(1e-6 * np.diag(covariance) + 1e-18)
     root = np.linalg.cholesky(covariance + floor)
-    white = solve_triangular(root, (x - centre).T, lower=True).T
+    white = (x - centre) @ np.linalg.inv(root).T
     mean = white[_spread_out(white, weights, components, rng)]
     scale = np.repeat(np.eye(p)[None] / components ** (2 / p), components, axis=0)
     log_share = np.full(components, -np.log(components))
@@ -140,11 +141,30 @@ def _spread_out(x: Array, weights: Array, count: int, rng: np.random.Generator) 
 
 
 def _responsibility(x: Array, log_share: Array, mean: Array, scale: Array) -> Array:
-    parts = []
-    for share, centre, matrix in zip(log_share, mean, scale, strict=True):
-        root = np.linalg.cholesky(matrix)
-        z = solve_triangular(root, (x - centre).T, lower=True, check_finite=False)
-        parts.append(share - np.log(np.diag(root)).sum() - 0.5 * (z * z).sum(axis=0))
-    log = np.stack(parts, axis=1)
-    log -= np.logaddexp.reduce(log, axis=1, keepdims=True)
-    return np.asarray(np.exp(log))
+    log, log_det = _distances(x, mean, np.linalg.cholesky(scale))
+    log *= -0.5
+    log += (log_share - log_det)[:, None]
+    log -= log.max(axis=0)
+    np.exp(log, out=log)
+    log /= log.sum(axis=0)
+    return log.T
+
+
+def _distances(x: Array, mean: Array, root: Array) -> tuple[Array, Array]:
+    """Squared Mahalanobis distances to each component, shape (c, m), and log determinants (c,)."""
+    c, p = mean.shape
+    inverse = np.linalg.inv(root)
+    # All components in one product; draws lie along the last axis, where sums are fast.
+    z = inverse.reshape(c * p, p) @ x.T
+    z -= np.einsum("cij,cj->ci", inverse, mean).reshape(c * p, 1)
+    z *= z
+    log_det = np.log(np.einsum("cii->ci", root)).sum(axis=1)
+    return z.reshape(c, p, -1).sum(axis=1), log_det
+
+
+def log_sum_exp(log: Array) -> Array:
+    """Log of the sum of exponentials over the first axis; much faster than logaddexp."""
+    top = log.max(axis=0)
+    top = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(top + np.log(np.exp(log - top).sum(axis=0)))
