@@ -29,8 +29,9 @@ long: ## Run all tests, also those that take minutes
 bench: ## Run the benchmarks
 	$(PYTHON) -m pytest benchmarks
 
-docs: ## Build the documentation site into docs/_build (extra docs)
-	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build
+docs: ## Build the documentation site into docs/_build and check its links (extras all, docs)
+	$(PYTHON) -P -m sphinx -W --keep-going -b html docs docs/_build
+	$(PYTHON) docs/check_links.py docs/_build
 
 check: lint types test ## Run linters, type checker and tests
 

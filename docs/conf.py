@@ -22,16 +22,22 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
 ]
-exclude_patterns = ["_build", "_generated/cli.md", "jupyter_execute", "**.ipynb_checkpoints"]
-templates_path: list[str] = []
+exclude_patterns = [
+    "_build",
+    "templates",
+    "_generated/cli.md",
+    "jupyter_execute",
+    "**.ipynb_checkpoints",
+]
+templates_path = ["templates"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sparsefit"
 html_theme_options = {"show_prev_next": True, "navigation_with_keys": False}
 html_show_sourcelink = False
 html_context = {"default_mode": "auto"}
-# All pages are in the bar at the top: a side bar would stand empty.
-html_sidebars: dict[str, list[str]] = {"**": []}
+# These two pages are no part of a section: a side bar would stand empty.
+html_sidebars: dict[str, list[str]] = {"index": [], "gallery": []}
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -41,10 +47,14 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 
 autosummary_generate = True
-# Methods are listed with their class, not on pages of their own.
-numpydoc_class_members_toctree = False
-numpydoc_show_inherited_class_members = False
+# Methods are documented on the page of their class, see templates/autosummary/class.rst.
+numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
+# The types of arguments are in the docstrings, in words.
+autodoc_typehints = "none"
+
+# Every reference in a docstring has to lead somewhere in this site.
+nitpicky = True
 
 suppress_warnings = ["mystnb.unknown_mime_type"]
 

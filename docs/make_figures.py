@@ -1,96 +1,45 @@
-"""Draw the figures of README and docs from shipped data, into docs/images.
+"""Draw the figures of README, docs and gallery: each script of docs/gallery leaves one in `figure`.
 
-Usage: ``python docs/make_figures.py [NAME ...]`` (all without a name).
+python docs/make_figures.py                  # all, into docs/images
+python docs/make_figures.py forecast runs    # these
+python docs/make_figures.py --out FOLDER     # elsewhere
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import argparse
+import os
+import runpy
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
-
-import sparsefit as sf
-
-IMAGES = Path(__file__).parent / "images"
-DATA = "reference_scales"
-RUN = "0.11m_relu_s0"
-SOME = ("0.03m_relu_s0", "0.11m_relu_s0", "0.03m_silu_s0")
+DOCS = Path(__file__).parent
+SCRIPTS = {path.stem: path for path in sorted((DOCS / "gallery").glob("*.py"))}
 
 
-def table(*runs: str) -> Any:
-    """Runs of the shipped measured data."""
-    shipped = sf.datasets.load(DATA)
-    return shipped[shipped["run"].isin(runs)]
+def draw(name: str, folder: Path) -> Path:
+    """Run a script of the gallery and save its figure."""
+    import matplotlib.pyplot as plt
 
-
-def first_part(run: str, share: float) -> tuple[Any, Any]:
-    """The first checkpoints of a run, and all of them."""
-    rows = table(run).sort_values("tokens")
-    return rows.head(round(share * len(rows))), rows
-
-
-def forecast() -> Any:
-    """A forecast from the first ten checkpoints, with those measured later."""
-    seen, rows = first_part(RUN, 0.5)
-    axes = sf.plots.fit(sf.fit(seen), until=1.2 * rows["tokens"].max(), held_out=rows)
-    return axes.figure
-
-
-def runs() -> Any:
-    """Several runs on one axis."""
-    return sf.plots.runs(sf.fit(table(*SOME))).figure
-
-
-def limits() -> Any:
-    """Limits from the first half of each run and from all of it."""
-    figure, axes = plt.subplots(2, 1, figsize=(6.4, 4.2), layout="constrained", sharex=True)
-    half = [first_part(run, 0.5)[0] for run in SOME]
-    import pandas as pd
-
-    for ax, rows, title in (
-        (axes[0], pd.concat(half), "from the first half of the checkpoints"),
-        (axes[1], table(*SOME), "from all checkpoints"),
-    ):
-        sf.plots.limits(sf.fit(rows), ax, sparsity=False)
-        ax.set_title(title, loc="left", fontsize=9)
-    axes[0].set_xlabel("")
-    return figure
-
-
-def warmup() -> Any:
-    """The limit for every choice of warm-up."""
-    return sf.plots.warmup_sensitivity(sf.fit(table("0.03m_relu_s0"))).figure
-
-
-def budget() -> Any:
-    """Tokens that a range of targets needs, from the first half of a run."""
-    return sf.plots.budget(sf.fit(first_part(RUN, 0.5)[0])).figure
-
-
-def residuals() -> Any:
-    """Residuals of three runs."""
-    return sf.plots.residuals(sf.fit(table(*SOME))).figure
-
-
-FIGURES: dict[str, Callable[[], Any]] = {
-    function.__name__: function for function in (forecast, runs, limits, warmup, budget, residuals)
-}
+    figure = runpy.run_path(str(SCRIPTS[name]))["figure"]
+    path = folder / f"{name}.png"
+    # Without the version of matplotlib the same figure gives the same file.
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+    plt.close(figure)
+    return path
 
 
 def main() -> None:
-    IMAGES.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or FIGURES:
-        figure = FIGURES[name]()
-        figure.savefig(IMAGES / f"{name}.png", dpi=150, metadata={"Software": None})
-        plt.close(figure)
-        print(IMAGES / f"{name}.png")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SCRIPTS)}")
+    parser.add_argument("--out", type=Path, default=DOCS / "images", metavar="FOLDER")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.names) - set(SCRIPTS))
+    if unknown:
+        parser.error(f"no script {', '.join(unknown)} in docs/gallery")
+    os.environ["MPLBACKEND"] = "Agg"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name in arguments.names or SCRIPTS:
+        print(draw(name, arguments.out), flush=True)
 
 
 if __name__ == "__main__":

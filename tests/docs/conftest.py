@@ -39,6 +39,11 @@ def reference_pages() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def check_links() -> ModuleType:
+    return load("check_links")
+
+
+@pytest.fixture(scope="session")
 def reference_fits() -> Any:
     """Fits of two shipped runs, as on the pages."""
     import sparsefit as sf

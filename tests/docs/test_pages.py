@@ -33,12 +33,30 @@ def drawing_without_a_screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sparsefit.collectors.run.SmallTextWarning")
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page",
+    # Notebooks are executed when CI builds the site.
+    [pytest.param(p, marks=[pytest.mark.long] if "/notebooks/" in p else []) for p in PAGES],
+)
 def test_page_runs_and_shows_what_it_prints(snippets: ModuleType, page: str) -> None:
     for package in NEEDS.get(page, ()):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{page} needs {package} (extra collect)")
-    snippets.run_page(ROOT / page)
+    # The commands of the README run as a reader runs them, each in its own process.
+    snippets.run_page(ROOT / page, processes=page == "README.md")
+
+
+def test_every_notebook_is_executed_by_the_site() -> None:
+    """What the test above leaves out: notebooks that the configuration of the site would skip."""
+    for page in (p for p in PAGES if "/notebooks/" in p and not p.endswith("index.md")):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert text.startswith("---\njupytext:"), page
+        assert "{code-cell}" in text, page
+        assert not re.search(r"skip-execution|raises-exception|execution_mode", text), page
+    conf = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
+    assert 'nb_execution_mode = "auto"' in conf
+    assert "nb_execution_raise_on_error = True" in conf
+    assert "nb_execution_excludepatterns" not in conf
 
 
 @pytest.mark.slow
@@ -86,11 +104,21 @@ def test_pages_name_no_machine(page: str) -> None:
 
 def test_every_page_is_in_the_table_of_contents() -> None:
     docs = ROOT / "docs"
-    listed = set(
-        re.findall(r"^[\w/]+$", (docs / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
-    )
+    listed = set()
+    for page in docs.rglob("*.md"):
+        for block in re.findall(r"^```{toctree}.*?^```", page.read_text("utf-8"), re.S | re.M):
+            names = re.findall(r"^[\w/]+$", block, re.MULTILINE)
+            listed |= {(page.parent / name).relative_to(docs).as_posix() for name in names}
     pages = {page[5:-3] for page in PAGES if page.startswith("docs/")} - {"index"}
     assert pages - listed == set()
+
+
+def test_gallery_shows_every_script_and_its_figure() -> None:
+    docs = ROOT / "docs"
+    text = (docs / "gallery.md").read_text(encoding="utf-8")
+    scripts = {path.stem for path in (docs / "gallery").glob("*.py")}
+    assert set(re.findall(r"{literalinclude} gallery/(\w+)\.py", text)) == scripts
+    assert set(re.findall(r"\(images/(\w+)\.png\)", text)) == scripts
 
 
 def test_columns_of_the_table_page_are_those_of_the_code(reference_pages: ModuleType) -> None:

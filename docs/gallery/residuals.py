@@ -1,0 +1,7 @@
+"""Residuals of three runs: one of them leaves a pattern that the law cannot follow."""
+
+import sparsefit as sf
+
+shipped = sf.datasets.load("reference_scales")
+names = ["0.03m_relu_s0", "0.11m_relu_s0", "0.03m_silu_s0"]
+figure = sf.plots.residuals(sf.fit(shipped[shipped["run"].isin(names)])).figure
