@@ -39,7 +39,7 @@ class Family:
 # Tokens are what was affordable; larger values train finished runs further.
 _SCALES = (
     (24, 2, 2, 6_400_000),
-    (32, 2, 2, 3_500_000),
+    (32, 2, 2, 12_000_000),
     (36, 3, 3, 3_500_000),
     (48, 4, 3, 2_500_000),
 )
@@ -47,7 +47,7 @@ _SCALE_RATES = {"relu": 5e-4, "silu": 2e-3}
 # (layers, hidden size): 11.5 d^2 L is within 5% of one value.
 _DEPTHS = ((1, 96), (2, 68), (3, 56), (4, 48), (6, 40), (8, 34), (12, 28), (16, 24), (20, 22))
 _DEPTH_PARAMS = 105_000
-_DEPTH_TOKENS = 1_500_000
+_DEPTH_TOKENS = 4_000_000
 
 
 def _millions(n_params: int) -> str:

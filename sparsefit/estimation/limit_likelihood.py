@@ -21,10 +21,14 @@ from sparsefit.estimation.quadrature import Cells, Problem
 
 Array = NDArray[np.float64]
 
-CREDIBLE = 0.1
-"""Warm-up choices with this share of the best one's weight count as credible."""
+FLATTENING = 0.5
+"""Power of the weights of warm-up choices in the average.
 
-NEAR = 0.1
+The price of a point that is left out is a convention, and choices share most of their points, so
+their evidence ratios are surer than the data: their square roots are used.
+"""
+
+NEAR = 0.15
 """An end nearer to a physical bound than this share of the way there counts as lying on it."""
 
 # Cells that carry the likelihood; the rest has under a thousandth of the weight.
@@ -41,10 +45,6 @@ class LimitLikelihood:
         Limits, ascending, from bound to bound as far as the likelihood reaches.
     relative : ndarray, shape (q,)
         Likelihood divided by its maximum, averaged over warm-up choices.
-    by_drop : ndarray, shape (choices, q)
-        The same for each warm-up choice alone, each divided by its own maximum.
-    drop_weight : ndarray, shape (choices,)
-        Weight of each choice.
     dof : float
         Degrees of freedom behind the cut-off.
     bounds : tuple of float
@@ -53,35 +53,17 @@ class LimitLikelihood:
 
     limit: Array
     relative: Array
-    by_drop: Array
-    drop_weight: Array
     dof: float
     bounds: tuple[float, float]
 
     def interval(self, level: float) -> tuple[float, float]:
         """Limits whose relative likelihood is above the Student-t cut-off of `level`.
 
-        Gaussian data with a known shape make this the exact t interval. Where several warm-up
-        choices are credible, the interval holds that of each of them, not only of their average.
+        Gaussian data with a known shape make this the exact t interval.
         """
-        credible = self.drop_weight >= CREDIBLE * self.drop_weight.max()
-        curves = [self.relative, *self.by_drop[credible]]
-        ends = [self._interval(curve, level) for curve in curves]
-        return self._snap(min(end[0] for end in ends), max(end[1] for end in ends))
-
-    def _snap(self, lower: float, upper: float) -> tuple[float, float]:
-        # The cut-off is approximate: an end this close to a bound has not excluded it.
-        best = float(self.limit[int(np.argmax(self.relative))])
-        if lower - self.bounds[0] < NEAR * (best - self.bounds[0]):
-            lower = self.bounds[0]
-        if self.bounds[1] - upper < NEAR * (self.bounds[1] - best):
-            upper = self.bounds[1]
-        return lower, upper
-
-    def _interval(self, relative: Array, level: float) -> tuple[float, float]:
         t = student_t.ppf(0.5 + level / 2.0, self.dof)
         cut = -(self.dof + 1.0) / 2.0 * np.log1p(t * t / self.dof)
-        log = np.log(np.maximum(relative, 1e-300))
+        log = np.log(np.maximum(self.relative, 1e-300))
         inside = np.flatnonzero(log >= cut)
         first, last = int(inside[0]), int(inside[-1])
         lower, upper = float(self.limit[first]), float(self.limit[last])
@@ -91,6 +73,15 @@ class LimitLikelihood:
             )
         if last < self.limit.size - 1:
             upper = float(np.interp(-cut, -log[last : last + 2], self.limit[last : last + 2]))
+        return self._snap(lower, upper)
+
+    def _snap(self, lower: float, upper: float) -> tuple[float, float]:
+        # The cut-off is approximate: an end this close to a bound has not excluded it.
+        best = float(self.limit[int(np.argmax(self.relative))])
+        if lower - self.bounds[0] < NEAR * (best - self.bounds[0]):
+            lower = self.bounds[0]
+        if self.bounds[1] - upper < NEAR * (self.bounds[1] - best):
+            upper = self.bounds[1]
         return lower, upper
 
 
@@ -149,14 +140,13 @@ def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLik
     measure = problem.prior.log_limit_density(excess, change, points.span)
     with np.errstate(divide="ignore"):
         log = np.log(density) - measure
+        # A choice without weight has no density either: the floor keeps it at nothing.
+        mass = np.maximum(cells.weight.sum(axis=(0, 2)), 1e-300)
+        log += (FLATTENING - 1.0) * np.log(mass)[:, None]
     total = np.logaddexp.reduce(log, axis=0)
-    peak = log.max(axis=1, keepdims=True)
-    peak = np.where(np.isfinite(peak), peak, 0.0)
     return LimitLikelihood(
         grid,
         np.exp(total - total.max()),
-        np.exp(log - peak),
-        cells.weight.sum(axis=(0, 2)),
         float(np.median(sample.limit_dof)),
         law.limit_bounds,
     )

@@ -112,15 +112,15 @@ def noise_grid(se_known: bool = False, transient: bool = False) -> tuple[NoiseMo
     -----
     Residuals of training runs are mostly correlated, so independence has a tenth of the rest. A
     fit hides part of the correlation of its residuals, so the grid reaches above the .2 to .7 seen
-    in them. Spread exponents 0, 1/2 and 1 are equally likely. The weights were chosen by the
+    in them, with half the weight at .7. Spread exponents 0, 1/2 and 1 are equally likely. The weights were chosen by the
     coverage of intervals on simulated runs; none of these constants was fitted to a series.
     """
     shares: list[tuple[str, float, float]] = [
         ("white", 0.0, 0.1),
         ("ar1", 0.4, 0.2),
-        ("ar1", 0.7, 0.25),
-        ("ar1", 0.9, 0.25),
-        ("ou", 0.5, 0.2),
+        ("ar1", 0.7, 0.5),
+        ("ar1", 0.9, 0.15),
+        ("ou", 0.5, 0.05),
     ]
     if transient:
         shares = [(kind, rho, 0.9 * prior) for kind, rho, prior in shares]

@@ -74,8 +74,6 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
             "likelihood": {
                 "limit": pack(averaged.likelihood.limit),
                 "relative": pack(averaged.likelihood.relative),
-                "by_drop": pack(averaged.likelihood.by_drop),
-                "drop_weight": averaged.likelihood.drop_weight.tolist(),
                 "dof": averaged.likelihood.dof,
             },
             "drops": averaged.drops.tolist(),
@@ -142,8 +140,6 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
             likelihood=LimitLikelihood(
                 unpack(averaged["likelihood"]["limit"]),
                 unpack(averaged["likelihood"]["relative"]),
-                unpack(averaged["likelihood"]["by_drop"]),
-                np.array(averaged["likelihood"]["drop_weight"]),
                 averaged["likelihood"]["dof"],
                 law.limit_bounds,
             ),
