@@ -23,9 +23,6 @@ Array = NDArray[np.float64]
 ENGINES = ("auto", "importance", "nuts")
 DRAWS = 4000
 
-# Cells of the grid that decide whether the data exclude a bound of the limit: nearly all weight.
-_CELLS = 6000
-
 
 @dataclass(frozen=True)
 class Sampled:
@@ -106,14 +103,10 @@ def averaged(sampled: Sampled, shifted: Draws) -> Averaged:
     drop = np.array([np.mean(measured.drop == k) for k in model.drops])
     # Which bounds of the limit the data exclude, whatever the prior.
     flat = sampled.flat
-    heavy = flat.cells.heaviest(_CELLS)
-    log_weight = np.full(flat.cells.log_weight.size, -np.inf)
-    log_weight[heavy] = flat.cells.log_weight.ravel()[heavy]
-    cells = replace(flat.cells, log_weight=log_weight.reshape(flat.cells.log_weight.shape))
     return Averaged(
         draws=shifted,
         noises=noises,
-        likelihood=limit_likelihood(flat.problem, cells, flat.sample),
+        likelihood=limit_likelihood(flat.problem, flat.cells, flat.sample),
         drops=model.drops,
         drop_weight=drop,
         noise_weight=share,

@@ -18,9 +18,16 @@ from sparsefit.bayes.coordinates import Described, from_coordinates, to_coordina
 from sparsefit.bayes.likelihood import Likelihood
 from sparsefit.bayes.mixture import StudentMixture, fit_mixture, log_sum_exp
 from sparsefit.bayes.population import Located
-from sparsefit.bayes.priors import Priors, draw_prior, log_prior_terms, shape_prior
+from sparsefit.bayes.priors import (
+    SIGMA_FLOOR,
+    Priors,
+    draw_prior,
+    log_prior_terms,
+    shape_prior,
+)
 from sparsefit.bayes.psis import KHAT_LIMIT, Smoothed, smooth
 from sparsefit.estimation.draws import Draws, Sample, sample
+from sparsefit.estimation.least_squares import fit_least_squares
 from sparsefit.estimation.noise import noise_grid
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.quadrature import Cells, Problem, integrate
@@ -139,11 +146,21 @@ class Model:
 
 @dataclass(frozen=True)
 class Flat:
-    """The flat-prior posterior with Gaussian noise, and draws from it."""
+    """The flat-prior posterior with Gaussian noise, and draws from it.
+
+    Attributes
+    ----------
+    problem, cells, sample : Problem, Cells, Sample
+        Grid and draws.
+    peak : StudentMixture, optional
+        Peak about the least-squares fit, where points without noise make it narrower than a grid
+        can find.
+    """
 
     problem: Problem
     cells: Cells
     sample: Sample
+    peak: StudentMixture | None = None
 
 
 def flat_posterior(model: Model, rng: np.random.Generator) -> Flat:
@@ -152,9 +169,39 @@ def flat_posterior(model: Model, rng: np.random.Generator) -> Flat:
     chosen = noise_grid()[::2]
     total = sum(noise.prior for noise in chosen)
     noises = tuple(replace(noise, prior=noise.prior / total) for noise in chosen)
-    problem = Problem.of(model.law, model.points, noises, model.drops, measure)
-    cells = integrate(problem)
-    return Flat(problem, cells, sample(problem, cells, _START, rng))
+    least = SIGMA_FLOOR[model.law.response]
+
+    def start(y: Array) -> Flat:
+        points = Points(model.points.d, y)
+        problem = Problem.of(model.law, points, noises, model.drops, measure)
+        cells = integrate(problem)
+        return Flat(problem, cells, sample(problem, cells, _START, rng))
+
+    flat = start(model.points.y)
+    if float(np.median(flat.sample.draws.sigma)) < 2 * least:
+        # Points computed from a law: the start knows no least noise and would be far too narrow.
+        flat = start(model.points.y + least * rng.standard_normal(len(model.points)))
+        flat = replace(flat, peak=_peak(model, 1.5 * least))
+    return flat
+
+
+def _peak(model: Model, sigma: float) -> StudentMixture:
+    """First-order posterior about the least-squares fit to all points at one noise scale."""
+    law, points = model.law, model.points
+    best = fit_least_squares(law, points)
+    none = np.zeros(1, dtype=np.intp)
+    one = [np.array([v]) for v in (best.amplitude, best.limit, sigma)]
+    centre = to_coordinates(law, Draws(best.shape[None], *one, none, none, points.span))[0]
+    steps = 1e-5 * np.eye(centre.size)[:-1]
+    d = from_coordinates(law, points.span, centre + np.vstack([steps, -steps]))
+    basis = law.sign * law.basis(points.d, d.shape, points.span)
+    curve = d.limit[:, None] + d.amplitude[:, None] * basis
+    slope = (curve[: len(steps)] - curve[len(steps) :]) / 2e-5
+    covariance = np.zeros((centre.size, centre.size))
+    covariance[:-1, :-1] = sigma**2 * np.linalg.pinv(slope @ slope.T, rcond=1e-12, hermitian=True)
+    covariance[-1, -1] = 0.5**2
+    root = np.linalg.cholesky(covariance + np.diag(1e-9 * np.diag(covariance) + 1e-18))
+    return StudentMixture(np.zeros(1), centre[None], root[None], 4.0)
 
 
 @dataclass(frozen=True)
@@ -240,11 +287,12 @@ def _first_proposal(model: Model, flat: Flat, rng: np.random.Generator) -> Stude
     with np.errstate(invalid="ignore"):
         start = start[np.isfinite(np.sum(list(terms.values()), axis=0))]
     if len(start) < _START // 20:
-        return wide
+        return wide if flat.peak is None else wide.joined(flat.peak, 0.5)
     equal = np.full(len(start), 1.0 / len(start))
     near = fit_mixture(start, equal, _COMPONENTS, rng, dof=3.0, widen=1.5)
     around = fit_mixture(start, equal, 1, rng, dof=3.0, widen=5.0)
-    return near.joined(around, 0.1).joined(wide, 0.15)
+    found = near.joined(around, 0.1).joined(wide, 0.15)
+    return found if flat.peak is None else found.joined(flat.peak, 0.5)
 
 
 def _tempered(smoothed: Smoothed, wanted: float) -> Array:

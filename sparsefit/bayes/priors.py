@@ -44,6 +44,10 @@ WARMUP_SCALE = 0.2
 """Warm-up points depart from the law by Cauchy noise with this scale in units of `change`: small
 departures cost about what leaving a point out costs in the least-squares fits."""
 
+SIGMA_FLOOR = {"activation_ratio": 1e-6, "loss": 1e-5}
+"""Smallest noise scale by response: nothing is measured more exactly. Points without any noise
+would else make a posterior too narrow for the numbers that are to hold it."""
+
 EXCESSES = ("reference", "uniform")
 
 
@@ -63,7 +67,7 @@ class Priors:
         Eq. 4's distance of the last value from the limit: density 1 / sqrt(e (e + change)), which
         is the arcsine measure of the share of the fall still to come, or uniform in the limit.
     sigma : Distribution
-        Noise scale at the last point.
+        Noise scale at the last point, above `SIGMA_FLOOR`.
     """
 
     last: Distribution
@@ -101,7 +105,8 @@ class Priors:
                 if self.excess == "reference"
                 else "limit ~ Uniform from 0 to the value at the last point"
             )
-        lines.append(f"noise scale at the last point ({unit}) ~ {self.sigma.text}")
+        floor = SIGMA_FLOOR[law.response]
+        lines.append(f"noise scale at the last point ({unit}) ~ {self.sigma.text} above {floor:g}")
         return tuple(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -272,7 +277,7 @@ def log_prior_terms(
         "last": np.where(inside, priors.last.log_density_within(last, *last_range(law)), -np.inf),
         "change": priors.change.log_density_within(change, 0.0, np.where(inside, room, 1.0)),
         "alpha": priors.alpha.log_density_within(alpha, lower, upper),
-        "sigma": priors.sigma.log_density_within(sigma, 0.0, np.inf),
+        "sigma": priors.sigma.log_density_within(sigma, SIGMA_FLOOR[law.response], np.inf),
     }
     if law.n_shape == 2:
         bounds = excess_range(law, np.where(inside, last, 0.5), safe)
@@ -292,7 +297,7 @@ def draw_prior(
     last = priors.last.draw_within(u[0], *last_range(law))
     change = np.maximum(priors.change.draw_within(u[1], 0.0, change_room(law, last)), 1e-12)
     lower, upper = alpha_range(law, last, change, span)
-    sigma = priors.sigma.draw_within(u[3], 0.0, np.inf)
+    sigma = priors.sigma.draw_within(u[3], SIGMA_FLOOR[law.response], np.inf)
     # Where no alpha in bounds makes the limit physical, the pair (last, change) is impossible.
     impossible = lower >= upper
     alpha = priors.alpha.draw_within(u[2], np.minimum(lower, upper), upper)

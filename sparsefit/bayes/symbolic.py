@@ -15,7 +15,13 @@ from scipy.special import gammaln
 
 from sparsefit.bayes.distributions import Distribution, Exponential, LogNormal, Normal, Uniform
 from sparsefit.bayes.importance import Model
-from sparsefit.bayes.priors import KAPPA_BOUNDS, WARMUP_DOF, WARMUP_SCALE, last_range
+from sparsefit.bayes.priors import (
+    KAPPA_BOUNDS,
+    SIGMA_FLOOR,
+    WARMUP_DOF,
+    WARMUP_SCALE,
+    last_range,
+)
 from sparsefit.laws.base import span_ratio
 
 Array = NDArray[np.float64]
@@ -105,7 +111,10 @@ def build(model: Model, data: dict[str, Array]) -> Any:
         prior += pt.log(last - low) + pt.log(high - last) - np.log(high - low)
         prior += _log_within(priors.change, change, 0.0, room)
         prior += pt.log(change) + pt.log(room - change) - pt.log(room)
-        prior += _log_density(priors.sigma, sigma) + log_sigma
+        floor = SIGMA_FLOOR[law.response]
+        density = _log_density(priors.sigma, sigma) + log_sigma
+        density -= pt.log1p(-_cdf(priors.sigma, floor))
+        prior += pt.switch(sigma < floor, -np.inf, density)
         prior += -0.5 * x[2] ** 2
 
         lower, upper = law.alpha_bounds

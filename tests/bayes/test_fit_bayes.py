@@ -245,3 +245,19 @@ def test_hard_data_is_flagged_or_sampled_well(model_of: Callable[..., Model]) ->
     assert weighted.smoothed.khat <= 0.7 and weighted.smoothed.ess >= 2000
     draws = resample(weighted, 1000, rng)
     assert np.all((draws.limit >= 0) & (draws.limit < 1))
+
+
+@pytest.mark.parametrize("law", ["logspace_power", "vanilla_power"])
+def test_points_without_noise_have_a_posterior_as_narrow_as_allowed(
+    run_table: Callable[..., pd.DataFrame], law: str
+) -> None:
+    theta = (0.6, -2.8, 0.25, 0.07) if law == "logspace_power" else (0.5, 0.05, 0.42)
+    fit = sf.fit_bayes(
+        run_table(theta=theta, law=law, noise=0.0, n=30), law=law, engine="importance"
+    )
+    assert fit.reliable
+    assert fit.posterior.sampling.ess >= 2000
+    limit = fit.limit()
+    assert limit.lower < theta[-1] < limit.upper
+    assert limit.upper - limit.lower < 1e-3
+    assert fit.averaged.draws.sigma.min() >= 1e-6
