@@ -108,7 +108,7 @@ def calibration_curve(
     chosen = _chosen(result, methods)
     with looks.applied(style):
         axes = canvas.new_axes(ax)
-        axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="as promised")
+        axes.plot([0, 1], [0, 1], color=looks.tone(0.6), linewidth=1, label="as promised")
         for index, method in enumerate(chosen):
             own = table[table["method"] == method]
             # Bars side by side rather than on top of each other.
@@ -178,10 +178,12 @@ def forecast_fan(
             own = points[points["cut"] == cut].sort_values("tokens")
             if not own.empty:
                 _draw_cut(axes, own, index, cut)
-        axes.plot(tokens, values, ".", color=looks.BLACK, label="measured", zorder=3)
+        axes.plot(tokens, values, ".", color=looks.ink(), label="measured", zorder=3)
         canvas.token_axis(axes)
         axes.set_ylabel("activation ratio (fraction)")
-        axes.set_title(f"{chosen}: {_label(name)}, 90% bands for a new measurement")
+        axes.set_title(
+            f"{canvas.run_text(chosen)}: {_label(name)}, 90% bands for a new measurement"
+        )
         span = float(np.ptp(values)) or 0.01
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, values.min() - 1.5 * span), min(high, values.max() + 1.5 * span))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.errors import ArgumentError
-from sparsefit.plots.canvas import new_axes, token_axis
+from sparsefit.plots.canvas import new_axes, run_text, token_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def prior(fit: BayesFit, ax: Axes | None = None, *, quantity: str = "limit", rng
     names["sigma"] = "noise scale at the last point"
     axes.set_xlabel(names[quantity])
     axes.set_ylabel("share of draws")
-    axes.set_title(fit.run, fontsize="medium")
+    axes.set_title(run_text(fit.run), fontsize="medium")
     axes.legend(frameon=False)
     return axes
 
@@ -131,7 +131,8 @@ def posterior_predictive(
     axes.axvline(seen[-1], color="0.6", linewidth=0.8, linestyle=":")
     token_axis(axes)
     axes.set_ylabel(unit)
-    title = fit.run if fit.reliable else f"{fit.run}: DO NOT TRUST (see diagnostics)"
+    name = run_text(fit.run)
+    title = name if fit.reliable else f"{name}: DO NOT TRUST (see diagnostics)"
     axes.set_title(title, fontsize="medium")
     axes.legend(frameon=False)
     return axes

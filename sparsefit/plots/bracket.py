@@ -87,7 +87,7 @@ def draw_bracket(axes: Any, limit: Limit) -> None:
             marker="D",
             markersize=5,
             color=looks.VERMILLION,
-            markeredgecolor="white",
+            markeredgecolor=looks.paper(),
             transform=across,
             zorder=5,
         )

@@ -101,7 +101,7 @@ def _draw_points(axes: Axes, result: Any) -> None:
         points.value,
         yerr=error,
         fmt="o",
-        color=looks.BLACK,
+        color=looks.ink(),
         capsize=2,
         linewidth=1.0,
         zorder=4,

@@ -34,6 +34,21 @@ def new_axes(ax: Axes | None) -> Axes:
     return plt.subplots(layout="constrained")[1]
 
 
+def run_text(run: str, most: int = 28) -> str:
+    """Return the name of a run for a figure: one line, not longer than `most`, never a formula.
+
+    >>> run_text("a_name_that_is_too_long_to_stand_in_a_title")
+    'a_name_that_is…tand_in_a_title'
+    """
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(run)).split())
+    if len(text) > most:
+        tail = most // 2
+        text = f"{text[: most - tail]}…{text[-tail:]}"
+    text = text.replace("$", r"\$")
+    # Legends leave out labels that begin with an underscore.
+    return f" {text}" if text.startswith("_") else text
+
+
 def one_fit(result: Fit | Fits, run: str | None) -> Fit | None:
     """Return the single fit to draw, or None where `result` holds several and none is named."""
     fits = all_fits(result, None)
@@ -79,6 +94,22 @@ def one_response(fits: dict[str, Fit]) -> str:
     if len(responses) > 1:
         raise ArgumentError(f"runs of different responses ({', '.join(sorted(responses))})")
     return responses.pop()
+
+
+def legend_below(axes: Any, columns: int = 2) -> None:
+    """Put the legend below the axis label, at a distance that does not depend on the size."""
+    from matplotlib.transforms import ScaledTranslation
+
+    # Ticks, their labels and the axis label, in points.
+    size = axes.xaxis.label.get_size() + sum(text.get_size() for text in axes.get_xticklabels()[:1])
+    below = ScaledTranslation(0.0, -(1.3 * size + 10.0) / 72.0, axes.figure.dpi_scale_trans)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        bbox_transform=axes.transAxes + below,
+        ncols=columns,
+        columnspacing=1.0,
+    )
 
 
 def token_axis(axes: Any, which: str = "x", label: str = "training tokens") -> None:

@@ -84,11 +84,11 @@ def _draw(result: Comparison, axes: Axes, criterion: str) -> None:
             facecolors=[colour if won else "none" for won in wins],
             edgecolors=colour,
             s=45,
-            label=name,
+            label=canvas.run_text(name),
             zorder=3,
         )
-    axes.set_yticks(range(len(runs)), runs)
+    axes.set_yticks(range(len(runs)), [canvas.run_text(run) for run in runs])
     axes.set_ylim(len(runs) - 0.5, -0.5)
-    axes.grid(axis="y", color="0.9")
+    axes.grid(axis="y", color=looks.tone(0.9))
     axes.set_xlabel(label)
     axes.legend(title="filled: best of its run", loc="best")

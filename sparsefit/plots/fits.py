@@ -96,7 +96,7 @@ def fit(
         canvas.token_axis(axes)
         _end_at_infinity(axes, max(last, seen))
         axes.set_ylabel(canvas.RESPONSE_LABELS[one.response])
-        axes.set_title(f"{one.run}: {limit_words(limit)}", loc="left")
+        axes.set_title(f"{canvas.run_text(one.run)}: {limit_words(limit)}", loc="left")
         if sparsity and one.response == "activation_ratio":
             canvas.sparsity_axis(axes)
         if legend:
@@ -151,7 +151,7 @@ def _draw_bands(axes: Any, one: Fit, bands: pd.DataFrame, seen: float, level: fl
     axes.plot(
         tokens,
         one.predict(tokens),
-        color=looks.BLACK,
+        color=looks.ink(),
         linewidth=1.0,
         linestyle=(0, (4, 2)),
         label="least-squares fit",
@@ -163,10 +163,10 @@ def _draw_points(axes: Any, one: Fit) -> tuple[float, float]:
     """Draw the points by role; returns their lowest and highest value."""
     table = one.points_table()
     looks_of: dict[str, dict[str, Any]] = {
-        "used": {"marker": "o", "color": looks.BLACK, "label": "used"},
+        "used": {"marker": "o", "color": looks.ink(), "label": "used"},
         "warm-up": {
             "marker": "o",
-            "markerfacecolor": "white",
+            "markerfacecolor": looks.paper(),
             "markeredgecolor": looks.VERMILLION,
             "markeredgewidth": 1.2,
             "label": "warm-up",
@@ -202,7 +202,7 @@ def _draw_held_out(axes: Any, one: Fit, table: pd.DataFrame | None) -> NDArray[n
         rows[one.response],
         linestyle="none",
         marker="D",
-        markerfacecolor="white",
+        markerfacecolor=looks.paper(),
         markeredgecolor=looks.GREEN,
         markeredgewidth=1.1,
         label="later, not used",
@@ -264,30 +264,51 @@ def _end_at_infinity(axes: Any, last: float) -> None:
 
 
 def _draw_legend(axes: Any, one: Fit, seen: float) -> None:
-    """Put the legend where the curve is not."""
+    """Put the legend in the corner where the fewest points and curves are."""
     falls = one.law.sign > 0
+    to_axes = axes.transAxes.inverted()
+    edge = float(to_axes.transform(axes.transData.transform((seen, 0.0)))[0])
+    upper_right = ("upper right", (1.0 - STRIP, 0.94))
+    lower_right = ("lower right", (1.0 - STRIP, 0.0))
     if axes.get_xscale() == "linear":
         # A curve over linear tokens has done most of its way at the left.
-        box = (1.0 - STRIP, 0.94 if falls else 0.0)
-        axes.legend(loc="upper right" if falls else "lower right", bbox_to_anchor=box)
-        return
-    if falls:
-        spots = np.column_stack([one.tokens, one.points.y])
-        spots = axes.transAxes.inverted().transform(axes.transData.transform(spots))
-        # A warm-up far below the curve lies where the legend of a falling curve goes.
-        height = 0.05 + 0.06 * len(axes.get_legend_handles_labels()[0])
-        if np.any((spots[:, 0] < 0.42) & (spots[:, 1] < height)):
-            axes.legend(loc="upper right", bbox_to_anchor=(1.0 - STRIP, 0.94))
-        else:
-            axes.legend(loc="lower left")
-        return
-    edge = axes.transAxes.inverted().transform(axes.transData.transform((seen, 0.0)))[0]
-    axes.legend(loc="lower right", bbox_to_anchor=(min(float(edge), 1.0), 0.0))
+        corners = [upper_right if falls else lower_right]
+    elif falls:
+        corners = [("lower left", (0.0, 0.0)), upper_right]
+    else:
+        before = ("lower right", (min(edge, 1.0), 0.0))
+        corners = [before, lower_right, ("upper left", (0.0, 0.94))]
+    drawn = [line.get_xydata() for line in axes.lines if line.get_transform() == axes.transData]
+    spots = to_axes.transform(axes.transData.transform(np.concatenate(drawn)))
+    width, height = _legend_size(axes)
+
+    def covered(corner: tuple[str, tuple[float, float]]) -> int:
+        where, (x, y) = corner
+        left = x - width if "right" in where else x
+        foot = y - height if "upper" in where else y
+        inside = (spots >= (left, foot)) & (spots <= (left + width, foot + height))
+        return int(inside.all(axis=1).sum())
+
+    where, anchor = min(corners, key=covered)
+    axes.legend(loc=where, bbox_to_anchor=anchor)
+
+
+def _legend_size(axes: Any) -> tuple[float, float]:
+    """Width and height of the legend to come, as shares of the axes; a little too large."""
+    import matplotlib
+    from matplotlib.font_manager import FontProperties
+
+    size = FontProperties(size=matplotlib.rcParams["legend.fontsize"]).get_size_in_points()
+    labels = axes.get_legend_handles_labels()[1]
+    points = axes.get_window_extent().size / axes.figure.dpi * 72.0
+    wide = (0.55 * max(map(len, labels)) + 4.0) * size
+    tall = (1.4 * len(labels) + 1.0) * size
+    return wide / max(points[0], 1.0), tall / max(points[1], 1.0)
 
 
 def _forecast_zone(axes: Any, seen: float, last: float) -> None:
     axes.axvline(seen, color=looks.GREY, linewidth=0.8, zorder=1)
-    text = {"va": "top", "fontsize": "small", "color": "0.25"}
+    text = {"va": "top", "fontsize": "small", "color": looks.tone(0.25)}
     axes.annotate(
         f"seen: {canvas.count_text(seen)} ",
         (seen, 0.995),
@@ -296,7 +317,7 @@ def _forecast_zone(axes: Any, seen: float, last: float) -> None:
         **text,
     )
     if last > seen:
-        axes.axvspan(seen, last, color="0.93", linewidth=0, zorder=0)
+        axes.axvspan(seen, last, color=looks.tone(0.93), linewidth=0, zorder=0)
         axes.annotate(
             f" forecast to {canvas.count_text(last)}",
             (seen, 0.995),

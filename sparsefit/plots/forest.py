@@ -62,7 +62,7 @@ def limits(
         axes.set_ylim(len(found) - 0.4, -0.6)
         for row, limit in enumerate(found.values()):
             _draw_row(axes, row, limit, left, right)
-        axes.set_yticks(range(len(found)), list(found))
+        axes.set_yticks(range(len(found)), [canvas.run_text(run) for run in found])
         axes.tick_params(axis="y", length=0)
         what = "activation ratio (fraction)" if response == "activation_ratio" else "training loss"
         unit = "" if response == "activation_ratio" else " (nats per token)"
@@ -125,7 +125,7 @@ def _draw_row(axes: Any, row: int, limit: Limit, left: float, right: float) -> N
         [row],
         marker="o",
         markersize=6,
-        markerfacecolor=colour if limit.identified == "yes" else "white",
+        markerfacecolor=colour if limit.identified == "yes" else looks.paper(),
         markeredgecolor=colour,
         zorder=4,
     )

@@ -112,7 +112,9 @@ def _draw_run(
     grid = token_grid(float(fit.tokens[0]), last, seen, xscale)
     table = fit.forecast(grid, level)
     past, ahead = grid <= seen, grid >= seen
-    axes.plot(grid[past], table["median"][past], color=colour, label=fit.run, zorder=3)
+    axes.plot(
+        grid[past], table["median"][past], color=colour, label=canvas.run_text(fit.run), zorder=3
+    )
     axes.plot(grid[ahead], table["median"][ahead], color=colour, linestyle=(0, (3, 1.5)), zorder=3)
     if band:
         axes.fill_between(
@@ -120,7 +122,7 @@ def _draw_run(
         )
     if points:
         rows = fit.points_table()
-        for role, face in (("used", colour), ("warm-up", "white")):
+        for role, face in (("used", colour), ("warm-up", looks.paper())):
             own = rows[rows["role"] == role]
             axes.plot(
                 own["tokens"],
@@ -158,7 +160,7 @@ def _name_curves(axes: Any, ends: list[tuple[str, float, float, str]]) -> None:
     placed = spread([spot[0] for spot in spots], gap)
     for (_, run, x, y, colour), where in zip(spots, placed, strict=True):
         axes.annotate(
-            run,
+            canvas.run_text(run),
             (x, y),
             xytext=(1.015, where),
             textcoords="axes fraction",

@@ -76,11 +76,12 @@ def _draw_one(axes: Any, fit: Fit, response: str) -> None:
     edge = max(1.3 * float(np.abs(fit.residuals()).max()), 2.5 * rmse)
     axes.axhspan(-2 * rmse, 2 * rmse, color=looks.SKY, alpha=0.2, linewidth=0, label="±2 RMSE")
     axes.axhline(0.0, color=looks.GREY, linewidth=0.8)
-    _draw_points(axes, fit, 1.0, 0.0, edge, (looks.BLACK, looks.VERMILLION, "o"), names=True)
+    _draw_points(axes, fit, 1.0, 0.0, edge, (looks.ink(), looks.VERMILLION, "o"), names=True)
     axes.set_ylim(-edge, edge)
     noun = "activation ratio" if response == "activation_ratio" else "nats per token"
     axes.set_ylabel(f"measured - fitted ({noun})")
-    axes.set_title(f"{fit.run}: neighbouring residuals correlate {_lag1(fit):+.2f}", loc="left")
+    name = canvas.run_text(fit.run)
+    axes.set_title(f"{name}: neighbouring residuals correlate {_lag1(fit):+.2f}", loc="left")
     axes.legend(loc="best")
 
 
@@ -92,7 +93,8 @@ def _draw_rows(axes: Any, chosen: dict[str, Fit]) -> None:
         axes.axhspan(base - 2, base + 2, color=looks.SKY, alpha=0.15, linewidth=0)
         axes.axhline(base, color=looks.GREY, linewidth=0.6)
         _draw_points(axes, fit, _rmse(fit), base, 3.4, (colour, colour, marker), names=False)
-    axes.set_yticks([-_ROW * row for row in range(len(chosen))], list(chosen))
+    names = [canvas.run_text(run) for run in chosen]
+    axes.set_yticks([-_ROW * row for row in range(len(chosen))], names)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-_ROW * (len(chosen) - 0.5), 0.5 * _ROW)
     axes.set_ylabel("(measured - fitted) / RMSE, shaded ±2")
@@ -110,7 +112,10 @@ def _draw_points(
     """Draw residuals / `unit` + `base`; what is beyond `edge` becomes an arrow there."""
     colour, early, marker = look
     table = fit.points_table()
-    for role, face, line, hue in (("used", colour, 0.6, colour), ("warm-up", "white", 0.0, early)):
+    for role, face, line, hue in (
+        ("used", colour, 0.6, colour),
+        ("warm-up", looks.paper(), 0.0, early),
+    ):
         rows = table[table["role"] == role]
         if not len(rows):
             continue

@@ -88,7 +88,7 @@ def derivative(
         )
         if by_ratio:
             canvas.plain_log_axis(axes.xaxis)
-            axes.set_xlabel("data-scale ratio (training tokens / non-embedding parameters)")
+            axes.set_xlabel("data-scale ratio (tokens / non-embedding parameter)")
         else:
             canvas.token_axis(axes)
         noun = "activation ratio" if response == "activation_ratio" else "loss"
@@ -96,7 +96,7 @@ def derivative(
         verb = {frozenset({1}): "fall of", frozenset({-1}): "rise of"}.get(
             frozenset(falls), "change of"
         )
-        axes.set_ylabel(f"{verb} {noun} {_UNITS[wrt]}")
+        axes.set_ylabel(f"{verb} {noun}\n{_UNITS[wrt]}")
         axes.legend(loc="lower left")
     return axes
 
@@ -116,7 +116,7 @@ def _draw_run(
     middle = np.maximum(np.abs(table["median"].to_numpy()), 1e-300)
     past, ahead = grid <= seen, grid >= seen
     axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(x[past], middle[past], color=colour, label=fit.run)
+    axes.plot(x[past], middle[past], color=colour, label=canvas.run_text(fit.run))
     axes.plot(x[ahead], middle[ahead], color=colour, linestyle=(0, (3, 1.5)))
     axes.plot([x[past][-1]], [middle[past][-1]], color=colour, marker=marker)
     return float(middle[past].min()), float(middle[past].max())

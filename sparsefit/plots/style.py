@@ -63,10 +63,39 @@ def applied(style: Style = None) -> Iterator[None]:
         yield
 
 
+def ink() -> str:
+    """Colour of texts and of what is not coloured: black, unless the style has another."""
+    import matplotlib
+    from matplotlib.colors import to_hex
+
+    return to_hex(matplotlib.rcParams["text.color"])
+
+
+def paper() -> str:
+    """Colour of the ground: white, unless the style has another."""
+    import matplotlib
+    from matplotlib.colors import to_hex, to_rgba
+
+    ground = matplotlib.rcParams["axes.facecolor"]
+    return to_hex(ground) if to_rgba(ground)[3] else "#ffffff"
+
+
+def tone(share: float) -> str:
+    """Mixture of ink and paper: ink at 0, paper at 1."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    mixed = [
+        (1.0 - share) * dark + share * light
+        for dark, light in zip(to_rgb(ink()), to_rgb(paper()), strict=True)
+    ]
+    return to_hex(mixed)
+
+
 def series_look(index: int) -> tuple[str, str, Any]:
     """Colour, marker and dash of the `index`-th series."""
+    colour = CYCLE[index % len(CYCLE)]
     return (
-        CYCLE[index % len(CYCLE)],
+        ink() if colour == BLACK else colour,
         MARKERS[index % len(MARKERS)],
         DASHES[index % len(DASHES)],
     )

@@ -83,7 +83,7 @@ def budget(
             _draw_run(axes, fit, index, goals, x, level, top, single)
         axes.set_ylim(0.4 * min(seen), top)
         if single:
-            axes.axhspan(0.4 * seen[0], seen[0], color="0.93", linewidth=0, zorder=0)
+            axes.axhspan(0.4 * seen[0], seen[0], color=looks.tone(0.93), linewidth=0, zorder=0)
             axes.annotate(
                 f"seen: {canvas.count_text(seen[0])}",
                 (0.01, seen[0]),
@@ -92,7 +92,7 @@ def budget(
                 textcoords="offset points",
                 va="top",
                 fontsize="small",
-                color="0.25",
+                color=looks.tone(0.25),
             )
         # Further training leads to the right.
         if signs == {1}:
@@ -178,5 +178,5 @@ def _draw_run(
         np.maximum(middle[met], floor),
         color=colour,
         linestyle="-" if single else dash,
-        label="median" if single else fit.run,
+        label="median" if single else canvas.run_text(fit.run),
     )

@@ -62,7 +62,9 @@ def warmup_sensitivity(
         if len(chosen) == 1:
             only = next(iter(chosen.values()))
             _draw_one(axes, only, level)
-            axes.set_title(f"{only.run}: the limit for each choice of warm-up", loc="left")
+            axes.set_title(
+                f"{canvas.run_text(only.run)}: the limit for each choice of warm-up", loc="left"
+            )
             name = "limit activation ratio" if response == "activation_ratio" else "limit loss"
             axes.set_ylabel(f"{name} ({'fraction' if name[6] == 'a' else 'nats per token'})")
         else:
@@ -139,7 +141,7 @@ def _draw_one(axes: Any, fit: Fit, level: float) -> None:
                 markersize=6,
                 clip_on=False,
             )
-    axes.plot(dropped, table["limit"], "o", color=looks.BLACK, label="least-squares limit")
+    axes.plot(dropped, table["limit"], "o", color=looks.ink(), label="least-squares limit")
     made = table[table["chosen"]]
     axes.plot(
         made["n_dropped"],
@@ -147,7 +149,7 @@ def _draw_one(axes: Any, fit: Fit, level: float) -> None:
         "D",
         color=looks.VERMILLION,
         markersize=8,
-        markeredgecolor="white",
+        markeredgecolor=looks.paper(),
         label="choice made",
         zorder=4,
     )
@@ -157,8 +159,8 @@ def _draw_one(axes: Any, fit: Fit, level: float) -> None:
         _BARS * weight / max(float(weight.max()), 1e-300),
         width=0.7,
         transform=axes.get_xaxis_transform(),
-        color="0.8",
-        edgecolor="0.5",
+        color=looks.tone(0.8),
+        edgecolor=looks.tone(0.5),
         linewidth=0.5,
         zorder=0,
         label="weight",
@@ -173,13 +175,13 @@ def _draw_one(axes: Any, fit: Fit, level: float) -> None:
                 textcoords="offset points",
                 ha="center",
                 fontsize="x-small",
-                color="0.35",
+                color=looks.tone(0.35),
             )
     # The room of the bars may reach below the physical bound: no tick there.
     axes.set_yticks([tick for tick in axes.get_yticks() if tick >= limit.bounds[0]])
     axes.set_ylim(bottom, top)
     axes.set_xlim(dropped.min() - 0.7, dropped.max() + 0.7)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, columnspacing=1.0)
+    canvas.legend_below(axes)
 
 
 def _draw_shifts(axes: Any, chosen: dict[str, Fit], level: float) -> None:
@@ -188,7 +190,14 @@ def _draw_shifts(axes: Any, chosen: dict[str, Fit], level: float) -> None:
         table = fit.warmup_sensitivity(level)
         colour, marker, dash = looks.series_look(index)
         shift = table["limit"] - float(table.loc[table["chosen"], "limit"].iloc[0])
-        axes.plot(table["n_dropped"], shift, color=colour, marker=marker, linestyle=dash, label=run)
+        axes.plot(
+            table["n_dropped"],
+            shift,
+            color=colour,
+            marker=marker,
+            linestyle=dash,
+            label=canvas.run_text(run),
+        )
         made = table["chosen"]
         axes.plot(
             table["n_dropped"][made],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sparsefit.results.fits import Fits
 
 FORMATS = ("pdf", "svg", "png")
+
+KINDS = ("runs", "limits", "forecast", "slope", "warmup", "budget", "residuals")
 
 WIDTHS_MM: dict[str, float] = {"single": 89.0, "onehalf": 120.0, "double": 183.0}
 """Column widths of journals in millimetres (single, one and a half, double)."""
@@ -43,6 +45,7 @@ def save_figures(
     *,
     level: float = 0.9,
     until: float | None = None,
+    which: Sequence[str] = KINDS,
     dpi: float = 300.0,
     style: Style = None,
 ) -> list[Path]:
@@ -62,10 +65,14 @@ def save_figures(
         Level of the intervals.
     until : float, optional
         Last token count of the forecasts.
+    which : sequence of str
+        Figures to write, of ``runs``, ``limits``, ``forecast``, ``slope``, ``warmup``, ``budget``
+        and ``residuals`` (default: all).
     dpi : float
         Resolution of PNG.
     style : mapping or str, optional
-        rcParams, or the name of a matplotlib style, over the default look and its font sizes.
+        rcParams over the default look, or the name of a matplotlib style, which keeps the font
+        sizes of the default look.
 
     Returns
     -------
@@ -76,7 +83,7 @@ def save_figures(
     Raises
     ------
     ArgumentError
-        For an unknown format or width.
+        For an unknown format, figure or width.
     """
     import matplotlib
 
@@ -87,6 +94,11 @@ def save_figures(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ArgumentError(f"formats: some of {', '.join(FORMATS)}, got {list(formats)!r}")
+    if isinstance(which, str):
+        which = (which,)
+    unknown = [name for name in which if name not in KINDS]
+    if unknown or not which:
+        raise ArgumentError(f"which: some of {', '.join(KINDS)}, got {list(which)!r}")
     inches = _width(width) / _MM
     fits = as_fits(source)
     target = Path(folder)
@@ -94,7 +106,7 @@ def save_figures(
     written = []
     editable = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "sparsefit"}
     with matplotlib.rc_context(editable):
-        for name, figure in _figures(fits, inches, level, until, style):
+        for name, figure in _figures(fits, which, inches, level, until, style):
             for kind in formats:
                 path = target / f"{name}.{kind}"
                 # Without a date the same fit gives the same file.
@@ -115,27 +127,39 @@ def _width(width: str | float) -> float:
 
 
 def _figures(
-    fits: Fits, width: float, level: float, until: float | None, style: Style
+    fits: Fits,
+    which: Sequence[str],
+    width: float,
+    level: float,
+    until: float | None,
+    style: Style,
 ) -> Iterator[tuple[str, Any]]:
     from sparsefit import plots
     from sparsefit.reporting.draw import new_figure
 
-    look = {**_FONTS, **_mapping(style)}
-    common: dict[str, Any] = {"level": level, "style": look}
+    # A named style was made for other sizes of figures; rcParams that are given are meant.
+    named = isinstance(style, str)
+    look = {**_mapping(style), **_FONTS} if named else {**_FONTS, **_mapping(style)}
+    common: dict[str, Any] = {"level": level, "style": look, "look": look}
     tall = 0.68 * width
-    if len(fits) > 1:
+    if len(fits) > 1 and "runs" in which:
         height = max(tall, 0.16 * len(fits) + 0.8)
         yield "runs", new_figure(plots.runs, fits, (width, height), until=until, **common)
+    if len(fits) > 1 and "limits" in which:
         yield "limits", new_figure(plots.limits, fits, (width, 0.22 * len(fits) + 0.9), **common)
-    for run, fit in fits.items():
-        name = file_name(run)
-        size = (width, tall)
+    of_one: dict[str, Any] = {
+        "forecast": plots.fit,
+        "slope": plots.derivative,
+        "warmup": plots.warmup_sensitivity,
+        "budget": plots.budget,
+        "residuals": plots.residuals,
+    }
+    for fit, name in zip(fits.values(), file_names(fits), strict=True):
         last = None if until is None else max(until, float(fit.tokens[-1]))
-        yield f"{name}-forecast", new_figure(plots.fit, fit, size, until=last, **common)
-        yield f"{name}-slope", new_figure(plots.derivative, fit, size, **common)
-        yield f"{name}-warmup", new_figure(plots.warmup_sensitivity, fit, size, **common)
-        yield f"{name}-budget", new_figure(plots.budget, fit, size, **common)
-        yield f"{name}-residuals", new_figure(plots.residuals, fit, size, style=look)
+        own = {"forecast": {"until": last, **common}, "residuals": {"style": look, "look": look}}
+        for kind in (kind for kind in of_one if kind in which):
+            options = own.get(kind, common)
+            yield f"{name}-{kind}", new_figure(of_one[kind], fit, (width, tall), **options)
 
 
 def _mapping(style: Style) -> dict[str, Any]:
@@ -151,6 +175,29 @@ def _mapping(style: Style) -> dict[str, Any]:
     return dict(style)
 
 
+def file_names(runs: Iterable[str]) -> list[str]:
+    """Turn names of runs into file names that differ even where case does not count.
+
+    >>> file_names(["a/b", "a b", "c"])
+    ['a_b', 'a_b-2', 'c']
+    """
+    names: list[str] = []
+    taken: set[str] = set()
+    for run in runs:
+        plain = name = file_name(run)
+        count = 1
+        while name.lower() in taken:
+            count += 1
+            name = f"{plain}-{count}"
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
 def file_name(run: str) -> str:
-    """Turn a run's name into a file name: letters, digits, dot, dash and underscore stay."""
-    return re.sub(r"[^\w.-]+", "_", run).strip("._") or "run"
+    """Turn a run's name into a file name: letters, digits, dot, dash and underscore stay.
+
+    A long name is cut, since file systems take no more than 255 bytes.
+    """
+    name = re.sub(r"[^\w.-]+", "_", run).strip("._")
+    return name.encode("utf-8")[:120].decode("utf-8", errors="ignore") or "run"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -66,7 +67,12 @@ def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
 
     buffer = io.StringIO()
     # The salt makes the ids, and with them the page, the same at every run.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
+    with (
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}),
+        warnings.catch_warnings(),
+    ):
+        # Text stays text, and the reader's browser has the glyphs that matplotlib's font lacks.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ ", category=UserWarning)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     ElementTree.register_namespace("", SVG)
     root = ElementTree.fromstring(buffer.getvalue())

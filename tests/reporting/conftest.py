@@ -9,6 +9,9 @@ import pytest
 
 import sparsefit as sf
 
+# What a name may hold: markup, no place to break, another script, half a formula.
+HOSTILE = "simulated <silu> & co " + 12 * "without_end_" + " 模型 $x_1^{2$"
+
 
 @pytest.fixture(scope="session")
 def simulated_table() -> pd.DataFrame:
@@ -20,7 +23,7 @@ def simulated_table() -> pd.DataFrame:
     falling[7] = np.nan
     return pd.DataFrame(
         {
-            "run": np.repeat(["simulated_relu", "simulated <silu> & co"], d.size),
+            "run": np.repeat(["simulated_relu", HOSTILE], d.size),
             "tokens": np.tile(1e9 * d, 2).astype(np.int64),
             "activation_ratio": np.concatenate([falling, rising]),
             "activation": np.repeat(["relu", "silu"], d.size),
