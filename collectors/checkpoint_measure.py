@@ -27,15 +27,12 @@ from sparsefit.errors import CheckpointError
 
 # Beyond this distance in log CETT from a calibration's target the curve rests on the token sample
 # alone, and a new calibration is made.
-REACH = 0.35
+REACH = 0.45
 # Up to this many hidden states (tokens x neurons of all layers), further passes are cheap and make
 # thresholds exact where a small sample's curve is all kinks.
 POLISH_STATES = 40_000_000
 _POLISH_STEPS = np.array([-1.0, -0.4, -0.15, 0.0, 0.15, 0.4, 1.0])
 _POLISH_WIDTHS = (0.05, 0.005)
-PROBE_TOKENS = 2048
-_PROBE_CETT = 0.06
-_PROBE_RATIOS = (0.3, 0.6, 1.0, 1.8, 4.0)
 
 
 @dataclass(eq=False)
@@ -166,48 +163,10 @@ class Measurement:
         )
 
 
-def probe(
-    loaded: LoadedCheckpoint, text: EvaluationText, target: float, tokens: int = PROBE_TOKENS
-) -> float:
-    """Guess the CETT of a perplexity target from a small part of the text.
-
-    Parameters
-    ----------
-    loaded, text
-        Checkpoint and full text; about `tokens` tokens spread over it are used.
-    target : float
-        Log perplexity ratio.
-
-    Returns
-    -------
-    float
-        Starting value for `solve.next_step`; nothing else depends on it.
-    """
-    from sparsefit.collectors.solve import Evaluation, next_step
-
-    part = text.spread(tokens)
-    plan = Plan((_PROBE_CETT,), _PROBE_RATIOS, sample_tokens=PROBE_TOKENS // 4, level=False)
-    calibration = loaded.calibrate(part, plan)
-    lows, highs = zip(*(curve.range for curve in calibration.curves), strict=True)
-    history: list[Evaluation] = []
-    guess = _PROBE_CETT
-    for _ in range(3):
-        guess = float(np.clip(guess, max(lows) * 1.001, min(highs) * 0.999))
-        rule = OutputNorm(loaded.sites, calibration.thresholds(guess))
-        ratio = loaded.run(part, rule).losses.mean - calibration.losses.mean
-        history.append(Evaluation(guess, ratio))
-        # The part's own noise is about a third of the target: closer is not worth a pass.
-        close = ratio > 0 and abs(math.log(ratio / target)) < 1.0
-        guess = next_step(history, target, guess=guess).cett
-        if close:
-            break
-    return guess
-
-
 def dense_plan(cett: float, *, wide: bool) -> Plan:
     """Plan a calibration around a CETT: `wide` where the root is still being looked for."""
     centre = min(cett, 0.999)
-    return Plan((centre,)) if wide else Plan((centre,), (0.8, 0.94, 1.06, 1.25))
+    return Plan((centre,), sample_tokens=1024) if wide else Plan((centre,), (0.8, 0.94, 1.06, 1.25))
 
 
 def measure_at(

@@ -14,10 +14,10 @@ from sparsefit.collectors.checkpoint_measure import (
     calibration_reaches,
     measure_at,
     measure_rule,
-    probe,
 )
 from sparsefit.collectors.checkpoints import Checkpoint
 from sparsefit.collectors.forward import forward_losses, with_batch_size
+from sparsefit.collectors.guess import SURVEY_ERROR, Patch, pooled_root, probe, survey
 from sparsefit.collectors.loading import LoadOptions, load_model
 from sparsefit.collectors.masking import ForcedThreshold, NonZero, Rule, TopK, check_relu
 from sparsefit.collectors.progress import Progress
@@ -184,12 +184,25 @@ class Series:
             if found is None:
                 return
             probed = self.parts.put(f"probe-{group}", {"cett": found})
+        surveys: list[list[Patch]] = []
+        for member in members:
+            patches = self._attempt(
+                member, partial(self._survey, group, member, probed["cett"], surveys)
+            )
+            if patches is None:
+                return
+            surveys.append(patches)
+        guess = pooled_root(surveys, target)
         while True:
             kept = self.parts.get(f"history-{group}") or {}
             evaluations = kept.get("evaluations", []) if kept.get("checkpoints") == names else []
             history = [Evaluation(item["cett"], item["log_ratio"]) for item in evaluations]
             step = next_step(
-                history, target, guess=probed["cett"], tolerance=self.settings.tolerance
+                history,
+                target,
+                guess=guess,
+                guess_error=SURVEY_ERROR,
+                tolerance=self.settings.tolerance,
             )
             if step.done:
                 break
@@ -205,6 +218,26 @@ class Series:
                 f"history-{group}", {"checkpoints": names, "evaluations": [*evaluations, point]}
             )
         self.parts.put(f"solution-{group}", _solution(step, members, evaluations, target))
+
+    def _survey(
+        self, group: str, checkpoint: Checkpoint, start: float, others: Sequence[Sequence[Patch]]
+    ) -> list[Patch]:
+        """Survey one checkpoint for the group's root (see `guess.survey`)."""
+        key = f"survey-{group}-{checkpoint.name}"
+        record = self.parts.get(key)
+        if record is None:
+            self.bar.say(f"surveying {checkpoint.name}")
+            calibration = self._calibration(checkpoint, start, wide=True)
+            found = survey(
+                self._model(checkpoint),
+                self.text,
+                calibration,
+                self.settings.target,
+                start,
+                others,
+            )
+            record = self.parts.put(key, [[p.cett, p.difference, p.count] for p in found])
+        return [Patch(*values) for values in record]
 
     def _evaluate(self, checkpoint: Checkpoint, cett: float) -> float:
         """Log perplexity ratio of one checkpoint at a CETT; the measurement is kept."""

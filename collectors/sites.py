@@ -24,6 +24,8 @@ OUTPUT_NAMES = ("down_proj", "fc2", "fc_out", "dense_4h_to_h", "c_proj", "w2")
 # c_proj is also the attention output of GPT-2: it counts only below one of these parents.
 FFN_PARENTS = ("mlp", "ffn", "feed_forward")
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl", "activation", "activation_func")
+# Families that fix the activation in code and say nothing in their configuration.
+_FIXED_ACTIVATIONS = {"bloom": "gelu", "mpt": "gelu", "lfm2": "silu"}
 _FOREIGN = re.compile(r"(^|[._])(attn|attention|vision|audio|lora)([._]|$)|_attn\b|_attention\b")
 _EXPERTS = re.compile(r"(^|[._])(experts?|shared_experts?|block_sparse_moe|moe|router)([._]|$)")
 
@@ -161,15 +163,14 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
 def activation_name(model: nn.Module) -> str:
     """Return the activation function's common name: relu, silu, gelu, relu2, ... or ``unknown``."""
     config = text_config(model)
-    for key in ("hidden_activation", "hidden_act", "activation_function", "activation"):
+    for key in ("hidden_activation", "hidden_act", "activation_function", "activation", "afn"):
         raw = getattr(config, key, None)
         if isinstance(raw, str):
             name = raw.lower()
             if name in ("swish", "silu"):
                 return "silu"
             return "gelu" if "gelu" in name else name
-    # BLOOM and MPT fix GELU in code and say nothing in their configuration.
-    return "gelu" if getattr(config, "model_type", "") in ("bloom", "mpt") else "unknown"
+    return _FIXED_ACTIVATIONS.get(str(getattr(config, "model_type", "")), "unknown")
 
 
 def count_parameters(model: nn.Module) -> int:

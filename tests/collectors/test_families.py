@@ -42,6 +42,11 @@ FAMILIES: dict[str, dict] = {
         ("Llama", "Mistral", "Qwen2", "Olmo2", "Olmo3", "SmolLM3", "Phi", "Phi3"), BASE
     ),
     **dict.fromkeys(("Granite", "Nemotron", "StableLm", "Cohere2", "Starcoder2", "GPTNeoX"), BASE),
+    # Beyond the families that were asked for.
+    **dict.fromkeys(("Olmo", "Cohere", "Ernie4_5", "Exaone4", "Persimmon"), BASE),
+    **{name: {**BASE, "head_dim": 8} for name in ("Gemma", "Glm", "Helium", "NanoChat", "SeedOss")},
+    "CodeGen": {**OLD, **ENDS, "n_positions": 64, "rotary_dim": 4},
+    "GPTBigCode": {**OLD, **ENDS, "n_positions": 64},
     **{name: {**BASE, "head_dim": 8} for name in ("Gemma2", "Gemma3Text", "Glm4", "Qwen3")},
     "MiniCPM3": {**BASE, **LATENT, "num_key_value_heads": 4},
     "GPT2": {**OLD, **ENDS, "n_positions": 64},
@@ -75,6 +80,10 @@ ROUTED = {
     "Qwen3Moe": {"num_experts": 4, "moe_intermediate_size": 16},
     "Olmoe": {"num_experts": 4},
     "GptOss": {"num_local_experts": 4},
+    "Llama4Text": {"num_local_experts": 4, "head_dim": 8, "intermediate_size_mlp": 16},
+    "Qwen3Next": {"num_experts": 4, "moe_intermediate_size": 16, "head_dim": 8},
+    "Phimoe": {"num_local_experts": 4},
+    "GraniteMoe": {"num_local_experts": 4},
     "DeepseekV3": {
         **LATENT,
         "n_routed_experts": 4,
@@ -146,6 +155,19 @@ def test_family(family: str, windows: EvaluationText) -> None:
 def test_routed_models_are_refused(family: str) -> None:
     model = build(family, {**BASE, **ROUTED[family]})
     with pytest.raises(ModelError, match="experts"):
+        find_sites(model)
+
+
+def test_a_model_without_feed_forward_layers_is_refused() -> None:
+    model = build("Mamba", {"hidden_size": WIDTH, "num_hidden_layers": 2, "vocab_size": 64})
+    with pytest.raises(ModelError, match="no feed-forward output projection"):
+        find_sites(model)
+
+
+def test_an_encoder_beside_the_decoder_is_not_measured() -> None:
+    """A depth that does not match the layers found is an error, never a partial measurement."""
+    model = build("Bart", {**BASE, "d_model": WIDTH, "decoder_layers": 2, "encoder_layers": 3})
+    with pytest.raises(ModelError, match="nothing is measured"):
         find_sites(model)
 
 
