@@ -32,7 +32,7 @@ HEAVY = {
 }
 OPTIONAL = {
     *("torch", "transformers", "safetensors", "tokenizers", "accelerate", "gguf"),
-    *("pymc", "arviz", "nutpie", "pytensor", "xarray", "jinja2"),
+    *("pymc", "arviz", "nutpie", "pytensor", "xarray"),
 }
 
 

@@ -211,7 +211,10 @@ def _missing_remedy(name: str, present: list[str], table: pd.DataFrame) -> str:
     if close:
         return f"If {close[0]!r} holds it, rename that column to {name!r}"
     if name == "run":
-        return "Add it; a file that holds one run can be read with read_table(path, run='name')"
+        return (
+            "Add it; the run of a file that holds one can be named instead: --run NAME on the "
+            "command line, read_table(path, run='name') in Python"
+        )
     return "Add it"
 
 
