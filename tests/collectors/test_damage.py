@@ -9,6 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -70,6 +71,58 @@ def nan_weights(folder: Path) -> None:
     edit_weights(folder, lambda weights: weights[name].__setitem__((0, 0), float("nan")))
 
 
+def infinite_weights(folder: Path) -> None:
+    name = "model.embed_tokens.weight"
+    edit_weights(folder, lambda weights: weights[name].__setitem__((1, 0), float("inf")))
+
+
+def overflowing_weights(folder: Path) -> None:
+    """Every weight is finite, the loss is not."""
+    name = "model.layers.0.mlp.down_proj.weight"
+    edit_weights(folder, lambda weights: weights[name].fill_(3e38))
+
+
+def garbage(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\xff" * 4096)
+
+
+def missing_shard(folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    path = folder / "model.safetensors"
+    shards = dict.fromkeys(load_file(path), "model-00001-of-00002.safetensors")
+    path.rename(folder / "model-00001-of-00002.safetensors")
+    shards["model.norm.weight"] = "model-00002-of-00002.safetensors"
+    index = {"metadata": {"total_size": 1}, "weight_map": shards}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def config_of_another_kind(folder: Path) -> None:
+    (folder / "config.json").write_text("[1, 2]")
+
+
+def config_without_type(folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+
+
+def gone(folder: Path) -> None:
+    """Deleted after the series was listed, as trainers that rotate checkpoints do."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def smaller_vocabulary(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 32}))
+    edit_weights(folder, _cut_vocabulary)
+
+
+def _cut_vocabulary(weights) -> None:
+    for name in weights:
+        if "embed_tokens" in name or "lm_head" in name:
+            weights[name] = weights[name][:32].clone()
+
+
 def missing_weight(folder: Path) -> None:
     edit_weights(folder, lambda weights: weights.pop("model.layers.1.mlp.up_proj.weight"))
 
@@ -98,6 +151,14 @@ DAMAGES = {
     other_shape: "cannot be loaded|of another shape",
     more_layers: "missing",
     nan_weights: "NaN",
+    infinite_weights: "NaN or infinite",
+    overflowing_weights: "not finite",
+    garbage: "cannot be loaded",
+    missing_shard: "cannot be loaded",
+    config_of_another_kind: r"config\.json|cannot be loaded",
+    config_without_type: "cannot be loaded",
+    gone: r"config\.json is missing",
+    smaller_vocabulary: "another model",
     missing_weight: "weights are missing",
     silent_layers: "no neuron is active|too few neurons",
     pickled_code: "cannot be loaded",
@@ -110,8 +171,9 @@ def test_a_damaged_checkpoint_is_a_failed_row(damage, trained_run, text, tmp_pat
     run = tmp_path / "run"
     for step in (160, 180, 200):
         shutil.copytree(trained_run / f"checkpoint-{step}", run / f"checkpoint-{step}")
+    series = find_checkpoints(run)
     damage(run / "checkpoint-200")
-    result = measure_run(run, text.take(slice(0, 16)), settings=Settings(joint=2))
+    result = measure_run(series, text.take(slice(0, 16)), settings=Settings(joint=2))
     assert result.table["status"].tolist() == ["ok", "ok", "failed"]
     assert result.failed == 1
     broken = result.table.iloc[-1]
@@ -155,6 +217,79 @@ def test_a_full_disk_loses_nothing(trained_run, text, tmp_path, monkeypatch) -> 
     assert not list((tmp_path / "parts").glob(".*"))
     resumed = measure_run(series, small, parts=tmp_path / "parts").table
     pd.testing.assert_frame_equal(resumed, expected, check_exact=True)
+
+
+@pytest.mark.parametrize("moment", ["first", "middle", "last"])
+def test_the_command_on_a_full_disk(moment, trained_run, text, tmp_path, monkeypatch, capsys):
+    """Status 1 and a message; with space again, the same command ends with the same table."""
+    from sparsefit.cli import main
+
+    for step in (180, 200):
+        name = f"checkpoint-{step}"
+        shutil.copytree(trained_run / name, tmp_path / "run" / name)
+    np.save(tmp_path / "text.npy", text.tokens[:16])
+    outputs = [tmp_path / which / "points.csv" for which in ("whole", "full")]
+    for output in outputs:
+        output.parent.mkdir()
+
+    def command(output: Path) -> int:
+        words = ["measure", str(tmp_path / "run"), "--text", str(tmp_path / "text.npy"), "--quiet"]
+        return main([*words, "-o", str(output)])
+
+    synced, count = os.fsync, 0
+    limit = float("inf")
+
+    def full(descriptor: int) -> None:
+        nonlocal count
+        count += 1
+        if count > limit:
+            raise OSError(28, "No space left on device")
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert command(outputs[0]) == 0
+    limit = {"first": 0, "middle": count // 2, "last": count - 3}[moment]
+    count = 0
+    assert command(outputs[1]) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert not outputs[1].exists()
+    limit = float("inf")
+    assert command(outputs[1]) == 0
+    assert outputs[1].read_bytes() == outputs[0].read_bytes()
+    assert not list(outputs[1].parent.glob("*.parts"))
+
+
+def test_a_read_only_output(trained_run, text, tmp_path, monkeypatch) -> None:
+    """Said before anything is measured (simulated: the superuser may write anywhere)."""
+    opened = Path.open
+
+    def read_only(self, mode="r", *rest, **options):
+        if "w" in mode:
+            raise PermissionError(13, "Permission denied")
+        return opened(self, mode, *rest, **options)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    with pytest.raises(CollectorError, match=r"plan\.json: cannot be written \(Permission denied"):
+        measure_run(find_checkpoints(trained_run)[-1:], text, parts=tmp_path / "parts")
+
+
+def test_a_text_shorter_than_one_window(trained_run, tmp_path) -> None:
+    """One short window: measured and warned about, with no standard error to give."""
+    np.save(tmp_path / "t.npy", np.arange(1, 13))
+    last = find_checkpoints(trained_run)[-1:]
+    settings = Settings(metric="topk", k=6)
+    row = measure_run(last, tmp_path / "t.npy", settings=settings).table.iloc[0]
+    assert row["n_eval_tokens"] == 12
+    assert row["activation_ratio"] == pytest.approx(0.1)
+    assert "se" not in row.index or math.isnan(row["se"])
+
+
+def test_a_broken_tokenizer(trained_run, tmp_path) -> None:
+    shutil.copytree(trained_run / "checkpoint-200", tmp_path / "r" / "checkpoint-200")
+    (tmp_path / "r" / "checkpoint-200" / "tokenizer.json").write_text("{")
+    (tmp_path / "t.txt").write_text("some words")
+    with pytest.raises(CheckpointError, match="tokenizer cannot be loaded"):
+        measure_run(tmp_path / "r", tmp_path / "t.txt")
 
 
 def test_an_unwritable_parts_folder_is_said_at_once(trained_run, text, tmp_path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
-import signal
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -168,58 +167,24 @@ def test_resumed_after_every_single_write(trained_run, text, tmp_path, monkeypat
         pd.testing.assert_frame_equal(resumed, expected, check_exact=True)
 
 
-SCRIPT = """
-import sys, torch, warnings
-torch.set_num_threads(1)
-warnings.simplefilter("ignore")
-from sparsefit.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def command(run: Path, npy: Path, output: Path) -> list[str]:
-    words = ["measure", str(run), "--text", str(npy), "--seq-len", "32", "--n-tokens", "2048"]
-    return [sys.executable, "-c", SCRIPT, *words, "-o", str(output), "--quiet", "--keep-parts"]
-
-
-def kill_and_resume(run, npy, folder: Path, moments) -> list[bytes]:
-    """Kill the command at random moments (seconds after its first part), then let it finish."""
-    results = []
-    for number, moment in enumerate(moments):
-        output = folder / f"killed{number}" / "points.csv"
-        output.parent.mkdir()
-        process = subprocess.Popen(command(run, npy, output), stderr=subprocess.DEVNULL)
-        parts = output.with_name("points.csv.parts")
-        while not parts.is_dir() and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(moment)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        subprocess.run(command(run, npy, output), check=True, capture_output=True)
-        results.append(output.read_bytes())
-    return results
+def kill_and_resume(run: Path, text: Path, kills: int) -> dict[str, object]:
+    """Kill the command at random moments (scripts/kill_and_resume.py) and let it finish."""
+    script = Path(__file__).parents[2] / "scripts" / "kill_and_resume.py"
+    words = ["--run", str(run), "--text", str(text), "--kills", str(kills), "--seed", "1", "--json"]
+    done = subprocess.run(
+        [sys.executable, str(script), *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.slow
-def test_killed_for_real(trained_run, markov, tmp_path) -> None:
-    npy = tmp_path / "text.npy"
-    np.save(npy, markov(2048, seed=9))
-    whole = tmp_path / "points.csv"
-    subprocess.run(command(trained_run, npy, whole), check=True, capture_output=True)
-    moments = [0.7]
-    for result in kill_and_resume(trained_run, npy, tmp_path, moments):
-        assert result == whole.read_bytes()
-
-
-@pytest.mark.long
-def test_killed_twenty_times(trained_run, markov, tmp_path) -> None:
-    npy = tmp_path / "text.npy"
-    np.save(npy, markov(2048, seed=9))
-    whole = tmp_path / "points.csv"
-    subprocess.run(command(trained_run, npy, whole), check=True, capture_output=True)
-    moments = np.random.default_rng(1).uniform(0.0, 4.0, 20)
-    for result in kill_and_resume(trained_run, npy, tmp_path, moments):
-        assert result == whole.read_bytes()
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
+def test_killed_at_random_moments(trained_run, markov, tmp_path, kills: int) -> None:
+    np.save(tmp_path / "text.npy", markov(2048, seed=9))
+    report = kill_and_resume(trained_run, tmp_path / "text.npy", kills)
+    assert report["identical"] == report["kills"] == kills
+    assert report["killed_while_running"] >= 0.9 * kills
 
 
 def test_parts_of_another_measurement_are_refused(tmp_path) -> None:
