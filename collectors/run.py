@@ -30,7 +30,7 @@ class SmallTextWarning(UserWarning):
     """The evaluation text is shorter than a stable measurement wants."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunMeasurement:
     """A measured run.
 
@@ -52,6 +52,15 @@ class RunMeasurement:
     def failed(self) -> int:
         """Number of failed checkpoints."""
         return int((self.table["status"] == "failed").sum())
+
+    def __repr__(self) -> str:
+        runs = ", ".join(map(str, self.table["run"].drop_duplicates()))
+        return f"<RunMeasurement {runs}: {len(self.table)} checkpoints, {self.failed} failed>"
+
+    def _repr_html_(self) -> str:
+        shown = ["run", "tokens", "activation_ratio", "se", "cett", "ppl_ratio", "status"]
+        known = [name for name in shown if name in self.table.columns]
+        return str(self.table[known].to_html(index=False, na_rep="-"))
 
 
 def measure_run(

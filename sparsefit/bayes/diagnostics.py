@@ -10,13 +10,14 @@ import pandas as pd
 from sparsefit.bayes.sensitivity import power_scaling
 from sparsefit.bayes.text import likelihood_weights
 from sparsefit.records import records
-from sparsefit.results.diagnostics import diagnose
+from sparsefit.results.diagnostics import diagnose, residual_facts
+from sparsefit.results.display import facts_html
 
 if TYPE_CHECKING:
     from sparsefit.bayes.result import BayesFit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BayesDiagnostics:
     """Checks of one Bayesian fit.
 
@@ -66,6 +67,21 @@ class BayesDiagnostics:
             "sentences": list(self.sentences),
             "sensitivity": self.sensitivity.to_dict(orient="records"),
         }
+
+    def __repr__(self) -> str:
+        state = "reliable" if self.reliable else f"NOT RELIABLE: {'; '.join(self.problems)}"
+        return f"BayesDiagnostics({self.engine}, {state}, effective sample {self.ess:.0f})"
+
+    def _repr_html_(self) -> str:
+        checks = {
+            "engine": self.engine,
+            "reliable": "yes" if self.reliable else "no",
+            "Pareto k-hat": self.khat,
+            "R-hat": self.rhat,
+            "divergences": self.divergences,
+            **residual_facts(self),
+        }
+        return facts_html("Diagnostics", checks, [*self.problems, *self.sentences])
 
 
 def diagnose_bayes(fit: BayesFit) -> BayesDiagnostics:

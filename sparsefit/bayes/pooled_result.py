@@ -18,6 +18,7 @@ from sparsefit.errors import ArgumentError
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.records import records
 from sparsefit.results import checks
+from sparsefit.results.display import facts_html
 from sparsefit.results.estimates import Limit, identification
 from sparsefit.results.fits import Fits
 
@@ -298,3 +299,7 @@ class ScaleForecast:
 
     def __repr__(self) -> str:
         return f"<ScaleForecast: {self.law.name}, {self.limit()!r}>"
+
+    def _repr_html_(self) -> str:
+        size = {"law": self.law.name, "runs learnt from": self.n_runs, **self.covariates}
+        return facts_html("Forecast of a new size", size, [self.limit().sentence])

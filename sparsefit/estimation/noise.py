@@ -112,8 +112,9 @@ def noise_grid(se_known: bool = False, transient: bool = False) -> tuple[NoiseMo
     -----
     Residuals of training runs are mostly correlated, so independence has a tenth of the rest. A
     fit hides part of the correlation of its residuals, so the grid reaches above the .2 to .7 seen
-    in them, with half the weight at .7. Spread exponents 0, 1/2 and 1 are equally likely. The weights were chosen by the
-    coverage of intervals on simulated runs; none of these constants was fitted to a series.
+    in them, with half the weight at .7. Spread exponents 0, 1/2 and 1 are equally likely. The
+    weights were chosen by the coverage of intervals on simulated runs; none of these constants was
+    fitted to a series.
     """
     shares: list[tuple[str, float, float]] = [
         ("white", 0.0, 0.1),

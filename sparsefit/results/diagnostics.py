@@ -7,11 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsefit.results.display import facts_html
+
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
 
 
-@dataclass(frozen=True)
+def residual_facts(found: Any) -> dict[str, float]:
+    """Residual diagnostics by their names for a reader."""
+    return {
+        "correlation of neighbouring residuals": found.lag1,
+        "Durbin-Watson": found.durbin_watson,
+        "Ljung-Box p": found.ljung_box_p,
+        "slope of the spread on log D": found.spread_slope,
+        "its p": found.spread_p,
+        "largest residual, typical sizes": found.largest_standardised,
+        "effective sample size": found.ess,
+    }
+
+
+@dataclass(frozen=True, repr=False)
 class Diagnostics:
     """Residual diagnostics of one run.
 
@@ -45,6 +60,15 @@ class Diagnostics:
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary."""
         return {**asdict(self), "sentences": list(self.sentences)}
+
+    def __repr__(self) -> str:
+        return (
+            f"Diagnostics(lag-1 correlation {self.lag1:+.2f}, Ljung-Box p {self.ljung_box_p:.3g}, "
+            f"largest residual {self.largest_standardised:.2g} times the typical)"
+        )
+
+    def _repr_html_(self) -> str:
+        return facts_html("Diagnostics", residual_facts(self), self.sentences)
 
 
 def diagnose(fit: Fit) -> Diagnostics:

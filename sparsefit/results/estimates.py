@@ -36,6 +36,9 @@ class SparsityRatio(float):
     def __repr__(self) -> str:
         return f"{self.estimate:.4f} [{self.lower:.4f}, {self.upper:.4f}]"
 
+    def _repr_html_(self) -> str:
+        return f"<p><b>Sparsity ratio</b> {self!r}</p>"
+
 
 @dataclass(frozen=True)
 class Limit:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Literal
 
 import numpy as np
 
 from sparsefit.errors import ArgumentError
+from sparsefit.results.display import facts_html
 from sparsefit.width_depth import calibration
 from sparsefit.width_depth.calibration import Problem
 from sparsefit.width_depth.kernel import Array
@@ -73,6 +75,11 @@ class Placement:
             (low, high), "none"
         )
 
+    def _repr_html_(self) -> str:
+        word = "located" if self.located else "not located"
+        facts = {f"{100 * self.level:g}% interval, lower": self.lower, "upper": self.upper}
+        return facts_html(f"Break {word}", facts, [self.reason])
+
 
 @dataclass(frozen=True)
 class BreakTest:
@@ -102,6 +109,9 @@ class BreakTest:
             f"no break ({self.null}) against {self.alternative}: sup-F = {self.statistic:.3g}, "
             f"p = {self.p_value:.3g} ({self.draws} simulated samples)"
         )
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>Test of no break</b>: {escape(self.summary())}</p>"
 
 
 class Inference:

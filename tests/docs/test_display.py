@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 import sparsefit as sf
+from sparsefit.backtesting import expected_shrinkage
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -29,6 +30,12 @@ def results(reference_fits: Any) -> dict[str, Any]:
     rng = np.random.default_rng(3)
     ratio = np.array([20.0, 40, 60, 90, 130, 200, 300])
     break_at = 0.08 - 2.5e-4 * np.maximum(110 - ratio, 0) + 5e-4 * rng.standard_normal(7)
+    posterior = sf.fit_bayes(relu, draws=400)
+    every = shipped[shipped["activation"] == "relu"]
+    pooled = sf.fit_bayes(every, pool="scale", draws=400)
+    width_depth = sf.fit_width_depth(
+        pd.DataFrame({"width_depth_ratio": ratio, "limit": break_at}), draws=199
+    )
     return {
         "fit": fit,
         "fits": reference_fits,
@@ -36,37 +43,53 @@ def results(reference_fits: Any) -> dict[str, Any]:
         "limit_one_sided": reference_fits["0.03m_silu_s0"].limit(),
         "budget": fit.tokens_to(activation_ratio=0.23),
         "budget_undetermined": reference_fits["0.03m_silu_s0"].tokens_to(activation_ratio=0.45),
+        "sparsity": fit.limit().sparsity,
+        "diagnostics": fit.diagnostics(),
+        "bayes": posterior,
+        "bayes_diagnostics": posterior.diagnostics(),
+        "pooled": pooled,
+        "scale_forecast": pooled.predict_scale(2e5),
+        "best": sf.forecast_best(relu, ["fit", "last_value"]),
+        "shrinkage": expected_shrinkage(fit, (2.0,), densities=(), texts=(), simulations=4),
         "backtest": sf.backtest(relu, ["fit", "last_value"], cuts=(0.5,)),
         "comparison": sf.compare(
             {"found": sf.fit(relu), "none": sf.fit(relu, warmup=None)}, cuts=None
         ),
-        "width_depth": sf.fit_width_depth(
-            pd.DataFrame({"width_depth_ratio": ratio, "limit": break_at}), draws=199
-        ),
+        "width_depth": width_depth,
+        "placement": width_depth.placement(),
+        "break_test": width_depth.break_test(),
     }
 
 
 NAMES = (
     *("fit", "fits", "limit", "limit_one_sided", "budget", "budget_undetermined"),
-    *("backtest", "comparison", "width_depth"),
+    *("sparsity", "diagnostics", "bayes", "bayes_diagnostics", "pooled", "scale_forecast"),
+    *("best", "shrinkage", "backtest", "comparison"),
+    *("width_depth", "placement", "break_test"),
 )
 
 
-def shown(result: Any) -> str:
+# Draws of heavy tails differ between machines by more than the numbers of the others: of these the
+# words have to be the same.
+SAMPLED = {"bayes", "bayes_diagnostics", "pooled", "scale_forecast"}
+
+
+def shown(name: str, result: Any) -> str:
     parts = [f"repr\n{result!r}"]
-    if hasattr(result, "summary"):
+    if hasattr(result, "summary") and name not in SAMPLED:
         parts.append(f"summary\n{result.summary()}")
     parts.append(f"html\n{result._repr_html_()}")
     text = "\n\n".join(parts)
     # What depends on the machine's speed is no part of the display's contract.
-    return re.sub(r"\d+\.\d+ s\b", "0.0 s", text).rstrip() + "\n"
+    text = re.sub(r"\d+\.\d+ s\b", "0.0 s", text).rstrip() + "\n"
+    return re.sub(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", "0", text) if name in SAMPLED else text
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_display_is_the_golden_one(
     results: dict[str, Any], snippets: ModuleType, name: str
 ) -> None:
-    text = shown(results[name])
+    text = shown(name, results[name])
     path = GOLDEN / f"{name}.txt"
     if os.environ.get("SPARSEFIT_UPDATE_GOLDEN"):
         GOLDEN.mkdir(exist_ok=True)
