@@ -15,9 +15,11 @@ Strata:
 - absent: one straight line, or no dependence at all;
 - errors: as inside, with standard errors given (equal, unequal, with scatter beyond them).
 
-Strata already in the file given by --out are kept, so that the study can be interrupted.
+Strata already in the file given by --out are kept, so that the study can be interrupted. With
+``--by test`` no interval is computed: a value counts as covered if its test accepts it.
 
-    python scripts/simulate_width_depth.py --out docs/simulations/width_depth.csv
+    python scripts/simulate_width_depth.py --n 7 9 --out docs/simulations/width_depth.csv
+    python scripts/simulate_width_depth.py --by test --out docs/simulations/width_depth.csv
 """
 
 from __future__ import annotations
@@ -33,9 +35,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sparsefit.width_depth import fit_segmented
+from sparsefit.width_depth import BreakpointFit, fit_segmented
+from sparsefit.width_depth.intervals import Method
 
 INTERCEPT = 0.045
+SIZES = (7, 9, 15, 30)
 
 
 @dataclass(frozen=True)
@@ -52,27 +56,73 @@ class Stratum:
 
 def strata() -> list[Stratum]:
     """All settings."""
-    sizes = (7, 9, 15, 30)
     inside = [
         Stratum("inside", n, tau, slope, noise)
         for n, tau, slope, noise in itertools.product(
-            sizes, (64.0, 114.0, 200.0), (6e-4, 3e-4), (1e-3, 4e-3)
+            SIZES, (64.0, 114.0, 200.0), (6e-4, 3e-4), (1e-3, 4e-3)
         )
     ]
-    edge = [Stratum("edge", n, tau, 3e-4, 1e-3) for n in sizes for tau in (17.0, 500.0)]
+    edge = [Stratum("edge", n, tau, 3e-4, 1e-3) for n in SIZES for tau in (17.0, 500.0)]
     absent = [
         Stratum("absent", n, np.inf, slope, noise)
-        for n, slope, noise in itertools.product(sizes, (0.0, 5e-5, 3e-4), (1e-3, 4e-3))
+        for n, slope, noise in itertools.product(SIZES, (0.0, 5e-5, 3e-4), (1e-3, 4e-3))
     ]
     errors = [
         Stratum("errors", n, 114.0, 3e-4, noise, se)
-        for n in sizes
+        for n in SIZES
         for se, noise in (("equal", 0.0), ("equal", 1e-3), ("unequal", 0.0), ("unequal", 1e-3))
     ]
     return [*inside, *edge, *absent, *errors]
 
 
-def simulate(stratum: Stratum, runs: int, seed: int, draws: int, method: str) -> dict[str, object]:
+Found = dict[str, tuple[bool, bool]]
+
+
+def by_interval(fit: BreakpointFit, truth: dict[str, float], method: Method) -> tuple[str, Found]:
+    """What the break's interval bounds; for each quantity, is it inside, and is there a bound."""
+    placement = fit.placement(0.9, method=method)
+    # What conf_int returns, without the intercept, which nobody asks for here.
+    intervals = {
+        "breakpoint": (placement.lower, placement.upper),
+        "slope": fit._inference.interval("slope", 0.9, method),
+        "plateau": fit._inference.interval("law", 0.9, method),
+    }
+    found = {}
+    for name, (lower, upper) in intervals.items():
+        bounded = bool(np.isfinite(lower) or np.isfinite(upper))
+        found[name] = (bool(lower <= truth[name] <= upper), bounded)
+    return placement.side, found
+
+
+def by_test(fit: BreakpointFit, truth: dict[str, float], method: Method) -> tuple[str, Found]:
+    """The same from the tests at the true values, which the intervals collect: much faster.
+
+    An interval is the hull of what its test accepts, so that it holds at least as much.
+    """
+    inference, scaled = fit._inference, fit._inference.scaled
+    problem, design = inference.problem(method), scaled.design
+    no_upper = problem.p_value_of_columns(design.line()) > 0.05
+    first = design.constraint("breakpoint")
+    no_lower = problem.p_value(first, design.ends[0]) > 0.1
+    if no_lower and not no_upper:
+        no_lower = problem.p_value_of_columns(design.root_weight[:, None]) > 0.1
+    inside = {"breakpoint": problem.p_value(first, truth["breakpoint"] / scaled.x_scale) > 0.1}
+    if truth["breakpoint"] >= fit.breakpoint:
+        inside["breakpoint"] |= no_upper
+    else:
+        inside["breakpoint"] |= no_lower
+    for name, quantity in (("slope", "slope"), ("plateau", "law")):
+        shift, unit = inference._units(quantity)
+        value = (truth[name] - shift) / unit
+        inside[name] = problem.p_value(design.constraint(quantity), value) > 0.1
+    side = {(0, 0): "both", (0, 1): "lower", (1, 0): "upper", (1, 1): "none"}[no_lower, no_upper]
+    bounded = {"breakpoint": side != "none", "slope": True, "plateau": True}
+    return side, {name: (inside[name], bounded[name]) for name in inside}
+
+
+def simulate(
+    stratum: Stratum, runs: int, seed: int, draws: int, method: Method, by: str
+) -> dict[str, object]:
     """All runs of one stratum."""
     x = np.geomspace(16.0, 512.0, stratum.n)
     mean = INTERCEPT + stratum.slope * np.minimum(x, stratum.breakpoint)
@@ -98,29 +148,25 @@ def simulate(stratum: Stratum, runs: int, seed: int, draws: int, method: str) ->
         if stratum.kind == "absent" and not rejects:
             # The located share needs no interval where the test keeps the straight line.
             continue
-        placement = fit.placement(0.9, method=method)
-        located += placement.located
-        unbounded += placement.side == "none"
+        if by == "interval":
+            side, found = by_interval(fit, truth, method)
+        else:
+            side, found = by_test(fit, truth, method)
+        is_located = side == "both"
+        located += is_located
+        unbounded += side == "none"
         if stratum.kind == "absent":
             continue
-        # What conf_int returns, without the intercept, which nobody asks for here.
-        intervals = {
-            "breakpoint": (placement.lower, placement.upper),
-            "slope": fit._inference.interval("slope", 0.9, method),
-            "plateau": fit._inference.interval("law", 0.9, method),
-        }
-        for name, value in truth.items():
-            lower, upper = intervals[name]
-            inside = bool(lower <= value <= upper)
-            covered[name] += inside and placement.located
-            as_given[name] += inside and bool(np.isfinite(lower) or np.isfinite(upper))
+        for name, (inside, bounded) in found.items():
+            covered[name] += inside and is_located
+            as_given[name] += inside and bounded
     shares: dict[str, object] = {"not_located": 1 - located / runs, "test_rejects": rejected / runs}
     if stratum.kind != "absent":
         # An absent break cannot be covered.
         shares |= {"unbounded": unbounded / runs}
         shares |= {f"cover_{name}": count / runs for name, count in covered.items()}
         shares |= {f"cover_{name}_as_given": count / runs for name, count in as_given.items()}
-    return {**vars(stratum), "method": method, "runs": runs, "draws": draws, **shares}
+    return {**vars(stratum), "method": method, "by": by, "runs": runs, "draws": draws, **shares}
 
 
 def main() -> None:
@@ -131,19 +177,24 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=199)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--method", choices=("profile", "bootstrap"), default="profile")
+    parser.add_argument("--by", choices=("interval", "test"), default="interval")
+    parser.add_argument("--n", nargs="*", type=int, default=list(SIZES))
     parser.add_argument("--kind", nargs="*", default=["inside", "edge", "absent", "errors"])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    columns = list(Stratum.__dataclass_fields__)
+    columns = [*Stratum.__dataclass_fields__, "method", "by"]
     table = pd.DataFrame(columns=columns)
     if options.out is not None and options.out.exists():
         table = pd.read_csv(options.out, keep_default_na=False, na_values=[""])
     done = {tuple(row) for row in table[columns].itertuples(index=False)}
     begin = time.process_time()
     for stratum in strata():
-        if stratum.kind not in options.kind or astuple(stratum) in done:
+        wanted = stratum.kind in options.kind and stratum.n in options.n
+        if not wanted or (*astuple(stratum), options.method, options.by) in done:
             continue
-        row = simulate(stratum, options.runs, options.seed, options.draws, options.method)
+        row = simulate(
+            stratum, options.runs, options.seed, options.draws, options.method, options.by
+        )
         table = pd.DataFrame([*table.to_dict("records"), row])
         if options.out is not None:
             table.to_csv(options.out, index=False, float_format="%.6g")
