@@ -18,7 +18,12 @@ import pandas as pd
 import sparsefit as sf
 
 BEGIN, END = "<!-- results: scripts/reference_runs.py -->", "<!-- end of results -->"
-FAMILIES = ("reference_scales", "reference_turning", "reference_width_depth")
+FAMILIES = (
+    "reference_scales",
+    "reference_scales_repeated",
+    "reference_turning",
+    "reference_width_depth",
+)
 COLORS = {"relu": "#0072B2", "silu": "#D55E00"}
 
 
@@ -155,6 +160,27 @@ def other_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis("run").reset_index()
 
 
+def seed_spread(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Last measured activation ratio of runs that differ in the seed alone."""
+    last = pd.concat(tables).sort_values("tokens").groupby("run", sort=False).tail(1)
+    last = last.assign(same=last["run"].str.replace(r"_s\d+$", "", regex=True))
+    rows = []
+    for name, group in last.groupby("same"):
+        if len(group) < 2:
+            continue
+        a = group.sort_values("run")["activation_ratio"]
+        rows.append(
+            {
+                "run": name,
+                "last A by seed": ", ".join(f"{value:.4f}" for value in a),
+                "SD between seeds": f"{a.std(ddof=1):.4f}",
+                "largest difference": f"{a.max() - a.min():.4f}",
+                "standard error of one": f"{group['se'].mean():.4f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def results(figures: Path) -> str:
     parts = []
     known = set(sf.datasets.list()["name"])
@@ -182,6 +208,13 @@ def results(figures: Path) -> str:
         ]
         parts.append("Forecast from the first checkpoints of each run alone:")
         parts.append(markdown(pd.DataFrame(tested)))
+        if name == "reference_scales_repeated":
+            spread = seed_spread([sf.datasets.load("reference_scales"), table])
+            parts.append(
+                "Runs that differ in the seed alone (initial weights and order of the text), last "
+                "checkpoint:"
+            )
+            parts.append(markdown(spread))
         if name == "reference_width_depth" and len(runs) >= 6:
             parts.append(width_depth(table, fits)[0])
         if f"{name}_metrics" in known:

@@ -1,6 +1,7 @@
 """Coverage of the intervals of `sf.fit` on simulated runs.
 
     python scripts/simulate_coverage.py --runs 400 --out coverage.json
+    python scripts/simulate_coverage.py --read coverage.json --page docs/calibration.md
 
 The strata are declared below, before anything is run. Each simulates runs from a known law with
 known noise, fits them with the defaults and counts how often 90% intervals contain the truth: the
@@ -18,6 +19,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -168,6 +170,40 @@ def run_stratum(stratum: Stratum, runs: int, seed: int, jobs: int) -> dict[str, 
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
+SHOWN = (
+    "limit",
+    "curve middle",
+    "curve end",
+    "curve 1.5x",
+    "curve 3x",
+    "new 1.5x",
+    "budget",
+    "budget never",
+    "identified",
+    "limit width",
+)
+BEGIN, END = "<!-- table: scripts/simulate_coverage.py -->", "<!-- end of table -->"
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The table of docs/calibration.md; strata whose limit is identified by design in bold."""
+    lines = ["| stratum | " + " | ".join(SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
+    for name, found in document["strata"].items():
+        title = f"**{name}**" if found["identified by design"] else name
+        digits = [4 if column == "limit width" else 3 for column in SHOWN]
+        cells = [f"{found[column]:.{n}f}" for column, n in zip(SHOWN, digits, strict=True)]
+        lines.append("| " + " | ".join([title, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def update(page: Path, document: dict[str, Any]) -> None:
+    """Replace the table between the two markers of a page."""
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    table = f"{before}{BEGIN}\n\n{markdown(document)}\n\n{END}{after}"
+    page.write_text(table, encoding="utf-8")
+
+
 def main() -> int:
     """Run the strata and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -176,7 +212,15 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", nargs="*", help="names of strata")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    parser.add_argument("--read", type=Path, help="figures of an earlier run, nothing is simulated")
+    parser.add_argument("--page", type=Path, help="page whose table is replaced")
     arguments = parser.parse_args()
+    if arguments.read:
+        document = json.loads(arguments.read.read_text(encoding="utf-8"))
+        print(markdown(document))
+        if arguments.page:
+            update(arguments.page, document)
+        return 0
     results = {}
     for stratum in STRATA:
         if arguments.only and stratum.name not in arguments.only:
@@ -190,6 +234,9 @@ def main() -> int:
         if arguments.out:
             document = {"runs": arguments.runs, "seed": arguments.seed, "strata": results}
             arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+    if arguments.page:
+        document = {"runs": arguments.runs, "seed": arguments.seed, "strata": results}
+        update(arguments.page, document)
     return 0
 
 

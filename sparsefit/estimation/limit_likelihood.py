@@ -21,11 +21,11 @@ from sparsefit.estimation.quadrature import Cells, Problem
 
 Array = NDArray[np.float64]
 
-FLATTENING = 0.5
+FLATTENING = 0.75
 """Power of the weights of warm-up choices in the average.
 
 The price of a point that is left out is a convention, and choices share most of their points, so
-their evidence ratios are surer than the data: their square roots are used.
+their evidence ratios are surer than the data.
 """
 
 NEAR = 0.15
