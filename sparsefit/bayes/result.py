@@ -169,8 +169,9 @@ class BayesFit(Fit):
     def _limit_ends(self, level: float) -> tuple[float, float]:
         tail = (1.0 - level) / 2.0
         lower, upper = np.quantile(self.averaged.draws.limit, [tail, 1 - tail])
-        # A prior keeps every draw off the bounds: whether the data do is the likelihood's to say.
-        seen = self.averaged.likelihood.interval(level)
+        # A prior keeps every draw off the bounds: whether the data do is the likelihood's to say,
+        # and with half the error, as a posterior that ends short of a bound states the stronger.
+        seen = self.averaged.likelihood.interval((1.0 + level) / 2.0)
         low, high = self.law.limit_bounds
         if seen[0] <= low + 1e-9:
             lower = low
