@@ -21,7 +21,9 @@ from sparsefit.collectors.masking import OutputNorm
 from sparsefit.collectors.solve import DEFAULT_EXPONENT, HIGHEST, LOWEST, Evaluation, next_step
 from sparsefit.collectors.text import EvaluationText
 
-PROBE_TOKENS = 2048
+PROBE_TOKENS = 1024
+# A probe of few long windows would hang on what they happen to be about.
+_PROBE_LENGTH = 512
 # Relative standard error of the log ratio at a survey's root (`solve.next_step`).
 SURVEY_ERROR = 0.03
 _PROBE_CETT = 0.06
@@ -66,7 +68,8 @@ def probe(
     float
         Where to calibrate and to start the survey.
     """
-    part = text.spread(tokens)
+    share = max(1.0, text.tokens.shape[1] / _PROBE_LENGTH)
+    part = text.spread(math.ceil(tokens * share)).shortened(_PROBE_LENGTH)
     plan = Plan((_PROBE_CETT,), _PROBE_RATIOS, sample_tokens=tokens // 4, level=False)
     calibration = loaded.calibrate(part, plan)
     lows, highs = zip(*(curve.range for curve in calibration.curves), strict=True)

@@ -21,6 +21,9 @@ from sparsefit.collectors.sites import Site, activation_name, find_sites
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, ModelError
 
+# Tokens per block: 256 x 1536 float32 values are 1.5 MB.
+_ROWS = 256
+
 
 class Rule(Protocol):
     """Which neurons stay active."""
@@ -172,19 +175,22 @@ def run_sparse(
     def on_batch(batch: Batch) -> None:
         current[:] = [batch]
 
-    def count(layer: int, mask: torch.Tensor) -> None:
+    def count(layer: int, kept: torch.Tensor) -> None:
         batch = current[0]
-        if mask.shape[0] != batch.counted.shape[0]:
+        if kept.shape[0] != batch.counted.shape[0]:
             raise ModelError(f"{sites[layer].name}: the model drops or packs positions")
-        kept = mask.sum(dim=-1, dtype=torch.float32)
         if not batch.complete:
             kept = kept * batch.counted
-        sums = kept.view(batch.stop - batch.start, -1).double().sum(dim=1) / mask.shape[-1]
+        sums = kept.view(batch.stop - batch.start, -1).double().sum(dim=1) / sites[layer].d_ff
         active[batch.start : batch.stop, layer] = sums.cpu().numpy()
-        if observe is not None:
-            observe(layer, mask, batch)
 
-    with masked(sites, rule, count):
+    def watch(layer: int, mask: torch.Tensor) -> None:
+        assert observe is not None
+        observe(layer, mask, current[0])
+
+    # One pass at a time, without gradients: all layers may write to the same buffers.
+    buffers: dict[tuple[object, ...], torch.Tensor] = {}
+    with masked(sites, rule, count, None if observe is None else watch, buffers):
         losses = forward_losses(model, text, batch_size, on_batch, advance)
     return SparseRun(losses, active / np.maximum(window_tokens, 1.0)[:, None], window_tokens)
 
@@ -194,8 +200,21 @@ def masked(
     sites: Sequence[Site],
     rule: Rule,
     count: Callable[[int, torch.Tensor], None] | None = None,
+    watch: Callable[[int, torch.Tensor], None] | None = None,
+    buffers: dict[tuple[object, ...], torch.Tensor] | None = None,
 ) -> Iterator[None]:
     """Apply a rule at every site while the context lasts.
+
+    Parameters
+    ----------
+    sites, rule
+        Where, and which neurons stay.
+    count : callable, optional
+        Called as ``count(layer, kept)`` with the number of kept neurons, shape (positions,).
+    watch : callable, optional
+        Called as ``watch(layer, mask)`` with the mask itself, shape (positions, d_ff).
+    buffers : dict, optional
+        Where masked states may live, layer after layer; only without gradients.
 
     Raises
     ------
@@ -214,7 +233,9 @@ def masked(
                     )
                 handles.append(site.activation.register_forward_hook(_keeper(outputs, site.layer)))
             handles.append(
-                site.projection.register_forward_pre_hook(_masker(site, rule, outputs, count))
+                site.projection.register_forward_pre_hook(
+                    _masker(site, rule, outputs, count, watch, buffers)
+                )
             )
         yield
     finally:
@@ -277,17 +298,37 @@ def _masker(
     rule: Rule,
     outputs: dict[int, torch.Tensor],
     count: Callable[[int, torch.Tensor], None] | None,
+    watch: Callable[[int, torch.Tensor], None] | None,
+    buffers: dict[tuple[object, ...], torch.Tensor] | None,
 ) -> Callable[..., tuple[torch.Tensor, ...]]:
     def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        hidden = args[0]
+        hidden = flatten(args[0])
         s = outputs.pop(site.layer, None)
         if s is not None:
             s = s.reshape(hidden.shape)
         elif rule.needs_activation:
             raise ModelError(f"layer {site.layer}: the activation module was not called")
-        mask = rule.keep(site.layer, hidden, s)
+        if buffers is None:
+            mask = rule.keep(site.layer, hidden, s)
+            return ((hidden * mask).view(args[0].shape), *args[1:])
+        key = (hidden.shape, hidden.dtype, hidden.device)
+        if key not in buffers:
+            buffers[key] = torch.empty_like(hidden)
+        masked_states = buffers[key]
+        kept = torch.empty(hidden.shape[0], device=hidden.device)
+        masks = []
+        # Blocks of tokens stay in the processor's cache, which is most of the cost of masking.
+        for at in range(0, hidden.shape[0], _ROWS):
+            rows = slice(at, at + _ROWS)
+            mask = rule.keep(site.layer, hidden[rows], None if s is None else s[rows])
+            torch.mul(hidden[rows], mask, out=masked_states[rows])
+            kept[rows] = torch.count_nonzero(mask, dim=-1)
+            if watch is not None:
+                masks.append(mask)
         if count is not None:
-            count(site.layer, flatten(mask))
-        return (hidden.masked_fill(~mask, 0.0), *args[1:])
+            count(site.layer, kept)
+        if watch is not None:
+            watch(site.layer, torch.cat(masks))
+        return (masked_states.view(args[0].shape), *args[1:])
 
     return hook

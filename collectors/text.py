@@ -89,6 +89,12 @@ class EvaluationText:
         picks = ((np.arange(count) + 0.5) * self.n_windows / count).astype(int)
         return self.take(picks)
 
+    def shortened(self, length: int) -> EvaluationText:
+        """Return the windows cut to `length` positions; those that become empty are left out."""
+        tokens, counted = self.tokens[:, :length], self.counted[:, :length]
+        filled = counted.any(axis=1)
+        return EvaluationText(tokens[filled], counted[filled], self.name)
+
     def check_vocabulary(self, vocab_size: int) -> None:
         """Raise TextError where a token id is outside a model's vocabulary (wrong tokenizer)."""
         low, high = int(self.tokens.min()), int(self.tokens.max())

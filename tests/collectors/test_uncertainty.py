@@ -33,6 +33,7 @@ def test_spread_over_thirty_samples_is_what_is_reported(trained_run, markov, met
         row = measure_run(last, text, settings=settings).table.iloc[0]
         ratios.append(row["activation_ratio"])
         errors.append(np.hypot(row["se"], row["se_shared"]))
+    print(f"{metric}: spread {np.std(ratios, ddof=1):.5f}, mean error {np.mean(errors):.5f}")
     # 30 values give the spread itself a relative error of 13%.
     assert np.std(ratios, ddof=1) == pytest.approx(np.mean(errors), rel=0.3)
 
