@@ -1,4 +1,4 @@
-"""Limits from the first half of each run and from all of it, on axes of one's own."""
+"""Limits from half of each run and from all of it: the SiLU run leaves its first interval."""
 
 import matplotlib.pyplot as plt
 

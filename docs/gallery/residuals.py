@@ -1,4 +1,4 @@
-"""Residuals of three runs: one of them leaves a pattern that the law cannot follow."""
+"""Residuals of three runs, each in units of its own scatter; open points are warm-up."""
 
 import sparsefit as sf
 
