@@ -78,6 +78,8 @@ def held_out(run: pd.DataFrame, share: float) -> dict[str, str]:
 def draw(table: pd.DataFrame, fits: dict[str, Any], path: Path) -> None:
     import matplotlib.pyplot as plt
 
+    from sparsefit.plots.canvas import token_axis
+
     runs = list(table["run"].unique())
     columns = min(4, len(runs))
     rows = -(-len(runs) // columns)
@@ -93,11 +95,11 @@ def draw(table: pd.DataFrame, fits: dict[str, Any], path: Path) -> None:
         grid = np.geomspace(run["tokens"].min(), 3 * run["tokens"].max(), 120)
         band = fit.forecast(grid)
         ax.fill_between(
-            grid / 1e6, band["obs_lower"], band["obs_upper"], color="0.85", lw=0, label="90% band"
+            grid, band["obs_lower"], band["obs_upper"], color="0.85", lw=0, label="90% band"
         )
-        ax.plot(grid / 1e6, band["median"], color="0.3", lw=1, label="fit and forecast")
+        ax.plot(grid, band["median"], color="0.3", lw=1, label="fit and forecast")
         used = np.arange(len(run)) >= fit.n_warmup
-        size = run["tokens"].to_numpy() / 1e6
+        size = run["tokens"].to_numpy()
         a = run["activation_ratio"].to_numpy()
         error = 1.645 * run["se"].to_numpy()
         ax.errorbar(size[used], a[used], error[used], fmt="o", ms=3, lw=1, color=color)
@@ -105,12 +107,13 @@ def draw(table: pd.DataFrame, fits: dict[str, Any], path: Path) -> None:
             size[~used], a[~used], error[~used], fmt="o", ms=3, lw=1, color=color, mfc="white"
         )
         ax.set_xscale("log")
+        token_axis(ax, label="")
         low, high = a.min(), a.max()
         ax.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
         ax.set_title(f"{name}  (N = {run['n_params'].iloc[0]:,})", fontsize=8)
         ax.tick_params(labelsize=7)
     for ax in axes.flat[max(0, len(runs) - columns) : len(runs)]:
-        ax.set_xlabel("training tokens (millions)", fontsize=8)
+        ax.set_xlabel("training tokens", fontsize=8)
     for ax in axes[:, 0]:
         ax.set_ylabel("activation ratio", fontsize=8)
     axes.flat[0].legend(fontsize=7, frameon=False)
