@@ -190,8 +190,9 @@ def _peak(model: Model, sigma: float) -> StudentMixture:
     law, points = model.law, model.points
     best = fit_least_squares(law, points)
     none = np.zeros(1, dtype=np.intp)
-    one = [np.array([v]) for v in (best.amplitude, best.limit, sigma)]
-    centre = to_coordinates(law, Draws(best.shape[None], *one, none, none, points.span))[0]
+    amplitude, limit, scale = (np.array([v]) for v in (best.amplitude, best.limit, sigma))
+    optimum = Draws(best.shape[None], amplitude, limit, scale, none, none, points.span)
+    centre = to_coordinates(law, optimum)[0]
     steps = 1e-5 * np.eye(centre.size)[:-1]
     d = from_coordinates(law, points.span, centre + np.vstack([steps, -steps]))
     basis = law.sign * law.basis(points.d, d.shape, points.span)

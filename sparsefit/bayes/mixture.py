@@ -141,7 +141,7 @@ def _spread_out(x: Array, weights: Array, count: int, rng: np.random.Generator) 
 
 
 def _responsibility(x: Array, log_share: Array, mean: Array, scale: Array) -> Array:
-    log, log_det = _distances(x, mean, np.linalg.cholesky(scale))
+    log, log_det = _distances(x, mean, np.asarray(np.linalg.cholesky(scale), dtype=np.float64))
     log *= -0.5
     log += (log_share - log_det)[:, None]
     log -= log.max(axis=0)
