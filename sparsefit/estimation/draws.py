@@ -14,6 +14,11 @@ from sparsefit.laws import Law
 
 Array = NDArray[np.float64]
 
+# Standard deviations by which an amplitude may be negative before its limit is cut off.
+_FAR = 4.0
+# Rounds of rejection; what is left then (a share below 1e-3) keeps its last limit.
+_TRIES = 30
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -80,7 +85,9 @@ class Sample:
     log_weights: Array
 
 
-def truncated_normal(mean: Array, sd: Array, lower: float, upper: float, u: Array) -> Array:
+def truncated_normal(
+    mean: Array, sd: Array, lower: float | Array, upper: float | Array, u: Array
+) -> Array:
     """Normal draws truncated to [lower, upper] by inversion of uniforms `u`, safe in the tails."""
     a, b = (lower - mean) / sd, (upper - mean) / sd
     flip = a > 0
@@ -88,6 +95,61 @@ def truncated_normal(mean: Array, sd: Array, lower: float, upper: float, u: Arra
     p_low, p_high = ndtr(low), ndtr(high)
     z = ndtri(np.clip(p_low + u * (p_high - p_low), 1e-300, 1.0 - 1e-16))
     return np.clip(mean + sd * np.where(flip, -z, z), lower, upper)
+
+
+def linear_pair(
+    found: Conditional, sigma: Array, bounds: tuple[float, float], rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Draw (limit, amplitude) from their normal conditional inside both bounds at once.
+
+    Where a shape hardly differs from a constant, limit and amplitude are almost collinear: a limit
+    that lies inside its own bounds can leave no positive amplitude at all. Such limits are cut off
+    or rejected, so that every pair describes the data as well as its shape allows.
+
+    Parameters
+    ----------
+    found : Conditional
+        Unconstrained least-squares pairs, shape (m,).
+    sigma : ndarray, shape (m,)
+        Noise scales.
+    bounds : tuple of float
+        Physical bounds of the limit; the amplitude is positive.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    limit, amplitude : ndarray, shape (m,)
+    """
+    det = np.maximum(found.s_oo * found.s_gg - found.s_og**2, 1e-12 * found.s_oo * found.s_gg)
+    limit_sd = sigma * np.sqrt(found.s_gg / det)
+    amplitude_sd = sigma / np.sqrt(found.s_gg)
+    slope = found.s_og / found.s_gg
+    # Beyond this limit the amplitude would have to be negative by _FAR standard deviations.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = found.limit + (found.amplitude + _FAR * amplitude_sd) / slope
+    lower = np.full(sigma.size, bounds[0])
+    upper = np.full(sigma.size, min(bounds[1], 1e12))
+    low = np.where(slope < 0, np.maximum(lower, reach), lower)
+    high = np.where(slope > 0, np.minimum(upper, reach), upper)
+    # No limit within its bounds goes with a positive amplitude: the nearest bound is the best.
+    empty = low >= high
+    low = np.where(empty, np.where(slope > 0, lower, upper), low)
+    high = np.where(empty, low, high)
+
+    limit = np.empty(sigma.size)
+    left = np.arange(sigma.size)
+    for _ in range(_TRIES):
+        limit[left] = truncated_normal(
+            found.limit[left], limit_sd[left], low[left], high[left], rng.random(left.size)
+        )
+        mean = found.amplitude[left] - slope[left] * (limit[left] - found.limit[left])
+        left = left[rng.random(left.size) > ndtr(mean / amplitude_sd[left])]
+        if not left.size:
+            break
+    mean = found.amplitude - slope * (limit - found.limit)
+    amplitude = truncated_normal(mean, amplitude_sd, 0.0, np.inf, rng.random(sigma.size))
+    return limit, amplitude
 
 
 def conditionals(
@@ -171,14 +233,8 @@ def sample(problem: Problem, cells: Cells, size: int, rng: np.random.Generator) 
     found = Conditional(**{name: values[again] for name, values in vars(found).items()})
     noise, drop, log_shape = noise[again], drop[again], log_shape[again]
 
-    lower, upper = problem.law.limit_bounds
-    det = np.maximum(found.s_oo * found.s_gg - found.s_og**2, 1e-12 * found.s_oo * found.s_gg)
     sigma = np.sqrt(found.ssr / rng.chisquare(found.dof))
-    limit = truncated_normal(
-        found.limit, sigma * np.sqrt(found.s_gg / det), lower, min(upper, 1e12), rng.random(size)
-    )
-    mean = found.amplitude - found.s_og / found.s_gg * (limit - found.limit)
-    amplitude = truncated_normal(mean, sigma / np.sqrt(found.s_gg), 0.0, np.inf, rng.random(size))
+    limit, amplitude = linear_pair(found, sigma, problem.law.limit_bounds, rng)
     amplitude = np.maximum(amplitude, 1e-12 * problem.points.range)
     draws = Draws(np.exp(log_shape), amplitude, limit, sigma, noise, drop, problem.points.span)
     return Sample(draws, ess, found.limit, found.limit_scale, found.dof, log_weights)
