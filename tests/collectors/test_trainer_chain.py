@@ -168,7 +168,7 @@ def test_unfinished_run_is_not_shipped(
 
 
 def test_list_names_every_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list", "scales", "--json"]) == 0
+    assert main(["list", "scales", "scales_repeated", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) == 24
     assert {row["activation"] for row in rows} == {"relu", "silu"}
