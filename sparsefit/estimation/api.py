@@ -55,7 +55,7 @@ def run_data(frame: pd.DataFrame, response: str) -> RunData:
     if response == "activation_ratio" and "se" in used:
         se = used["se"].to_numpy(dtype=float)
         # Weights need a standard error for every point: a partial column is no weight at all.
-        if np.all(np.isfinite(se)) and np.all(se > 0):
+        if se.size and np.all(np.isfinite(se)) and np.all(se > 0):
             relative = se / np.median(se)
     points = Points(
         used["tokens"].to_numpy(dtype=float) / TOKENS_PER_UNIT,

@@ -184,7 +184,8 @@ def test_killed_at_random_moments(trained_run, markov, tmp_path, kills: int) -> 
     np.save(tmp_path / "text.npy", markov(2048, seed=9))
     report = kill_and_resume(trained_run, tmp_path / "text.npy", kills)
     assert report["identical"] == report["kills"] == kills
-    assert report["killed_while_running"] >= 0.9 * kills
+    # A kill may come after the run has ended, on a quick machine.
+    assert report["killed_while_running"] >= min(0.9 * kills, kills - 1)
 
 
 def test_parts_of_another_measurement_are_refused(tmp_path) -> None:

@@ -204,3 +204,18 @@ def test_damaged_tables(table: pd.DataFrame) -> None:
 @given(series())
 def test_hard_series(table: pd.DataFrame) -> None:
     check_table(table)
+
+
+def test_a_run_whose_checkpoints_all_failed_is_named() -> None:
+    """Its column of standard errors is empty, which is no reason for a warning of numpy's."""
+    table = pd.DataFrame(
+        {
+            "run": ["a"] * 2 + ["b"] * 8,
+            "tokens": np.r_[[1e9, 2e9], np.arange(1, 9) * 1e9],
+            "activation_ratio": np.r_[[np.nan] * 2, 0.1 + 0.1 / np.arange(1, 9)],
+            "activation": "relu",
+            "se": 0.001,
+            "status": ["failed"] * 2 + ["ok"] * 8,
+        }
+    )
+    check_table(table)
