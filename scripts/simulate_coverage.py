@@ -221,7 +221,8 @@ def main() -> int:
         if arguments.page:
             update(arguments.page, document)
         return 0
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
+    document = {"runs": arguments.runs, "seed": arguments.seed, "strata": results}
     for stratum in STRATA:
         if arguments.only and stratum.name not in arguments.only:
             continue
@@ -232,10 +233,8 @@ def main() -> int:
         figures = "".join(f"{value:>13.3f}" for value in found.values())
         print(f"{stratum.name:<22}{figures}", flush=True)
         if arguments.out:
-            document = {"runs": arguments.runs, "seed": arguments.seed, "strata": results}
             arguments.out.write_text(json.dumps(document, indent=1) + "\n")
     if arguments.page:
-        document = {"runs": arguments.runs, "seed": arguments.seed, "strata": results}
         update(arguments.page, document)
     return 0
 

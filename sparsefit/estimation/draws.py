@@ -121,15 +121,13 @@ def linear_pair(
     -------
     limit, amplitude : ndarray, shape (m,)
     """
-    det = np.maximum(found.s_oo * found.s_gg - found.s_og**2, 1e-12 * found.s_oo * found.s_gg)
-    limit_sd = sigma * np.sqrt(found.s_gg / det)
+    limit_sd = sigma * found.unit_limit_sd
     amplitude_sd = sigma / np.sqrt(found.s_gg)
     slope = found.s_og / found.s_gg
     # Beyond this limit the amplitude would have to be negative by _FAR standard deviations.
     with np.errstate(divide="ignore", invalid="ignore"):
         reach = found.limit + (found.amplitude + _FAR * amplitude_sd) / slope
-    lower = np.full(sigma.size, bounds[0])
-    upper = np.full(sigma.size, min(bounds[1], 1e12))
+    lower, upper = bounds[0], min(bounds[1], 1e12)
     low = np.where(slope < 0, np.maximum(lower, reach), lower)
     high = np.where(slope > 0, np.minimum(upper, reach), upper)
     # No limit within its bounds goes with a positive amplitude: the nearest bound is the best.

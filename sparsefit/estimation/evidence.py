@@ -56,10 +56,15 @@ class Conditional:
     s_gg: Array
 
     @property
+    def unit_limit_sd(self) -> Array:
+        """Standard deviation of the limit for a noise scale of one."""
+        det = np.maximum(self.s_oo * self.s_gg - self.s_og**2, 1e-12 * self.s_oo * self.s_gg)
+        return np.sqrt(self.s_gg / det)
+
+    @property
     def limit_scale(self) -> Array:
         """Scale of the limit's marginal Student-t."""
-        det = np.maximum(self.s_oo * self.s_gg - self.s_og**2, 1e-12 * self.s_oo * self.s_gg)
-        return np.sqrt(self.ssr / self.dof * self.s_gg / det)
+        return np.sqrt(self.ssr / self.dof) * self.unit_limit_sd
 
 
 @dataclass(frozen=True)
