@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
+from sparsefit.collectors.blocks import ROWS, Buffers
 from sparsefit.collectors.curve import TINY
 from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
 from sparsefit.collectors.sites import Site, activation_name, find_sites
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, ModelError
-
-# Tokens per block: 256 x 1536 float32 values are 1.5 MB.
-_ROWS = 256
 
 
 class Rule(Protocol):
@@ -188,20 +186,36 @@ def run_sparse(
         assert observe is not None
         observe(layer, mask, current[0])
 
-    # One pass at a time, without gradients: all layers may write to the same buffers.
-    buffers: dict[tuple[object, ...], torch.Tensor] = {}
-    with masked(sites, rule, count, None if observe is None else watch, buffers):
+    recorder = Recorder(count, None if observe is None else watch)
+    with masked(sites, rule, recorder):
         losses = forward_losses(model, text, batch_size, on_batch, advance)
     return SparseRun(losses, active / np.maximum(window_tokens, 1.0)[:, None], window_tokens)
+
+
+@dataclass(frozen=True, eq=False)
+class Recorder:
+    """Follows a sparse pass without gradients, layer after layer.
+
+    Attributes
+    ----------
+    count : callable
+        Called as ``count(layer, kept)`` with the number of kept neurons, shape (positions,).
+    watch : callable, optional
+        Called as ``watch(layer, mask)`` with the mask itself, shape (positions, d_ff).
+    buffers : Buffers
+        Where masked states live: all layers of the pass write to the same.
+    """
+
+    count: Callable[[int, torch.Tensor], None]
+    watch: Callable[[int, torch.Tensor], None] | None = None
+    buffers: Buffers = field(default_factory=Buffers)
 
 
 @contextmanager
 def masked(
     sites: Sequence[Site],
     rule: Rule,
-    count: Callable[[int, torch.Tensor], None] | None = None,
-    watch: Callable[[int, torch.Tensor], None] | None = None,
-    buffers: dict[tuple[object, ...], torch.Tensor] | None = None,
+    recorder: Recorder | None = None,
 ) -> Iterator[None]:
     """Apply a rule at every site while the context lasts.
 
@@ -209,12 +223,8 @@ def masked(
     ----------
     sites, rule
         Where, and which neurons stay.
-    count : callable, optional
-        Called as ``count(layer, kept)`` with the number of kept neurons, shape (positions,).
-    watch : callable, optional
-        Called as ``watch(layer, mask)`` with the mask itself, shape (positions, d_ff).
-    buffers : dict, optional
-        Where masked states may live, layer after layer; only without gradients.
+    recorder : Recorder, optional
+        Follows what is kept; only without gradients.
 
     Raises
     ------
@@ -233,9 +243,7 @@ def masked(
                     )
                 handles.append(site.activation.register_forward_hook(_keeper(outputs, site.layer)))
             handles.append(
-                site.projection.register_forward_pre_hook(
-                    _masker(site, rule, outputs, count, watch, buffers)
-                )
+                site.projection.register_forward_pre_hook(_masker(site, rule, outputs, recorder))
             )
         yield
     finally:
@@ -297,9 +305,7 @@ def _masker(
     site: Site,
     rule: Rule,
     outputs: dict[int, torch.Tensor],
-    count: Callable[[int, torch.Tensor], None] | None,
-    watch: Callable[[int, torch.Tensor], None] | None,
-    buffers: dict[tuple[object, ...], torch.Tensor] | None,
+    recorder: Recorder | None,
 ) -> Callable[..., tuple[torch.Tensor, ...]]:
     def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         hidden = flatten(args[0])
@@ -308,27 +314,22 @@ def _masker(
             s = s.reshape(hidden.shape)
         elif rule.needs_activation:
             raise ModelError(f"layer {site.layer}: the activation module was not called")
-        if buffers is None:
+        if recorder is None:
             mask = rule.keep(site.layer, hidden, s)
             return ((hidden * mask).view(args[0].shape), *args[1:])
-        key = (hidden.shape, hidden.dtype, hidden.device)
-        if key not in buffers:
-            buffers[key] = torch.empty_like(hidden)
-        masked_states = buffers[key]
+        masked_states = recorder.buffers.take("masked", hidden.shape[0], hidden.shape[1], hidden)
         kept = torch.empty(hidden.shape[0], device=hidden.device)
         masks = []
-        # Blocks of tokens stay in the processor's cache, which is most of the cost of masking.
-        for at in range(0, hidden.shape[0], _ROWS):
-            rows = slice(at, at + _ROWS)
+        for at in range(0, hidden.shape[0], ROWS):
+            rows = slice(at, at + ROWS)
             mask = rule.keep(site.layer, hidden[rows], None if s is None else s[rows])
             torch.mul(hidden[rows], mask, out=masked_states[rows])
             kept[rows] = torch.count_nonzero(mask, dim=-1)
-            if watch is not None:
+            if recorder.watch is not None:
                 masks.append(mask)
-        if count is not None:
-            count(site.layer, kept)
-        if watch is not None:
-            watch(site.layer, torch.cat(masks))
+        recorder.count(site.layer, kept)
+        if recorder.watch is not None:
+            recorder.watch(site.layer, torch.cat(masks))
         return (masked_states.view(args[0].shape), *args[1:])
 
     return hook

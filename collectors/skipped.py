@@ -1,23 +1,21 @@
 """What a token loses when its weak neurons are skipped: the norms inside CETT (Eq. 3).
 
 This is where a calibration spends its time and would spend its memory: one product with the output
-projection for each threshold. Tokens go through in blocks that stay in the processor's cache, in
-buffers that all layers share, so that nothing large is ever allocated.
+projection for each threshold.
 """
 
 from __future__ import annotations
 
 import torch
 
-# Tokens per block: 256 x 1536 float32 values are 1.5 MB.
-_ROWS = 256
+from sparsefit.collectors.blocks import ROWS, Buffers
 
 
 class SkippedNorms:
     """Norms of the skipped part of a feed-forward output, token by token."""
 
     def __init__(self) -> None:
-        self._buffers: dict[tuple[object, ...], torch.Tensor] = {}
+        self._buffers = Buffers()
 
     def __call__(
         self, hidden: torch.Tensor, weight: torch.Tensor, limit: torch.Tensor
@@ -43,12 +41,12 @@ class SkippedNorms:
         tokens, width = hidden.shape
         norms = torch.empty(tokens, dtype=torch.float32, device=hidden.device)
         skipped = 0
-        for at in range(0, tokens, _ROWS):
-            block = hidden[at : at + _ROWS]
+        for at in range(0, tokens, ROWS):
+            block = hidden[at : at + ROWS]
             rows = block.shape[0]
-            weak = self._buffer("weak", rows, width, hidden)
-            mask = self._buffer("mask", rows, width, hidden, torch.bool)
-            lost = self._buffer("lost", rows, weight.shape[0], hidden)
+            weak = self._buffers.take("weak", rows, width, hidden)
+            mask = self._buffers.take("mask", rows, width, hidden, torch.bool)
+            lost = self._buffers.take("lost", rows, weight.shape[0], hidden)
             torch.abs(block, out=weak)
             torch.lt(weak, limit, out=mask)
             # Four times faster than where() or masked_fill() on a processor.
@@ -57,17 +55,3 @@ class SkippedNorms:
             norms[at : at + rows] = torch.linalg.vector_norm(lost, dim=-1, dtype=torch.float32)
             skipped += int(mask.count_nonzero())
         return norms, skipped
-
-    def _buffer(
-        self,
-        name: str,
-        rows: int,
-        width: int,
-        like: torch.Tensor,
-        dtype: torch.dtype | None = None,
-    ) -> torch.Tensor:
-        dtype = like.dtype if dtype is None else dtype
-        key = (name, width, dtype, like.device)
-        if key not in self._buffers:
-            self._buffers[key] = torch.empty((_ROWS, width), dtype=dtype, device=like.device)
-        return self._buffers[key][:rows]
