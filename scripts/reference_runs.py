@@ -121,31 +121,6 @@ def draw(table: pd.DataFrame, fits: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def width_depth(table: pd.DataFrame, fits: dict[str, Any]) -> tuple[str, pd.DataFrame]:
-    rows = []
-    for name, run in table.groupby("run", sort=False):
-        limit = fits[name].limit()
-        rows.append(
-            {
-                "run": name,
-                "hidden_size": run["hidden_size"].iloc[0],
-                "n_layers": run["n_layers"].iloc[0],
-                "limit": limit.estimate,
-                "se": max((limit.upper - limit.lower) / 3.29, 1e-4),
-                "last": run["activation_ratio"].iloc[-1],
-            }
-        )
-    limits = pd.DataFrame(rows)
-    lines = []
-    for column, what in (("limit", "fitted limits"), ("last", "last measured activation ratios")):
-        frame = limits[["hidden_size", "n_layers"]].assign(limit=limits[column])
-        if column == "limit":
-            frame["se"] = limits["se"]
-        law = sf.fit_width_depth(frame)
-        lines.append(f"Width-depth law on the {what}:\n\n```text\n{law.summary()}\n```")
-    return "\n\n".join(lines), limits
-
-
 def other_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
     titles = {
         "cett_ppl": "CETT-PPL-1%",
@@ -218,8 +193,8 @@ def results(figures: Path) -> str:
                 "checkpoint:"
             )
             parts.append(markdown(spread))
-        if name == "reference_width_depth" and len(runs) >= 6:
-            parts.append(width_depth(table, fits)[0])
+        if name == "reference_width_depth":
+            parts.append("The law over these runs is in [The width-depth law](width_depth.md).")
         if f"{name}_metrics" in known:
             parts.append(
                 "Other metrics on the last checkpoints: activation ratio, and sparse over dense "
