@@ -173,8 +173,8 @@ def conditionals(
             problem.law, problem.points, problem.whiteners[j], np.exp(log_shape[rows])
         )
         row = n - 1 - drop[chosen]
-        # The first three sums do not depend on the shape.
-        at = tuple(v[row, 0] if i < 3 else v[row, column] for i, v in enumerate(sums))
+        # The first four do not depend on the shape.
+        at = tuple(v[row, 0] if i < 4 else v[row, column] for i, v in enumerate(sums))
         found = conditional(
             at,
             n - drop[chosen],

@@ -104,18 +104,30 @@ def cumulative_sums(
 ) -> tuple[Array, ...]:
     """Sums of whitened products over the last m points, m = 1..n.
 
+    Response and basis are taken relative to their values at the last point, which are returned with
+    the sums. A basis that hardly differs from the constant (a power law with alpha near 0) would
+    else lose its information to rounding: sums of squares came out negative.
+
     Returns
     -------
     tuple of ndarray
-        (oo, oy, yy) of shape (n, 1) and (og, yg, gg) of shape (n, len(shape)), with o the constant,
-        y the response and g the signed basis.
+        (oo, oy, yy, y at the last point) of shape (n, 1) and (og, yg, gg, g at the last point) of
+        shape (n, len(shape)), with o the constant, y the response and g the signed basis.
     """
-    basis = law.sign * law.basis(points.d[::-1], shape, points.span)
-    columns = np.column_stack([np.ones(len(points)), points.y[::-1], basis.T])
+    n = len(points)
+    basis = (law.sign * law.basis(points.d[::-1], shape, points.span)).T
+    y_last, g_last = points.y[-1], basis[:1]
+    columns = np.column_stack([np.ones(n), points.y[::-1] - y_last, basis - g_last])
     white = solve_triangular(whitener.factor, columns, lower=True, check_finite=False)
     one, y, g = white[:, :1], white[:, 1:2], white[:, 2:]
-    pairs = ((one, one), (one, y), (y, y), (one, g), (y, g), (g, g))
-    return tuple(np.cumsum(a * b, axis=0) for a, b in pairs)
+    alone = [np.cumsum(a * b, axis=0) for a, b in ((one, one), (one, y), (y, y))]
+    paired = [np.cumsum(a * b, axis=0) for a, b in ((one, g), (y, g), (g, g))]
+    return (
+        *alone,
+        np.full((n, 1), y_last),
+        *paired,
+        np.broadcast_to(g_last, g.shape),
+    )
 
 
 def conditional(
@@ -132,7 +144,7 @@ def conditional(
     Parameters
     ----------
     sums : tuple of ndarray
-        Sums over the points kept, broadcastable against `kept`.
+        Sums over the points kept, from `cumulative_sums`, broadcastable against `kept`.
     kept : ndarray of int
         Number of points kept (n - k).
     n : int
@@ -147,12 +159,17 @@ def conditional(
         A warm-up point is described by a uniform density this many noise standard deviations wide,
         so that leaving a point out has a price and warm-up choices can be compared.
     """
-    s_oo, s_oy, s_yy, s_og, s_yg, s_gg = sums
+    s_oo, s_oy, s_yy, y_last, s_og, s_yg, s_gg, g_last = sums
+    # The same with the columns as they are and relative to their last values.
     det = np.maximum(s_oo * s_gg - s_og**2, 1e-12 * s_oo * s_gg + 1e-300)
-    limit = (s_gg * s_oy - s_og * s_yg) / det
+    last = (s_gg * s_oy - s_og * s_yg) / det
     amplitude = (s_oo * s_yg - s_og * s_oy) / det
     floor = s_oo * (_EXACT * data_range) ** 2
-    ssr = np.maximum(s_yy - limit * s_oy - amplitude * s_yg, floor)
+    ssr = np.maximum(s_yy - last * s_oy - amplitude * s_yg, floor)
+    # From the fitted departure at the last point to the limit, and so with the information.
+    limit = y_last + last - amplitude * g_last
+    s_gg = s_gg + g_last * (2.0 * s_og + g_last * s_oo)
+    s_og = s_og + g_last * s_oo
     dof = np.asarray(kept - 2.0, dtype=np.float64)
     evidence = (
         gammaln(dof / 2.0)
