@@ -2,6 +2,7 @@
 .PHONY: help install lint format types test long bench docs ci build clean check
 
 PYTHON ?= python
+SITE ?= docs/_build
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +31,8 @@ bench: ## Run the benchmarks
 	$(PYTHON) -m pytest benchmarks
 
 docs: ## Build the documentation site into docs/_build and check its links (extras all, docs)
-	$(PYTHON) -P -m sphinx -W --keep-going -b html docs docs/_build
-	$(PYTHON) docs/check_links.py docs/_build
+	$(PYTHON) -P -m sphinx -q -W --keep-going -b html docs "$(SITE)"
+	$(PYTHON) docs/check_links.py "$(SITE)"
 
 check: lint types test ## Run linters, type checker and tests
 

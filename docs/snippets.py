@@ -6,10 +6,20 @@
 Blocks of a page run in order in one empty folder. Of a ``console`` block every line that starts
 with ``$`` is run and what follows it is its output; a ``python`` block is run in the page's own
 namespace, and a ``text output`` block right after it is what it printed; ``{code-cell}`` blocks
-are run as in a notebook. A block whose info has ``no-run: reason`` is left alone. Words of an
+are run as in a notebook. Words of an
 output must be the same; numbers may differ by a tenth, or by .011. An output without any line is
 not compared; a line ``...`` stands for any lines. Plain ``sparsefit`` commands run in this process,
 which saves the imports; with ``--processes`` each gets its own, as in a terminal.
+
+Some blocks cannot run in an empty folder. What comes after the language says how they are run:
+
+- ``needs: NAME``: in a folder that tests/docs/test_prepared.py prepares, such as a folder with
+  checkpoints. Further words, separated by commas: ``long`` (only with ``pytest --run-long``),
+  ``table below`` (the Markdown tables that follow show what the command prints), and last
+  ``shortened by: ARGUMENTS`` (added to the command, whose output is then not compared);
+- ``no-run: REASON``: by no test.
+
+This script leaves both kinds alone.
 """
 
 from __future__ import annotations
@@ -59,7 +69,25 @@ class Block:
     @property
     def skipped(self) -> str | None:
         """Why the block is not run."""
-        found = re.search(r"no-run:\s*(.+)", self.info)
+        return self._after("no-run")
+
+    @property
+    def needs(self) -> str | None:
+        """Name of the folder that the block has to be run in."""
+        found = self._after("needs")
+        return found.split(",")[0] if found else None
+
+    @property
+    def added(self) -> str:
+        """Arguments that make the block's commands short enough for a test."""
+        return self._after("shortened by") or ""
+
+    def says(self, word: str) -> bool:
+        """Whether a word stands by itself between the commas of the info."""
+        return word in re.split(r",\s*", self.info.split("shortened by:")[0])
+
+    def _after(self, key: str) -> str | None:
+        found = re.search(rf"(?:^|\s){key}:\s*(.+)", self.info)
         return found.group(1).strip() if found else None
 
 
@@ -115,9 +143,12 @@ def run_page(path: Path, update: bool = False, processes: bool = False) -> str:
                         raise SnippetError(f"{where}: output without a Python block before it")
                     _compare(block.body, printed, where, update)
                     changes.append((block.span, _renewed(block.body, printed)))
-                elif block.skipped is None and block.language == "console":
-                    changes.append((block.span, _run_console(block, where, update, processes)))
-                elif block.skipped is None and block.language in ("python", "{code-cell}"):
+                elif block.skipped or block.needs:
+                    continue
+                elif block.language == "console":
+                    body, _ = _run_console(block, where, update, processes)
+                    changes.append((block.span, body))
+                elif block.language in ("python", "{code-cell}"):
                     printed = _run_python(block, page, where)
         finally:
             os.chdir(before)
@@ -125,6 +156,42 @@ def run_page(path: Path, update: bool = False, processes: bool = False) -> str:
         for (start, end), body in reversed(changes):
             text = text[:start] + body + text[end:]
     return text
+
+
+def run_prepared(path: Path, blocks: list[Block], folder: Path, names: dict[str, Any]) -> str:
+    """Run blocks of a page that need a prepared folder, in it; returns all that they print.
+
+    Parameters
+    ----------
+    path : Path
+        The page.
+    blocks : list of Block
+        Blocks of the page, in their order.
+    folder : Path
+        The folder to run them in.
+    names : dict
+        What Python blocks take for granted: name to value.
+
+    Raises
+    ------
+    SnippetError
+        Names the page and line of a block that fails or shows other output.
+    """
+    page = Page(str(path), folder)
+    page.names.update(names)
+    printed = []
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for block in blocks:
+            where = f"{path.name}, line {block.line}"
+            if block.language == "console":
+                printed.append(_run_console(block, where, update=False, processes=True)[1])
+            else:
+                printed.append(_run_python(block, page, where))
+    finally:
+        os.chdir(before)
+    return "".join(printed)
 
 
 def _run_python(block: Block, page: Page, where: str) -> str:
@@ -148,22 +215,25 @@ def _run_python(block: Block, page: Page, where: str) -> str:
     return _clean(out.getvalue())
 
 
-def _run_console(block: Block, where: str, update: bool, processes: bool) -> str:
+def _run_console(block: Block, where: str, update: bool, processes: bool) -> tuple[str, str]:
+    """Run the commands of a block; returns its text, renewed, and what it printed."""
     parts = re.split(r"^\$ ", block.body, flags=re.MULTILINE)
-    renewed = [parts[0]]
+    renewed, everything = [parts[0]], []
     for part in parts[1:]:
         command, output = _split_command(part)
-        run = _in_process if not processes and _PLAIN.fullmatch(command) else _in_a_shell
-        status, stdout, stderr = run(command)
+        line = f"{command} {block.added}".strip()
+        run = _in_process if not processes and _PLAIN.fullmatch(line) else _in_a_shell
+        status, stdout, stderr = run(line)
         if status:
-            raise SnippetError(f"{where}: `{command}` ended with {status}: {stderr}")
+            raise SnippetError(f"{where}: `{line}` ended with {status}: {stderr}")
         printed = _clean(stdout)
-        if output.strip():
+        everything.append(printed)
+        if output.strip() and not block.added:
             _compare(output, printed, where, update)
             renewed.append(f"$ {command}\n{_renewed(output, printed)}")
         else:
             renewed.append(f"$ {part}")
-    return "".join(renewed)
+    return "".join(renewed), "".join(everything)
 
 
 def _in_a_shell(command: str) -> tuple[int, str, str]:
@@ -226,11 +296,12 @@ def _compare(shown: str, printed: str, where: str, update: bool) -> None:
         tail = wanted[cut + 1 :]
         wanted = wanted[:cut] + tail
         found = found[:cut] + (found[-len(tail) :] if tail else [])
-    if len(wanted) != len(found) or not all(map(_alike, wanted, found)):
+    if len(wanted) != len(found) or not all(map(alike, wanted, found)):
         raise SnippetError(f"{where}: shows\n{shown}\nbut prints\n{printed}")
 
 
-def _alike(shown: str, printed: str) -> bool:
+def alike(shown: str, printed: str) -> bool:
+    """Whether two texts have the same words, and numbers that differ little."""
     if _NUMBER.sub("0", shown).split() != _NUMBER.sub("0", printed).split():
         return False
     pairs = zip(_NUMBER.findall(shown), _NUMBER.findall(printed), strict=True)

@@ -47,7 +47,10 @@ def main() -> None:
                     number(row["mae"]),
                     number(row["crps"]),
                     *(with_range(row, name) for name in ("covered50", "covered90")),
-                    with_range(far.loc[row["method"]], "covered90"),
+                    # Few runs or late cuts may leave nothing that far ahead.
+                    with_range(far.loc[row["method"]], "covered90")
+                    if row["method"] in far.index
+                    else "-",
                     with_range(row, "budget90"),
                     str(row["failed"]),
                 ]

@@ -68,10 +68,41 @@ def test_the_papers_points_are_refitted_where_they_are(
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_skipped_blocks_say_why(snippets: ModuleType, page: str) -> None:
-    for block in snippets.blocks_of((ROOT / page).read_text(encoding="utf-8")):
-        if "no-run" in block.info:
-            assert block.skipped, f"{page}, line {block.line}: no reason"
+def test_every_command_is_run(snippets: ModuleType, page: str) -> None:
+    """By a test, by CI itself, or not at all because no one could see it as a block."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    sh = 0
+    for block in snippets.blocks_of(text):
+        where = f"{page}, line {block.line}"
+        if block.skipped:
+            # An installation. CI takes its commands from the page.
+            assert block.skipped == "run by .ci/run", where
+            assert f'"$(page_commands {page})"' in ci, where
+        if block.language == "sh":
+            sh += 1
+            assert page == "README.md", where
+            assert f'"$(readme_command {sh})"' in ci, where
+        known = {"console", "python", "{code-cell}", "sh", "text", "{toctree}", "{eval-rst}"}
+        assert block.language in known | {"{include}", "{literalinclude}"}, where
+    prose = re.sub(r"^(`{3,}).*?^\1", "", text, flags=re.S | re.M)
+    indented = re.findall(r"(?:^\n|\A)((?: {4}|\t)\S.*)", prose, flags=re.MULTILINE)
+    assert indented == [], "indented code is run by no test: put it between ```"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_within_sentences_are_valid(page: str) -> None:
+    from sparsefit.cli import build_parser
+
+    text = re.sub(r"^(`{3,}).*?^\1", "", (ROOT / page).read_text("utf-8"), flags=re.S | re.M)
+    for span in re.findall(r"`([^`]+)`", text):
+        program, *words = span.split()
+        if program == "sparsefit" and len(words) > 1:
+            build_parser(only=words[0]).parse_args(words)  # leaves at wrong usage
+        elif program == "python" and words[0] != "-m":
+            assert (ROOT / words[0]).is_file(), span
+        elif program == "make":
+            assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text("utf-8"), re.M), span
 
 
 @pytest.mark.parametrize("page", PAGES)
