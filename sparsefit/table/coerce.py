@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -88,10 +89,27 @@ def _number_fault(cell: Any) -> tuple[str, str] | None:
             return f"percent as text, {shown}", "Give a fraction as a plain number: 8.5% is 0.085"
         if _is_number(text):
             return f"a number stored as text, {shown}", "Convert the column with pandas.to_numeric"
-        return f"text where a number is needed, {shown}", "Give a plain number such as 0.085 or 1e9"
+        return f"text where a number is needed, {shown}", _plain_number(text)
     if isinstance(cell, complex | np.complexfloating):
         return f"the complex number {cell}", "Give a real number"
     return f"a {type(cell).__name__} where a number is needed", "Give a plain number"
+
+
+_UNITS = {"k": 3, "m": 6, "b": 9, "t": 12}
+
+
+def _plain_number(text: str) -> str:
+    """What to write instead of a number as people and spreadsheets write it."""
+    if text.startswith("#"):
+        return "This is an error of a spreadsheet: mend it there, or leave the row out"
+    if re.fullmatch(r"[+-]?\d{1,3}([,' ]\d{3})+", text):
+        return f"Write it without separators: {re.sub('[^-+0-9]', '', text)}"
+    if re.fullmatch(r"[+-]?\d+,\d+", text):
+        return f"Write decimals with a point: {text.replace(',', '.')}"
+    unit = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmbtKMBT])", text)
+    if unit:
+        return f"Write the number out: {Decimal(unit[1]).scaleb(_UNITS[unit[2].lower()]):f}"
+    return "Give a plain number such as 0.085 or 1e9"
 
 
 def _is_number(text: str) -> bool:

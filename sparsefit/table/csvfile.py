@@ -100,7 +100,10 @@ def _header_faults(header: list[str]) -> list[Fault]:
     if len(header) == 1:
         for mark, name in ((";", "semicolons"), ("\t", "tabs")):
             if mark in header[0]:
-                remedy = "Separate the cells by commas"
+                remedy = (
+                    "Separate the cells by commas and write decimals with a point (pandas: "
+                    f"read_csv(path, sep={mark!r}, decimal=',').to_csv(path, index=False))"
+                )
                 return [Fault(None, None, f"the cells are separated by {name}", remedy, line=1)]
     faults = []
     for place, name in enumerate(header):

@@ -74,8 +74,7 @@ def read_file(
     file = RawFile(path)
     form = locations.suffix(path)
     if form is None:
-        known = ", ".join(SUFFIXES)
-        file.faults = [Fault(None, None, "the suffix is not known", f"Use one of {known}")]
+        file.faults = [_suffix_fault(path)]
         return file
     try:
         content = locations.read_bytes(path)
@@ -92,6 +91,17 @@ def read_file(
     if run is not None and file.frame is not None and "run" not in file.frame.columns:
         file.frame.insert(0, "run", [run] * len(file.frame))
     return file
+
+
+def _suffix_fault(path: str) -> Fault:
+    if not locations.is_remote(path) and not locations.exists(path):
+        return Fault(None, None, "there is no such file", "Check the path")
+    remedy = f"Use one of {', '.join(SUFFIXES)}"
+    if path.lower().endswith((".xlsx", ".xls", ".ods")):
+        remedy = "Save the sheet as CSV"
+    elif path.lower().endswith((".tsv", ".tab")):
+        remedy = "Separate the cells by commas and name the file .csv"
+    return Fault(None, None, "the suffix is not known", remedy)
 
 
 def _read_csv(

@@ -210,10 +210,21 @@ def _missing_remedy(name: str, present: list[str], table: pd.DataFrame) -> str:
         close = [folded[name]] if name in folded else []
     if close:
         return f"If {close[0]!r} holds it, rename that column to {name!r}"
+    if name == "activation_ratio" and len(unknown) > 1:
+        return (
+            f"Add it; where each run has a column of its own ({', '.join(unknown[:3])}), put the "
+            "runs below one another, with their names in the column 'run' (pandas: melt)"
+        )
     if name == "run":
         return (
             "Add it; the run of a file that holds one can be named instead: --run NAME on the "
             "command line, read_table(path, run='name') in Python"
+        )
+    steps = next((c for c in present if c.lower() in ("step", "_step", "global_step")), None)
+    if name == "tokens" and steps:
+        return (
+            f"Add it: if {steps!r} counts optimiser steps, tokens are {steps} times the tokens of "
+            "a batch (sequences times sequence length)"
         )
     return "Add it"
 

@@ -211,12 +211,48 @@ def test_other_damage(tmp_path):
     (tmp_path / "latin.csv").write_bytes("run,tokens\né,1\n".encode("latin-1"))
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"run,tokens\n")[:-6])
     (tmp_path / "text.parquet").write_bytes(b"PAR1 no PAR1")
+    (tmp_path / "points.xlsx").write_bytes(b"PK")
+    (tmp_path / "points.tsv").write_text("run\ttokens\n")
     for name, message in [
         ("latin.csv", "not UTF-8"),
         ("cut.csv.gz", "no gzip file"),
         ("text.parquet", "no readable Parquet"),
         ("none.csv", "no such file"),
-        ("points.xlsx", "suffix"),
+        ("none", "no such file"),
+        ("points.xlsx", "suffix is not known. Save the sheet as CSV"),
+        ("points.tsv", "suffix is not known. Separate the cells by commas"),
     ]:
         with pytest.raises(TableError, match=message):
             sf.read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("cell", "remedy"),
+    [
+        ('"1,299,680"', "Write it without separators: 1299680"),
+        ("1 299 680", "Write it without separators: 1299680"),
+        ("0.20M", "Write the number out: 200000"),
+        ("1.5B", "Write the number out: 1500000000"),
+        ('"0,26"', "Write decimals with a point: 0.26"),
+        ("#DIV/0!", "error of a spreadsheet"),
+        ("many", "Give a plain number"),
+    ],
+)
+def test_numbers_as_people_write_them(tmp_path, cell, remedy):
+    path = write(tmp_path / "points.csv", f"run,tokens,activation_ratio\na,{cell},.2\n")
+    with pytest.raises(TableError, match=rf"line 2, row 0, column 'tokens': .*{remedy}"):
+        sf.read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("run;tokens;activation_ratio\na;1;0,2\n", r"read_csv\(path, sep=';', decimal=','\)"),
+        ("run,Step,activation_ratio\na,1,.2\n", "tokens are Step times the tokens of a batch"),
+        ("tokens,relu,silu\n1,.2,.3\n", r"has a column of its own \(relu, silu\)"),
+    ],
+)
+def test_tables_as_people_export_them(tmp_path, text, remedy):
+    path = write(tmp_path / "points.csv", text)
+    with pytest.raises(TableError, match=remedy):
+        sf.read_table(path)
