@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from sparsefit.estimation.evidence import Conditional, conditional, cumulative_sums
+from sparsefit.estimation.evidence import Conditional, conditional, cumulative_sums, reversed_basis
 from sparsefit.estimation.quadrature import Cells, Problem
 from sparsefit.laws import Law
 
@@ -165,21 +165,28 @@ def conditionals(
     which = np.arange(noise.size) if which is None else which
     n, m = len(problem.points), noise.size
     parts: dict[str, Array] = {}
+    least = n - int(drop.max())
+    basis = reversed_basis(problem.law, problem.points, np.exp(log_shape))
     for j in np.unique(noise):
         chosen = np.flatnonzero(noise == j)
         # Entries that share a shape are whitened once.
         rows, column = np.unique(which[chosen], return_inverse=True)
         sums = cumulative_sums(
-            problem.law, problem.points, problem.whiteners[j], np.exp(log_shape[rows])
+            problem.law,
+            problem.points,
+            problem.whiteners[j],
+            log_shape[rows],
+            least,
+            basis[:, rows],
         )
-        row = n - 1 - drop[chosen]
+        row = n - least - drop[chosen]
         # The first four do not depend on the shape.
         at = tuple(v[row, 0] if i < 4 else v[row, column] for i, v in enumerate(sums))
         found = conditional(
             at,
             n - drop[chosen],
             n,
-            problem.whiteners[j].log_det[row],
+            problem.whiteners[j].log_det[n - 1 - drop[chosen]],
             problem.law.limit_bounds,
             problem.points.range,
             problem.warmup_width,

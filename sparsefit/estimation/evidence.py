@@ -99,34 +99,97 @@ def log_interval_probability(lower: Array, upper: Array) -> Array:
     return log_b + np.log1p(-np.exp(np.minimum(log_a - log_b, -1e-15)))
 
 
+def log_share_within(
+    centre: Array, scale: Array, dof: Array, bounds: tuple[float, float]
+) -> Array | float:
+    """Log probability that a Student-t value lies within bounds.
+
+    Nothing is computed for entries whose bounds are too far off to matter, which are mostly all.
+    """
+    # Squared distance beyond which the normal score exceeds 5: a share below 3e-7.
+    far = dof * np.expm1(25.0 / dof)
+    lower, upper = (bounds[0] - centre) / scale, (bounds[1] - centre) / scale
+    safe = (lower < 0) & (lower**2 > far)
+    if np.isfinite(bounds[1]):
+        safe &= (upper > 0) & (upper**2 > far)
+    if safe.all():
+        return 0.0
+    out = np.zeros(safe.shape)
+    near = ~safe
+    near_dof = np.broadcast_to(dof, safe.shape)[near]
+    low = normal_score(lower[near], near_dof)
+    if np.isfinite(bounds[1]):
+        out[near] = log_interval_probability(low, normal_score(upper[near], near_dof))
+    else:
+        out[near] = log_ndtr(-low)
+    return out
+
+
+def reversed_basis(law: Law, points: Points, shape: Array) -> Array:
+    """Signed basis at the points in reversed order, shape (n, len(shape))."""
+    return np.asarray((law.sign * law.basis(points.d[::-1], shape, points.span)).T)
+
+
+def _running(products: Array, first: Array) -> Array:
+    """Cumulative sums of rows of products that start from a sum, shape (rows + 1, m)."""
+    out = np.empty((products.shape[0] + 1, products.shape[1]))
+    out[0] = first
+    # Row by row: numpy's cumulative sum down the columns strides through memory.
+    for row in range(products.shape[0]):
+        np.add(out[row], products[row], out=out[row + 1])
+    return out
+
+
 def cumulative_sums(
-    law: Law, points: Points, whitener: Whitener, shape: Array
+    law: Law,
+    points: Points,
+    whitener: Whitener,
+    shape: Array,
+    least: int = 1,
+    basis: Array | None = None,
 ) -> tuple[Array, ...]:
-    """Sums of whitened products over the last m points, m = 1..n.
+    """Sums of whitened products over the last m points, m = least..n.
 
     Response and basis are taken relative to their values at the last point, which are returned with
     the sums. A basis that hardly differs from the constant (a power law with alpha near 0) would
     else lose its information to rounding: sums of squares came out negative.
 
+    Parameters
+    ----------
+    law, points, whitener : Law, Points, Whitener
+        Law, points and noise model.
+    shape : ndarray, shape (m, n_shape)
+        Shapes.
+    least : int
+        Smallest number of points summed over.
+    basis : ndarray, optional
+        `reversed_basis` of the shapes, where many noise models share it.
+
     Returns
     -------
     tuple of ndarray
-        (oo, oy, yy, y at the last point) of shape (n, 1) and (og, yg, gg, g at the last point) of
-        shape (n, len(shape)), with o the constant, y the response and g the signed basis.
+        (oo, oy, yy, y at the last point) of shape (n - least + 1, 1) and (og, yg, gg, g at the last
+        point) of shape (n - least + 1, m), with o the constant, y the response and g the signed
+        basis.
     """
     n = len(points)
-    basis = (law.sign * law.basis(points.d[::-1], shape, points.span)).T
+    basis = reversed_basis(law, points, shape) if basis is None else basis
     y_last, g_last = points.y[-1], basis[:1]
     columns = np.column_stack([np.ones(n), points.y[::-1] - y_last, basis - g_last])
     white = solve_triangular(whitener.factor, columns, lower=True, check_finite=False)
-    one, y, g = white[:, :1], white[:, 1:2], white[:, 2:]
-    alone = [np.cumsum(a * b, axis=0) for a, b in ((one, one), (one, y), (y, y))]
-    paired = [np.cumsum(a * b, axis=0) for a, b in ((one, g), (y, g), (g, g))]
+    head, tail = white[:least], white[least:]
+    alone = [
+        _running(tail[:, i : i + 1] * tail[:, j : j + 1], head[:, i] @ head[:, j])
+        for i, j in ((0, 0), (0, 1), (1, 1))
+    ]
+    g_head, g_tail = head[:, 2:], tail[:, 2:]
+    paired = [_running(tail[:, i : i + 1] * g_tail, head[:, i] @ g_head) for i in (0, 1)]
+    paired.append(_running(g_tail**2, np.einsum("ij,ij->j", g_head, g_head)))
     return (
         *alone,
-        np.full((n, 1), y_last),
+        np.full_like(alone[0], y_last),
         *paired,
-        np.broadcast_to(g_last, g.shape),
+        np.broadcast_to(g_last, paired[0].shape),
     )
 
 
@@ -171,19 +234,18 @@ def conditional(
     s_gg = s_gg + g_last * (2.0 * s_og + g_last * s_oo)
     s_og = s_og + g_last * s_oo
     dof = np.asarray(kept - 2.0, dtype=np.float64)
-    evidence = (
+    log_ssr = np.log(ssr)
+    # What does not depend on the shape is added up first.
+    alone = (
         gammaln(dof / 2.0)
-        - dof / 2.0 * np.log(np.pi * ssr)
-        - 0.5 * (log_det + np.log(det))
-        - (n - kept) * (np.log(warmup_width) + 0.5 * np.log(ssr / dof))
+        - dof / 2.0 * np.log(np.pi)
+        - 0.5 * log_det
+        - (n - kept) * (np.log(warmup_width) - 0.5 * np.log(dof))
     )
+    evidence = alone - 0.5 * (kept - 2.0 + n - kept) * log_ssr - 0.5 * np.log(det)
     scale = np.sqrt(ssr / dof / det)
-    limit_scale = scale * np.sqrt(s_gg)
-    evidence = evidence + log_interval_probability(
-        normal_score((bounds[0] - limit) / limit_scale, dof),
-        normal_score((min(bounds[1], 1e12) - limit) / limit_scale, dof),
-    )
-    evidence = evidence + log_ndtr(normal_score(amplitude / (scale * np.sqrt(s_oo)), dof))
+    evidence += log_share_within(limit, scale * np.sqrt(s_gg), dof, bounds)
+    evidence += log_share_within(amplitude, scale * np.sqrt(s_oo), dof, (0.0, np.inf))
     full = np.broadcast_to
     return Conditional(
         evidence, limit, amplitude, ssr, full(dof, limit.shape), full(s_oo, limit.shape), s_og, s_gg

@@ -153,8 +153,16 @@ def _polish(law: Law, points: Points, theta: Array, ssr: float) -> Array:
         parameters.add(parameter.name, value=float(value), min=lower, max=upper)
     root = np.sqrt(points.weights)
 
+    def coefficients(values: lmfit.Parameters) -> Array:
+        return np.array([values[name].value for name in law.parameter_names])
+
+    def jacobian(values: lmfit.Parameters) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            gradient = -root[:, None] * law.gradient(points.d, coefficients(values))
+        return np.nan_to_num(gradient, posinf=1e3, neginf=-1e3, nan=1e3)
+
     def residual(values: lmfit.Parameters) -> Array:
-        now = np.array([values[name].value for name in law.parameter_names])
+        now = coefficients(values)
         with np.errstate(over="ignore", invalid="ignore"):
             return np.nan_to_num(
                 root * (points.y - law.value(points.d, now)), posinf=1e3, neginf=-1e3, nan=1e3
@@ -164,6 +172,7 @@ def _polish(law: Law, points: Points, theta: Array, ssr: float) -> Array:
         residual,
         parameters,
         method="leastsq",
+        Dfun=jacobian,
         calc_covar=False,
         max_nfev=400,
         ftol=1e-12,

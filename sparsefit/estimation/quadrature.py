@@ -7,11 +7,12 @@ is resolved as well as a flat one. Deterministic.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefit.estimation.evidence import Whitener, conditional, cumulative_sums
+from sparsefit.estimation.evidence import Whitener, conditional, cumulative_sums, reversed_basis
 from sparsefit.estimation.noise import NoiseModel
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import ShapePrior
@@ -56,7 +57,7 @@ class Cells:
     centre: Array
     half: Array
 
-    @property
+    @cached_property
     def weight(self) -> Array:
         """Normalised weights, same shape as `log_weight`."""
         weight = np.exp(self.log_weight - self.log_weight.max())
@@ -134,13 +135,16 @@ class Problem:
         """
         shape = np.exp(log_shape)
         n = len(self.points)
+        least = n - int(self.drops[-1])
+        basis = reversed_basis(self.law, self.points, shape)
         out = np.full((len(self.noises), self.drops.size, shape.shape[0]), -np.inf)
         for j in subset:
-            sums = cumulative_sums(self.law, self.points, self.whiteners[j], shape)
+            whitener = self.whiteners[j]
+            sums = cumulative_sums(self.law, self.points, whitener, shape, least, basis)
             drops = self.drops_of(j)
             kept = (n - drops)[:, None]
-            at = tuple(values[n - drops - 1] for values in sums)
-            log_det = self.whiteners[j].log_det[n - drops - 1][:, None]
+            at = tuple(values[n - drops - least] for values in sums)
+            log_det = whitener.log_det[n - drops - 1][:, None]
             found = conditional(
                 at, kept, n, log_det, self.law.limit_bounds, self.points.range, self.warmup_width
             )
@@ -180,7 +184,7 @@ def integrate(problem: Problem) -> Cells:
     n_shape = problem.law.n_shape
     everything = tuple(range(len(problem.noises)))
     # The rough passes only locate the weight: a few contrasting noise models do.
-    rough = everything if len(everything) < 9 else everything[::2]
+    rough = everything[:: max(1, len(everything) // 9)]
     axes = problem.law.shape_grid(problem.points.span, 2)
     floor = axes[0][0] if problem.law.edge_has_limit else min(axes[0][0], _ALPHA_FLOOR)
     rows = np.linspace(np.log(floor), np.log(axes[0][-1]), _ROWS[n_shape] + 1)

@@ -98,7 +98,7 @@ def test_display_is_the_golden_one(
     found = text.splitlines()
     assert len(found) == len(wanted)
     different = [
-        pair for pair in zip(found, wanted, strict=True) if not snippets._alike(pair[1], pair[0])
+        pair for pair in zip(found, wanted, strict=True) if not snippets.alike(pair[1], pair[0])
     ]
     assert different == []
 
