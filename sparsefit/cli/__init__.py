@@ -2,13 +2,17 @@
 
 Each command lives in its own module with two functions, ``add_arguments(parser)`` and
 ``run(arguments) -> int``; nothing heavy is imported before ``run``. Exit status: 0 done, 1 a typed
-sparsefit error (message on standard error), 2 wrong usage, 3 done in part (some rows failed).
+sparsefit error or one of the file system (message on standard error), 2 wrong usage, 3 done in part
+(some rows failed), 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -49,17 +53,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     # Only the options --help and --version can stand before the command.
     command = next((word for word in words if not word.startswith("-")), None)
-    arguments = build_parser(only=command).parse_args(words)
-    module = importlib.import_module(COMMANDS[arguments.command][0])
+    name = f"sparsefit {command}" if command in COMMANDS else "sparsefit"
     try:
-        return int(module.run(arguments) or 0)
+        parser = build_parser(only=command)
+        if not words:
+            parser.print_help(sys.stderr)
+            return 2
+        arguments = parser.parse_args(words)
+        status = int(importlib.import_module(COMMANDS[arguments.command][0]).run(arguments) or 0)
+        # What cannot be written shows here, not after the exit status is decided.
+        sys.stdout.flush()
+        return status
     except SparsefitError as error:
-        print(f"sparsefit {arguments.command}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader (head, less) has gone: not an error of ours.
-        sys.stderr.close()
+        _drop_output()
         return 0
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{name}: {where}{error.strerror}", file=sys.stderr)
+        _drop_output()
+        return 1
     except KeyboardInterrupt:
-        print(f"sparsefit {arguments.command}: interrupted", file=sys.stderr)
+        print(f"{name}: interrupted", file=sys.stderr)
         return 130
+
+
+def _drop_output() -> None:
+    """Send what is still in the buffer of standard output nowhere: the exit would fail on it."""
+    # Where standard output is an object of Python's there is no such buffer.
+    with contextlib.suppress(io.UnsupportedOperation, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

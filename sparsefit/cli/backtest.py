@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from sparsefit.cli.narrow import show
+from sparsefit.cli.outputs import check_figure
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _list_methods(as_json=arguments.json)
     if not arguments.files:
         raise ArgumentError("FILE: give at least one measurement table, or --list-methods.")
+    check_figure("--out", arguments.out)
 
     from sparsefit.backtesting import backtest
     from sparsefit.table import read_table
@@ -69,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         print(json.dumps(result.to_dict(), allow_nan=False))
     else:
-        print(result.summary())
+        show(result.summary())
         if arguments.out:
             print(f"\nfigure: {arguments.out}")
     return 3 if (result.cells["status"] != "ok").any() else 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.cli.narrow import show
+from sparsefit.cli.outputs import check_figure
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if len(arguments.laws) * len(arguments.warmup) < 2:
         raise ArgumentError("--laws, --warmup: together they name one fit; a comparison needs two.")
+    check_figure("--out", arguments.out)
     table = read_table(arguments.files)
     fits: dict[str, Any] = {}
     for law in arguments.laws:
@@ -72,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         print(json.dumps(result.to_dict(), allow_nan=False))
     else:
-        print(result.summary())
+        show(result.summary())
         if arguments.out:
             print(f"\nfigure: {arguments.out}")
     return 0

@@ -194,7 +194,7 @@ def _text(fit: Fit, compared: pd.DataFrame, level: float) -> str:
         f"  {score['inside_band']} of {score['later_points']} later measurements, none of them "
         f"used, lie in the {percent} band; the forecast is off by "
         f"{score['mean_absolute_error_percentage_points']:.3f} percentage points on average.",
-        f"    {'tokens':>8}  {'forecast':>8}  {percent + ' of a measurement':<18}  measured",
+        f"    {'tokens':>8}  {'forecast':>8}  {'measurement, ' + percent:<16}  measured",
     ]
     step = max(1, round(len(compared) / _LINES))
     shown = compared.iloc[::-1].iloc[::step].iloc[:_LINES].iloc[::-1]
@@ -202,7 +202,7 @@ def _text(fit: Fit, compared: pd.DataFrame, level: float) -> str:
         band = f"{row.obs_lower:.4f} to {row.obs_upper:.4f}"
         outside = "" if row.inside else "  outside"
         lines.append(
-            f"    {fitting.count_text(row.tokens):>8}  {row.median:>8.4f}  {band:<18}  "
+            f"    {fitting.count_text(row.tokens):>8}  {row.median:>8.4f}  {band:<16}  "
             f"{row.measured:.4f}{outside}"
         )
     return "\n".join([*lines, *fitting.notes_of(fit)])

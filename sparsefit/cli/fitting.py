@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.cli.outputs import check_figure, check_file
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.results.counts import count_text
 
@@ -163,15 +164,8 @@ def fit_files(arguments: argparse.Namespace) -> Outcome:
 
 def check_output(arguments: argparse.Namespace) -> None:
     """Refuse a bad output path before any work."""
-    from pathlib import Path
-
-    for option, path in (("--out", arguments.out), ("--save-json", arguments.save_json)):
-        if path is not None and not Path(path).parent.is_dir():
-            raise ArgumentError(f"{option} {path}: there is no folder {str(Path(path).parent)!r}")
-    if arguments.out is not None:
-        known = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".eps", ".ps", ".tif", ".tiff", ".webp")
-        if Path(arguments.out).suffix.lower() not in known:
-            raise ArgumentError(f"--out {arguments.out}: the suffix must be .png, .pdf or .svg")
+    check_figure("--out", arguments.out)
+    check_file("--save-json", arguments.save_json)
 
 
 def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -136,7 +136,7 @@ def forecast_lines(table: pd.DataFrame, fit: Fit, level: float) -> list[str]:
     ratio = fit.response == "activation_ratio"
     percent = f"{100 * level:g}%"
     head = f"    {'tokens':>8} {'':>7} {'activation' if ratio else 'loss':>10}"
-    head += f"  {percent + ' of the curve':<18}  {percent + ' of a measurement':<18}"
+    head += f"  {'curve, ' + percent:<16}  {'measurement, ' + percent:<16}"
     lines = [head + ("  sparsity" if ratio else "")]
     seen = float(fit.tokens[-1])
     for row in records(table):
@@ -144,6 +144,6 @@ def forecast_lines(table: pd.DataFrame, fit: Fit, level: float) -> list[str]:
         curve = f"{row.curve_lower:.4f} to {row.curve_upper:.4f}"
         new = f"{row.obs_lower:.4f} to {row.obs_upper:.4f}"
         line = f"    {fitting.count_text(row.tokens):>8} {factor:>7} {row.median:>10.4f}"
-        line += f"  {curve:<18}  {new:<18}"
+        line += f"  {curve:<16}  {new:<16}"
         lines.append(line + (f"  {1 - row.median:.4f}" if ratio else ""))
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.cli.outputs import check_figure
 from sparsefit.errors import ArgumentError, Fault, TableError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     if arguments.method == "bayes" and arguments.model != "line_plateau":
         raise ArgumentError("--method bayes: only with --model line_plateau")
+    check_figure("--out", arguments.out)
     table = _read(arguments.file)
     fit, verbs = _fit(table, arguments)
     loss = _read(arguments.loss) if arguments.loss else table if "loss" in table else None

@@ -1,0 +1,137 @@
+"""The command as a process: interrupts, closed and full outputs, terminals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sparsefit.cli
+from sparsefit.cli.narrow import fold
+
+PROGRAM = [sys.executable, "-c", "import sys; from sparsefit.cli import main; sys.exit(main())"]
+
+
+def test_an_interrupt_ends_in_130_without_traceback() -> None:
+    # The pause stands for any work; the handler is that of every command.
+    code = (
+        "import sys, time, sparsefit.cli, sparsefit.cli.validate as v\n"
+        "def run(_): print('working', flush=True); time.sleep(60)\n"
+        "v.run = run\n"
+        "sys.exit(sparsefit.cli.main(['validate', 'x.csv']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "working\n"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr == "sparsefit validate: interrupted\n"
+
+
+def test_an_interrupt_while_a_command_loads(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(only: str | None = None) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sparsefit.cli, "build_parser", interrupted)
+    assert sparsefit.cli.main(["fit", "x.csv"]) == 130
+    assert capsys.readouterr().err == "sparsefit fit: interrupted\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_an_error_of_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PROGRAM, "backtest", "--list-methods"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("sparsefit backtest: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*PROGRAM, "backtest", "--list-methods"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_command_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sparsefit.cli.main([]) == 2
+    shown = capsys.readouterr().err
+    assert all(command in shown for command in sparsefit.cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["fit", "forecast", "compare", "backtest", "width-depth"])
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("figures.png", "this is a folder"),
+        ("nowhere/f.png", "no folder 'nowhere'"),
+        ("f.xyz", "suffix must be"),
+        ("pipe.png", "no ordinary file"),
+    ],
+)
+def test_bad_outputs_are_refused_before_the_input_is_read(
+    command: str,
+    path: str,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "figures.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    assert sparsefit.cli.main([command, "absent.csv", "--out", path]) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_saved_fits_never_replace_a_device(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sparsefit.cli.main(["fit", "absent.csv", "--save-json", os.devnull]) == 1
+    assert "no ordinary file" in capsys.readouterr().err
+
+
+class TestFold:
+    TABLE = "\n".join(
+        [
+            "run  fit   aicc  loo",
+            "---  ---  -----  ---",
+            "a    eq4  -14.5    -",
+            "a    eq5   -8.3  1.0",
+        ]
+    )
+
+    def test_a_wide_table_is_folded_and_its_keys_repeated(self) -> None:
+        text = f"A sentence that is left as it is, however long.\n\n{self.TABLE}\n\nThe end."
+        assert fold(text, 15).split("\n\n") == [
+            "A sentence that is left as it is, however long.",
+            "run  fit   aicc\n---  ---  -----\na    eq4  -14.5\na    eq5   -8.3",
+            "run  fit  loo\n---  ---  ---\na    eq4    -\na    eq5  1.0",
+            "The end.",
+        ]
+
+    def test_what_fits_is_left_alone(self) -> None:
+        assert fold(self.TABLE, 20) == self.TABLE
+
+    def test_one_column_that_is_too_wide_still_stands(self) -> None:
+        assert "-14.5" in fold(self.TABLE, 5)
