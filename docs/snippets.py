@@ -15,7 +15,8 @@ Some blocks cannot run in an empty folder. What comes after the language says ho
 
 - ``needs: NAME``: in a folder that tests/docs/test_prepared.py prepares, such as a folder with
   checkpoints. Further words, separated by commas: ``long`` (only with ``pytest --run-long``),
-  ``table below`` (the Markdown tables that follow show what the command prints), and last
+  ``timed`` (exit status 1 says that a goal of time was missed), ``table below`` (the Markdown
+  tables that follow show what the command prints), and last
   ``shortened by: ARGUMENTS`` (added to the command, whose output is then not compared);
 - ``no-run: REASON``: by no test.
 
@@ -224,7 +225,8 @@ def _run_console(block: Block, where: str, update: bool, processes: bool) -> tup
         line = f"{command} {block.added}".strip()
         run = _in_process if not processes and _PLAIN.fullmatch(line) else _in_a_shell
         status, stdout, stderr = run(line)
-        if status:
+        # Exit status 1 of a benchmark means that a goal was missed, as on a busy machine.
+        if status and not (block.says("timed") and status == 1 and "Traceback" not in stderr):
             raise SnippetError(f"{where}: `{line}` ended with {status}: {stderr}")
         printed = _clean(stdout)
         everything.append(printed)
