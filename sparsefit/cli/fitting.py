@@ -56,14 +56,14 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--warmup",
-        type=_warmup,
+        type=warmup_rule,
         default="auto",
         help="early points to leave out: auto, none, a number of points, or of tokens (2e9, 2B)",
     )
     parser.add_argument("--robust", action="store_true", help="down-weight outliers")
-    parser.add_argument("--seed", type=_seed, default=0, help="seed of the draws (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the draws (default: 0)")
     parser.add_argument(
-        "--level", type=_level, default=0.9, help="level of the intervals (default: 0.9)"
+        "--level", type=level, default=0.9, help="level of the intervals (default: 0.9)"
     )
     parser.add_argument("--out", metavar="FIGURE", help="write a figure (.png, .pdf, .svg)")
     parser.add_argument("--save-json", metavar="FILE", help="write the fits for sf.load_fit")
@@ -94,20 +94,23 @@ def fraction(text: str) -> float:
     return value
 
 
-def _level(text: str) -> float:
+def level(text: str) -> float:
+    """Parse an interval level."""
     value = fraction(text)
     if value < 0.5:
         raise argparse.ArgumentTypeError(f"{text!r}: give a confidence level such as 0.9")
     return value
 
 
-def _seed(text: str) -> int:
+def seed(text: str) -> int:
+    """Parse a seed."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number >= 0")
     return int(text)
 
 
-def _warmup(text: str) -> str | float | None:
+def warmup_rule(text: str) -> str | float | None:
+    """Parse a rule for the warm-up: auto, none, a number of points or of tokens."""
     if text.lower() in ("auto", "none"):
         return None if text.lower() == "none" else "auto"
     if text == "0":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.errors import ArgumentError
+from sparsefit.cli import fitting
+from sparsefit.cli.width_depth import read_points
 
 if TYPE_CHECKING:
-    from sparsefit.results.fits import Fits
+    import pandas as pd
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--law", default="auto", help="law, or auto by activation (default: auto)")
     parser.add_argument(
         "--warmup",
+        type=fitting.warmup_rule,
         default="auto",
         metavar="RULE",
         help="auto, none, a number of points or of tokens (default: auto)",
@@ -32,9 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--response", choices=("activation_ratio", "loss"), default="activation_ratio"
     )
-    parser.add_argument("--level", type=float, default=0.9, help="interval level (default: 0.9)")
     parser.add_argument(
-        "--until", type=float, metavar="TOKENS", help="last token count (default: 4 times the seen)"
+        "--level", type=fitting.level, default=0.9, help="interval level (default: 0.9)"
+    )
+    parser.add_argument(
+        "--until",
+        type=fitting.token_count,
+        metavar="TOKENS",
+        help="last token count, such as 2e12 or 2T (default: 4 times the seen)",
     )
     parser.add_argument(
         "--target",
@@ -55,28 +63,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--width", default="single", help="of --figures: single, onehalf, double or millimetres"
     )
     parser.add_argument("--style", help="matplotlib style name of the figures")
-    parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    parser.add_argument("--seed", type=fitting.seed, default=0, help="seed (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
+    """Fit, write the page and print the limits; 3 where some runs cannot be fitted."""
     from sparsefit.reporting import report, save_figures
-    from sparsefit.reporting.api import as_fits, writable
+    from sparsefit.reporting.api import writable
     from sparsefit.reporting.page import require_jinja2
     from sparsefit.table import read_table
 
     # What would stop the page at its end is said before minutes of fitting.
     require_jinja2()
     writable(arguments.out)
-    table = read_table(arguments.files, response=arguments.response)
-    fits = as_fits(
-        table,
-        law=arguments.law,
-        warmup=_rule(arguments.warmup),
-        response=arguments.response,
-        rng=arguments.seed,
-    )
+    points = read_points(arguments.width_depth) if arguments.width_depth else None
+    # A run that cannot be fitted is named on the page and does not stop the others.
+    table = read_table(arguments.files, response=arguments.response, min_points=0)
+    arguments.robust = False
+    outcome = fitting.fit_table(table, arguments)
+    fits = outcome.fits
     options = {} if arguments.title is None else {"title": arguments.title}
     path = report(
         fits,
@@ -85,8 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
         until=arguments.until,
         targets=arguments.target,
         style=arguments.style,
+        left_out=outcome.failed,
         **options,
-        **_extras(arguments, table, fits),
+        **_extras(arguments, table[table["run"].isin(list(fits))], points),
     )
     figures = []
     if arguments.figures:
@@ -107,25 +114,30 @@ def run(arguments: argparse.Namespace) -> int:
             "report": str(path),
             "figures": [str(figure) for figure in figures],
             "limits": {name: limit.to_dict() for name, limit in limits.items()},
+            "failed": outcome.failed,
         }
         print(json.dumps(document, allow_nan=False))
-        return 0
+        return outcome.status
     for name, limit in limits.items():
         print(f"{name}: {limit.sentence}")
     if figures:
         print(f"{len(figures)} figures: {arguments.figures}")
     print(f"report: {path} ({path.stat().st_size / 1024:.0f} KiB)")
-    return 0
+    for message in outcome.failed.values():
+        print(f"not fitted: {message}", file=sys.stderr)
+    return outcome.status
 
 
-def _extras(arguments: argparse.Namespace, table: Any, fits: Fits) -> dict[str, Any]:
+def _extras(
+    arguments: argparse.Namespace, table: pd.DataFrame, points: pd.DataFrame | None
+) -> dict[str, Any]:
     extras: dict[str, Any] = {}
     if arguments.compare:
         from sparsefit.backtesting import compare
         from sparsefit.estimation.api import fit
 
         both = {
-            law: fit(table, law=law, warmup=_rule(arguments.warmup), rng=arguments.seed)
+            law: fit(table, law=law, warmup=arguments.warmup, rng=arguments.seed)
             for law in ("logspace_power", "vanilla_power")
         }
         extras["comparison"] = compare(both, rng=arguments.seed)
@@ -133,26 +145,11 @@ def _extras(arguments: argparse.Namespace, table: Any, fits: Fits) -> dict[str, 
         from sparsefit.backtesting import backtest
 
         extras["backtest"] = backtest(table, rng=arguments.seed)
-    if arguments.width_depth:
-        import pandas as pd
-
+    if points is not None:
         from sparsefit.width_depth import fit_width_depth
 
-        extras["width_depth"] = fit_width_depth(
-            pd.read_csv(arguments.width_depth), rng=arguments.seed
-        )
+        extras["width_depth"] = fit_width_depth(points, rng=arguments.seed)
     return extras
-
-
-def _rule(text: str) -> str | float | None:
-    if text in ("auto", "none"):
-        return None if text == "none" else text
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentError(
-            f"--warmup: auto, none, a number of points or of tokens is expected, got {text!r}"
-        ) from None
 
 
 def _width(text: str) -> str | float:

@@ -60,9 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.method == "bayes" and arguments.model != "line_plateau":
         raise ArgumentError("--method bayes: only with --model line_plateau")
     check_figure("--out", arguments.out)
-    table = _read(arguments.file)
+    table = read_points(arguments.file)
     fit, verbs = _fit(table, arguments)
-    loss = _read(arguments.loss) if arguments.loss else table if "loss" in table else None
+    loss = read_points(arguments.loss) if arguments.loss else table if "loss" in table else None
     advice = None
     if loss is not None:
         if not arguments.loss and "se" in loss:
@@ -111,8 +111,8 @@ def _fit(table: pd.DataFrame, arguments: argparse.Namespace) -> tuple[Any, dict[
     return fit, {"method": arguments.method}
 
 
-def _read(path: str) -> pd.DataFrame:
-    """Read a plain table (the checks come with the fit)."""
+def read_points(path: str) -> pd.DataFrame:
+    """Read a plain table of ratios and limits (the checks come with the fit)."""
     import pandas as pd
 
     try:

@@ -63,6 +63,7 @@ def report(
     backtest: Backtest | None = None,
     width_depth: BreakpointFit | None = None,
     style: Style = None,
+    left_out: Mapping[str, str] | None = None,
     rng: int = 0,
 ) -> Path:
     """Write one self-contained HTML page about one or many runs.
@@ -90,6 +91,8 @@ def report(
         Results of `sf.compare`, `sf.backtest` and `sf.fit_width_depth` to show as well.
     style : mapping or str, optional
         rcParams, or the name of a matplotlib style, for the figures.
+    left_out : mapping of str to str, optional
+        Runs that are not among the fits, and why: named at the head of the page.
 
     Returns
     -------
@@ -119,7 +122,7 @@ def report(
     settings = Settings(level=check_level(level), until=until, targets=tuple(targets), style=style)
     fits = as_fits(source, law=law, warmup=warmup, response=response, rng=rng)
     numbers = {run: run_numbers(fit, settings) for run, fit in fits.items()}
-    sections = [overview(fits, numbers, settings)]
+    sections = [overview(fits, numbers, settings, left_out or {})]
     sections += [
         run_section(fit, numbers[run], f"run-{index}", settings)
         for index, (run, fit) in enumerate(fits.items(), 1)

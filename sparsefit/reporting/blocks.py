@@ -87,3 +87,8 @@ class Section:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     parts: tuple[Part, ...] = field(default=())
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the section is about one run."""
+        return self.key.startswith("run-")

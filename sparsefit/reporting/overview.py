@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from sparsefit.results.fits import Fits
 
 
-def overview(fits: Fits, numbers: Mapping[str, RunNumbers], settings: Settings) -> Section:
+def overview(
+    fits: Fits,
+    numbers: Mapping[str, RunNumbers],
+    settings: Settings,
+    left_out: Mapping[str, str],
+) -> Section:
     """Build the first section: one row a run, all runs on one axis, the forest of limits."""
     limits = {run: fit.limit(settings.level) for run, fit in fits.items()}
     counts = {
@@ -38,6 +43,7 @@ def overview(fits: Fits, numbers: Mapping[str, RunNumbers], settings: Settings) 
         key="overview",
         title="At a glance",
         lead=tuple(lead),
+        warnings=tuple(f"Not on this page: {why}" for why in left_out.values()),
         figures=_figures(fits, settings) if len(fits) > 1 else (),
         tables=(_table(fits, numbers, settings),),
     )

@@ -31,6 +31,7 @@ COLOURS: dict[str, tuple[str, str, str, str, str]] = {
     "#ededed": ("zone", "#ededed", "#23282e", "#5e5e5e", "#b0b0b0"),
 }
 
+_SHAPES = {f"{{{SVG}}}{tag}" for tag in ("path", "use", "rect", "circle", "ellipse", "polygon")}
 _DECIMALS = re.compile(r"-?\d+\.\d{3,}")
 _GREY = re.compile(r"#([0-9a-f]{2})\1\1")
 _URL = re.compile(r"url\(#([^)]+)\)")
@@ -84,9 +85,11 @@ def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
             # Its rule is for all elements, here those of the page; page.css has it for figures.
             if child.tag == f"{{{SVG}}}style":
                 parent.remove(child)
+    # What stands in <defs> takes its fill from where it is used.
+    defined = {id(e) for defs in root.iter(f"{{{SVG}}}defs") for e in defs.iter()}
     for element in root.iter():
         _own_ids(element, key)
-        _theme(element)
+        _theme(element, filled=id(element) not in defined)
         for name, value in element.attrib.items():
             if name in ("d", "transform", "x", "y", "points"):
                 element.set(name, _DECIMALS.sub(_two_decimals, value))
@@ -113,8 +116,8 @@ def _own_ids(element: Any, key: str) -> None:
             element.set(name, _URL.sub(lambda found: f"url(#{key}-{found.group(1)})", value))
 
 
-def _theme(element: Any) -> None:
-    """Turn known colours into variables; shapes without a colour are black, hence ink."""
+def _theme(element: Any, filled: bool) -> None:
+    """Turn known colours into variables; what has no fill is black, hence ink."""
     text = element.tag == f"{{{SVG}}}text"
     style = dict(
         part.strip().split(":", 1) for part in element.get("style", "").split(";") if ":" in part
@@ -134,6 +137,8 @@ def _theme(element: Any) -> None:
         if "font" in style:
             # The page's own font is always there; matplotlib's list of families is not.
             style["font"] = re.sub(r"(\d[\d.]*px).*", r"\1 system-ui, sans-serif", style["font"])
+    elif style and filled and element.tag in _SHAPES:
+        style.setdefault("fill", "var(--c-ink,#000000)")
     if style:
         element.set("style", ";".join(f"{name}:{value}" for name, value in style.items()))
 

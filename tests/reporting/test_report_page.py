@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import itertools
 import json
@@ -14,9 +15,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import sparsefit as sf
+from sparsefit.cli import main
 from sparsefit.errors import ArgumentError, MissingDependencyError
+from sparsefit.reporting.blocks import Section
+from sparsefit.reporting.page import render
+from sparsefit.reporting.svg import inline_svg
 
 # HTML elements that have no end tag.
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -241,3 +247,59 @@ def test_command_writes_page_and_figures(simulated_table: pd.DataFrame, tmp_path
     assert document["report"] == "page.html"
     assert (tmp_path / "page.html").stat().st_size > 50_000
     assert all((tmp_path / name).is_file() for name in document["figures"])
+
+
+def test_runs_that_cannot_be_fitted_are_named(
+    simulated_table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    relu = simulated_table[simulated_table["run"] == "simulated_relu"]
+    table = pd.concat([relu, relu.iloc[:3].assign(run="three_simulated_points")])
+    table.to_csv(tmp_path / "points.csv", index=False)
+    page = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "points.csv"), "-o", str(page)]) == 3
+    said = "run 'three_simulated_points' has 3 usable points"
+    assert said in capsys.readouterr().err
+    assert f"Not on this page: {said}" in html.unescape(page.read_text(encoding="utf-8"))
+
+
+def test_a_file_of_ratios_is_read_before_anything_is_fitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["report", "absent.csv", "-o", str(tmp_path / "r.html"), "--width-depth", "none.csv"]
+    assert main(words) == 1
+    assert "none.csv" in capsys.readouterr().err
+
+
+def test_the_contents_of_many_runs_fold() -> None:
+    names = [f"run number {i}" for i in range(10)]
+
+    def contents(count: int) -> str:
+        page = render(
+            version="0",
+            title="t",
+            subtitle="s",
+            sections=[Section(f"run-{i}", name) for i, name in enumerate(names[:count])],
+            glossary=(),
+            methods=(),
+            downloads=(),
+            footer="f",
+        )
+        return page[page.index("<nav") : page.index("</nav>")]
+
+    assert "<summary>10 runs</summary>" in contents(10)
+    assert contents(10).count('href="#run-') == 10
+    assert "<details>" not in contents(8)
+    assert contents(8).count('href="#run-') == 8
+
+
+def test_black_shapes_follow_the_ink_of_the_page() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([1, 2], [1, 2], "s", color="black", markeredgecolor="white")
+    axes.fill_between([1, 2], [0, 1], [1, 2], color="black", alpha=0.2)
+    svg = inline_svg(figure, "k", "t", "d")
+    markers = [m for m in re.findall(r"<use [^>]*>", svg) if "c-paper" in m]
+    assert len(markers) == 2
+    assert all("fill:var(--c-ink,#000000)" in marker for marker in markers)
+    (band,) = [m for m in re.findall(r"<use [^>]*>", svg) if "fill-opacity" in m]
+    assert "fill:var(--c-ink,#000000)" in band
