@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=16384)
     parser.add_argument("--fixed", type=int, default=1, help="texts measured at the CETT found")
     parser.add_argument("--reference-tokens", type=int, default=4096, help="0: no reference")
-    parser.add_argument("--memory-tokens", type=int, default=4096, help="0: no memory comparison")
+    parser.add_argument("--memory-tokens", type=int, default=2048, help="0: no memory comparison")
     parser.add_argument("-p", type=float, default=1.0)
     parser.add_argument("--rows", type=Path, help="JSON lines, read and continued")
     parser.add_argument("--peak", choices=("dense", "solve"), help=argparse.SUPPRESS)
@@ -57,20 +57,17 @@ def main() -> None:
     def text(name: str, tokens: int) -> EvaluationText:
         return benchmark_text(name, tokenizer, tokens)
 
-    for name in arguments.texts:
-        rows.once(f"solve {name}", lambda: solve(model, text(name, arguments.tokens), target))  # noqa: B023
-    found = [rows.known[f"solve {name}"] for name in arguments.texts]
-    for name, solved in list(zip(arguments.texts, found, strict=True))[: arguments.fixed]:
-        rows.once(
-            f"fixed {name}",
-            lambda: fixed(model, text(name, arguments.tokens), solved["cett"]),  # noqa: B023
-        )
-    first = arguments.texts[0]
-    if arguments.reference_tokens:
-        part = text(first, arguments.reference_tokens)
-        rows.once("reference", lambda: against_reference(model, part, found[0]["cett"]))
-    if arguments.memory_tokens:
-        rows.once("memory", lambda: memory(arguments.memory_tokens))
+    for at, name in enumerate(arguments.texts):
+        whole = text(name, arguments.tokens)
+        rows.once(f"solve {name}", lambda: solve(model, whole, target))  # noqa: B023
+        cett = rows.known[f"solve {name}"]["cett"]
+        if at < arguments.fixed:
+            rows.once(f"fixed {name}", lambda: fixed(model, whole, cett))  # noqa: B023
+        if at == 0 and arguments.memory_tokens:
+            rows.once("memory", lambda: memory(arguments.memory_tokens))
+        if at == 0 and arguments.reference_tokens:
+            part = text(name, arguments.reference_tokens)
+            rows.once("reference", lambda: against_reference(model, part, cett))  # noqa: B023
     summary(rows.known, target)
 
 

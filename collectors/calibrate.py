@@ -21,8 +21,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from sparsefit.collectors.blocks import release_gaps
+from sparsefit.collectors.counted import CountedStates
 from sparsefit.collectors.curve import LayerCurve
-from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
+from sparsefit.collectors.forward import Batch, Losses, forward_losses
 from sparsefit.collectors.scout import energy_curve, locate, thin
 from sparsefit.collectors.sites import Site
 from sparsefit.collectors.skipped import SkippedNorms
@@ -46,15 +48,12 @@ class Plan:
         Tokens in the shape sample (at least; all where the text is smaller).
     level : bool
         Whether every token is evaluated near the targets.
-    grids : tuple of numpy.ndarray, optional
-        Each layer's grid of log thresholds, instead of one placed by the scout.
     """
 
     targets: tuple[float, ...]
     ratios: tuple[float, ...] = (0.6, 0.78, 0.92, 1.08, 1.28, 1.65)
     sample_tokens: int = 2048
     level: bool = True
-    grids: tuple[np.ndarray, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.targets or not all(0 < target < 1 for target in self.targets):
@@ -164,8 +163,6 @@ class _LayerObserver:
         self.grid: np.ndarray | None = None
         self.cett_sum = np.zeros(0)
         self.active_sum = np.zeros(0)
-        if plan.grids is not None and plan.grids[site.layer].size:
-            self._place(plan.grids[site.layer])
         self.sampled = 0
         self.seen = 0
         count = len(plan.targets)
@@ -181,31 +178,23 @@ class _LayerObserver:
         batch = self.batch
         if batch is None:
             return
-        hidden, out = flatten(args[0]), flatten(output)
-        if hidden.shape[0] != batch.counted.shape[0]:
-            raise ModelError(
-                f"{self.site.name} saw {hidden.shape[0]} positions of {batch.counted.shape[0]}: "
-                "the model drops or packs positions, so they cannot be told apart"
-            )
-        bias = self.site.bias
-        total = torch.linalg.vector_norm((out if bias is None else out - bias).float(), dim=-1)
-        positions = None if batch.complete else torch.nonzero(batch.counted).squeeze(1)
-        if positions is not None:
-            hidden, total = hidden[positions], total[positions]
+        states = CountedStates.of(self.site, batch, args[0], output)
+        hidden, total = states.hidden, states.total
         self.batches.append((batch.start, batch.stop))
-        if self.grid is None and self.plan.grids is None:
+        if self.grid is None:
             self._scout(hidden, total)
         if self.grid is not None:
             self._shape(hidden, total)
             if self.plan.level:
-                self._level(hidden, total, batch, positions)
+                self._level(hidden, total, batch, states.positions)
         self.seen += hidden.shape[0]
+        release_gaps(hidden)
 
     def _ratios(
         self, hidden: torch.Tensor, total: torch.Tensor, eps: float
     ) -> tuple[torch.Tensor, int]:
         """Relative error of each token once neurons under eps are skipped (Eq. 3), and how many."""
-        lost, count = self.skipped(hidden, self.weight, (eps / self.norms).to(hidden.dtype))
+        lost, count = self.skipped(hidden, self.weight, eps / self.norms)
         # A token whose FFN output is zero loses nothing: 0/0 counts as 0.
         return torch.where(total > 0, lost / total, torch.zeros_like(total)), count
 

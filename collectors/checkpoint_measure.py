@@ -12,6 +12,7 @@ from torch import nn
 
 from sparsefit.collectors.calibrate import Calibration, Plan, calibrate
 from sparsefit.collectors.curve import CurveRangeError
+from sparsefit.collectors.exact import exact_thresholds
 from sparsefit.collectors.forward import Losses, with_batch_size
 from sparsefit.collectors.masking import OutputNorm, Rule, SparseRun, run_sparse
 from sparsefit.collectors.sites import (
@@ -28,11 +29,9 @@ from sparsefit.errors import CheckpointError
 # Beyond this distance in log CETT from a calibration's target the curve rests on the token sample
 # alone, and a new calibration is made.
 REACH = 0.45
-# Up to this many hidden states (tokens x neurons of all layers), further passes are cheap and make
-# thresholds exact where a small sample's curve is all kinks.
-POLISH_STATES = 40_000_000
-_POLISH_STEPS = np.array([-1.0, -0.4, -0.15, 0.0, 0.15, 0.4, 1.0])
-_POLISH_WIDTHS = (0.05, 0.005)
+# Up to this many hidden states (tokens x neurons of all layers) a further pass is cheap, and makes
+# thresholds exact where a small text's curves are all kinks.
+EXACT_STATES = 40_000_000
 
 
 @dataclass(eq=False)
@@ -79,6 +78,24 @@ class LoadedCheckpoint:
         result, self.batch_size = with_batch_size(
             lambda size: calibrate(
                 self.model, self.sites, text, plan, batch_size=size, advance=self.advance
+            ),
+            self.batch_size,
+        )
+        return result
+
+    def exact_thresholds(
+        self, text: EvaluationText, guesses: np.ndarray, cett: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Exact thresholds and the CETT that they give (see `exact.exact_thresholds`)."""
+        result, self.batch_size = with_batch_size(
+            lambda size: exact_thresholds(
+                self.model,
+                self.sites,
+                text,
+                guesses,
+                cett,
+                batch_size=size,
+                advance=self.advance,
             ),
             self.batch_size,
         )
@@ -179,7 +196,7 @@ def measure_at(
     CheckpointError
         Every neuron of the model is inactive at every token.
     """
-    thresholds = calibration.thresholds(cett)
+    thresholds, reached = _thresholds(loaded, text, calibration, cett)
     result = loaded.run(text, OutputNorm(loaded.sites, thresholds))
     usable = [c if 0 < cett < 1 else None for c in calibration.curves]
     target = int(np.argmin([abs(math.log(max(cett, 1e-9) / t)) for t in calibration.targets]))
@@ -188,7 +205,7 @@ def measure_at(
     return Measurement(
         cett=cett,
         thresholds=thresholds,
-        layer_cett=np.array([0.0 if c.dead else cett for c in calibration.curves]),
+        layer_cett=reached,
         layer_ratio=_some_active(result),
         loss_dense=calibration.losses,
         loss_sparse=result.losses,
@@ -245,8 +262,6 @@ def calibrate_at(
         A layer's CETT jumps over the value: it has too few active neurons on this text.
     """
     plan = dense_plan(cett, wide=wide)
-    states = text.n_tokens * sum(site.d_ff for site in loaded.sites)
-    polish = states <= POLISH_STATES and not wide
     everything = replace(
         plan, ratios=(0.1, 0.3, *plan.ratios, 3.0, 10.0), sample_tokens=text.n_tokens
     )
@@ -259,7 +274,7 @@ def calibrate_at(
         calibration = loaded.calibrate(text, everything)
         covered = calibration.covers(plan.targets[0])
     if covered:
-        return _polish(loaded, text, calibration) if polish else calibration
+        return calibration
     bad = [
         layer
         for layer, curve in enumerate(calibration.curves)
@@ -271,23 +286,19 @@ def calibrate_at(
     )
 
 
-def _polish(loaded: LoadedCheckpoint, text: EvaluationText, rough: Calibration) -> Calibration:
-    """Evaluate every token at thresholds within 5%, then 0.5%, of the ones known so far."""
-    target = rough.targets[0]
-    for width in _POLISH_WIDTHS:
-        grids = tuple(
-            np.zeros(0) if c.dead else np.log(c.threshold(target)) + width * _POLISH_STEPS
-            for c in rough.curves
-        )
-        plan = Plan((target,), sample_tokens=text.n_tokens, level=False, grids=grids)
-        exact = loaded.calibrate(text, plan)
-        curves = tuple(a.refined(b) for a, b in zip(rough.curves, exact.curves, strict=True))
-        rough = replace(rough, curves=curves)
-        if not rough.covers(target):
-            raise CurveRangeError(
-                f"CETT {target:.6g} is not reached by a layer's threshold: its CETT jumps there"
-            )
-    return rough
+def _thresholds(
+    loaded: LoadedCheckpoint, text: EvaluationText, calibration: Calibration, cett: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds of a CETT and the CETT that they give, by layer; exact on small texts."""
+    dead = np.array([curve.dead for curve in calibration.curves])
+    thresholds = calibration.thresholds(cett)
+    reached = np.where(dead, 0.0, cett)
+    states = text.n_tokens * sum(site.d_ff for site in loaded.sites)
+    if states <= EXACT_STATES and 0 < cett < 1:
+        exact = loaded.exact_thresholds(text, np.where(dead, np.nan, thresholds), cett)
+        thresholds = np.where(dead, thresholds, exact[0])
+        reached = np.where(dead, 0.0, exact[1])
+    return thresholds, reached
 
 
 def _some_active(result: SparseRun) -> np.ndarray:

@@ -82,29 +82,6 @@ class LayerCurve:
         at = np.log(eps)
         return float(self.sample(at) * self.factor(at))
 
-    def refined(self, exact: LayerCurve) -> LayerCurve:
-        """Return this curve with an all-tokens curve's knots in place of its own between them."""
-        if self.dead or exact.log_eps.size == 0:
-            return self
-        level = self.cett * self.factor(self.log_eps)
-        # Knots right beside the exact ones would make a kink of every sampling error, and knots
-        # that contradict them would take their place in the running maximum.
-        low, high = exact.log_eps[[0, -1]]
-        margin = (high - low) / 10
-        outer = ((self.log_eps < low - margin) & (level < exact.cett.min())) | (
-            (self.log_eps > high + margin) & (level > exact.cett.max())
-        )
-        log_eps = np.concatenate([self.log_eps[outer], exact.log_eps])
-        order = np.argsort(log_eps)
-        empty = np.zeros(0)
-        return LayerCurve(
-            log_eps[order],
-            np.concatenate([level[outer], exact.cett])[order],
-            np.concatenate([self.active[outer], exact.active])[order],
-            empty,
-            empty,
-        )
-
     @property
     def range(self) -> tuple[float, float]:
         """Smallest and largest CETT that `threshold` can reach."""

@@ -121,7 +121,7 @@ def layer_cett(hidden: torch.Tensor, weight: torch.Tensor, eps: float) -> float:
 
 
 def layer_threshold(hidden: torch.Tensor, weight: torch.Tensor, cett: float) -> float:
-    """Threshold at which a layer's CETT is `cett`, by bisection (relative width 1e-7)."""
+    """Largest threshold whose CETT is still under `cett`, by bisection (relative width 1e-7)."""
     low = 0.0
     high = float((hidden.abs() * weight.norm(dim=0)).max()) * 1.001
     while high - low > 1e-7 * high:
@@ -130,7 +130,7 @@ def layer_threshold(hidden: torch.Tensor, weight: torch.Tensor, cett: float) -> 
             low = middle
         else:
             high = middle
-    return (low + high) / 2
+    return low
 
 
 def sparse_run(model: nn.Module, text: EvaluationText, cett: float) -> ReferenceRun:

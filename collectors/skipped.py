@@ -29,7 +29,7 @@ class SkippedNorms:
         weight : torch.Tensor
             ``W_out``, shape (d_model, d_ff).
         limit : torch.Tensor
-            Limit of each neuron, ``eps / ||W_out[:, i]||``, shape (d_ff,), dtype of `hidden`.
+            Limit of each neuron, ``eps / ||W_out[:, i]||``, float32, shape (d_ff,).
 
         Returns
         -------
