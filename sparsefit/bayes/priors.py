@@ -30,7 +30,7 @@ from sparsefit.bayes.distributions import (
     from_dict,
 )
 from sparsefit.errors import ArgumentError
-from sparsefit.estimation.priors import ShapePrior, reference_prior
+from sparsefit.estimation.priors import ShapePrior, arcsine_prior
 from sparsefit.laws import Law
 from sparsefit.laws.base import span_ratio
 
@@ -129,9 +129,8 @@ class Priors:
 def default_priors(law: Law) -> Priors:
     """Priors that are used unless others are given.
 
-    Flat in what the data show (last value and change), the reference measures of the least-squares
-    fit in what they do not (exponent and excess; chosen by the coverage of intervals on simulated
-    curves), and a noise scale of 0.001 within a factor of 50 (95%): activation ratios are fractions
+    Flat in what the data show (last value and change), in what they do not the exponent's measure
+    of the least-squares fit (exponential) and the arcsine measure of the excess, and a noise scale of 0.001 within a factor of 50 (95%): activation ratios are fractions
     of a tenth or so, measured to about a percent. For the loss: 3 nats, 1 nat and 0.01 nats within
     wide factors.
     """
@@ -324,8 +323,8 @@ def draw_prior(
 
 
 def shape_prior(law: Law, priors: Priors) -> ShapePrior:
-    """Measure over shapes that steers the grid: the reference one with this prior of alpha."""
-    reference = reference_prior(law)
+    """Measure over shapes that steers the grid: the arcsine one with this prior of alpha."""
+    reference = arcsine_prior(law)
 
     def density(shape: Array, span: tuple[float, float]) -> Array:
         alpha = shape[:, 0]

@@ -11,7 +11,7 @@ from sparsefit.estimation.draws import Draws, sample
 from sparsefit.estimation.limit_likelihood import LimitLikelihood, limit_likelihood
 from sparsefit.estimation.noise import NoiseModel, noise_grid
 from sparsefit.estimation.points import Points
-from sparsefit.estimation.priors import ShapePrior, reference_prior
+from sparsefit.estimation.priors import ShapePrior, log_normaliser, reference_prior
 from sparsefit.estimation.quadrature import Problem, integrate
 from sparsefit.laws import Law
 
@@ -123,8 +123,4 @@ def average(
 
 def reference_constant(law: Law, points: Points) -> float:
     """Log normaliser of the reference measure, so that evidences of laws compare."""
-    if law.n_shape != 2:
-        return 0.0
-    change = max(points.range, 1e-300)
-    last = max(float(points.y[-1]), 1e-300)
-    return -float(np.log(2.0 * np.arcsinh(np.sqrt(last / change))))
+    return -log_normaliser(law, max(points.range, 1e-300), max(float(points.y[-1]), 1e-300))

@@ -28,8 +28,8 @@ The price of a point that is left out is a convention, and choices share most of
 their evidence ratios are surer than the data.
 """
 
-NEAR = 0.15
-"""An end nearer to a physical bound than this share of the way there counts as lying on it."""
+BARELY = 0.5
+"""A physical bound whose likelihood is this share of the cut-off has not been excluded either."""
 
 # Cells that carry the likelihood; the rest has under a thousandth of the weight.
 _CELLS = 12000
@@ -73,14 +73,11 @@ class LimitLikelihood:
             )
         if last < self.limit.size - 1:
             upper = float(np.interp(-cut, -log[last : last + 2], self.limit[last : last + 2]))
-        return self._snap(lower, upper)
-
-    def _snap(self, lower: float, upper: float) -> tuple[float, float]:
-        # The cut-off is approximate: an end this close to a bound has not excluded it.
-        best = float(self.limit[int(np.argmax(self.relative))])
-        if lower - self.bounds[0] < NEAR * (best - self.bounds[0]):
+        # The cut-off is approximate, and a likelihood that levels off just below it says little.
+        barely = cut + np.log(BARELY)
+        if log[0] >= barely:
             lower = self.bounds[0]
-        if self.bounds[1] - upper < NEAR * (self.bounds[1] - best):
+        if log[-1] >= barely:
             upper = self.bounds[1]
         return lower, upper
 

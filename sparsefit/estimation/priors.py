@@ -5,10 +5,12 @@ data, plus what they do not show. Those two shown quantities get a flat measure.
 
 * alpha: exponential with mean 1. Exponential relaxation (Eq. 4) and 1/D convergence (Eq. 5) are the
   centre, plain power laws and logarithms (alpha near 0) are as likely as alpha near 1.
-* Eq. 4's excess e over the limit at the last point, next to the change over the data Delta:
-  density proportional to 1 / sqrt(e (e + Delta)) between 0 and the last value. It is the arcsine
-  (Jeffreys-like) measure for the share of the fall that is still to come and says little about the
-  limit: any A0 between 0 and the last value keeps weight.
+* Eq. 4's excess e over the limit at the last point, next to the change over the data Delta: flat
+  in its logarithm, so that no order of magnitude of what is still to come is preferred, and flat in
+  e itself below 3% of Delta, where the limit is as good as reached: density proportional to
+  1 / (e + 0.03 Delta) between 0 and the last value. The arcsine measure 1 / sqrt(e (e + Delta)),
+  which `sparsefit.fit_bayes` has, prefers larger excesses: with few or noisy points its bands lay
+  too low (simulated truths above 90% bands in up to .2 of runs, below them in .01).
 
 Neither was fitted to a series; both were chosen by the coverage of intervals on simulated curves.
 """
@@ -49,13 +51,27 @@ class ShapePrior:
     text: str
 
 
+RESOLUTION = 0.03
+"""Excess, as a share of the change over the data, below which the limit is as good as reached."""
+
+
 def _two_shape(shape: Array, span: tuple[float, float]) -> Array:
+    # density(e) = 1 / (e + r Delta) is 1 / ((1 - exp(-kappa)) (1 + r expm1(kappa))) d kappa; the map
+    # from (last value, change) to (limit, amplitude) brings a factor 1 - exp(-kappa).
+    return -shape[:, 0] - np.log1p(RESOLUTION * np.expm1(shape[:, 1]))
+
+
+def _two_limit(excess: Array, change: float, span: tuple[float, float]) -> Array:
+    return np.asarray(-np.log(excess + RESOLUTION * change))
+
+
+def _arcsine_shape(shape: Array, span: tuple[float, float]) -> Array:
     # density(e) = 1 / sqrt(e (e + Delta)) is exp(-kappa / 2) / (1 - exp(-kappa)) d kappa; the map
     # from (last value, change) to (limit, amplitude) brings a factor 1 - exp(-kappa).
     return -shape[:, 0] - 0.5 * shape[:, 1]
 
 
-def _two_limit(excess: Array, change: float, span: tuple[float, float]) -> Array:
+def _arcsine_limit(excess: Array, change: float, span: tuple[float, float]) -> Array:
     return -0.5 * np.log(excess) - 0.5 * np.log(excess + change)
 
 
@@ -73,6 +89,12 @@ _TWO = ShapePrior(
     _two_shape,
     _two_limit,
     "alpha ~ Exponential(1); excess e over the limit at the last point, given the fall Delta over "
+    f"the data: density 1 / (e + {RESOLUTION:g} Delta); flat in the last value and in the fall",
+)
+_ARCSINE = ShapePrior(
+    _arcsine_shape,
+    _arcsine_limit,
+    "alpha ~ Exponential(1); excess e over the limit at the last point, given the fall Delta over "
     "the data: density 1 / sqrt(e (e + Delta)); flat in the last value and in the fall",
 )
 _ONE = ShapePrior(
@@ -85,3 +107,23 @@ _ONE = ShapePrior(
 def reference_prior(law: Law) -> ShapePrior:
     """Return the reference measure for a law's shape."""
     return _TWO if law.n_shape == 2 else _ONE
+
+
+def arcsine_prior(law: Law) -> ShapePrior:
+    """The measure with the arcsine density of Eq. 4's excess, `fit_bayes`'s default."""
+    return _ARCSINE if law.n_shape == 2 else _ONE
+
+
+def log_normaliser(law: Law, change: float, last: float) -> float:
+    """Log of the integral of the reference measure of the excess, 0 for one-shape laws.
+
+    Parameters
+    ----------
+    law : Law
+        Law fitted.
+    change, last : float
+        Change over the data and last value, which bounds the excess.
+    """
+    if law.n_shape != 2:
+        return 0.0
+    return float(np.log(np.log1p(last / (RESOLUTION * change))))
