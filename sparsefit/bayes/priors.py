@@ -130,9 +130,9 @@ def default_priors(law: Law) -> Priors:
     """Priors that are used unless others are given.
 
     Flat in what the data show (last value and change), in what they do not the exponent's measure
-    of the least-squares fit (exponential) and the arcsine measure of the excess, and a noise scale of 0.001 within a factor of 50 (95%): activation ratios are fractions
-    of a tenth or so, measured to about a percent. For the loss: 3 nats, 1 nat and 0.01 nats within
-    wide factors.
+    of the least-squares fit (exponential) and the arcsine measure of the excess, and a noise scale
+    of 0.001 within a factor of 50 (95%): activation ratios are fractions of a tenth or so, measured
+    to about a percent. For the loss: 3 nats, 1 nat and 0.01 nats within wide factors.
     """
     if law.response == "activation_ratio":
         return Priors(Uniform(), Uniform(), Exponential(1.0), "reference", LogNormal(1e-3, 2.0))

@@ -56,8 +56,8 @@ RESOLUTION = 0.03
 
 
 def _two_shape(shape: Array, span: tuple[float, float]) -> Array:
-    # density(e) = 1 / (e + r Delta) is 1 / ((1 - exp(-kappa)) (1 + r expm1(kappa))) d kappa; the map
-    # from (last value, change) to (limit, amplitude) brings a factor 1 - exp(-kappa).
+    # density(e) = 1 / (e + r Delta) is 1 / ((1 - exp(-kappa)) (1 + r expm1(kappa))) d kappa; the
+    # map from (last value, change) to (limit, amplitude) brings a factor 1 - exp(-kappa).
     return -shape[:, 0] - np.log1p(RESOLUTION * np.expm1(shape[:, 1]))
 
 
