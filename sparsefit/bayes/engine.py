@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 ENGINES = ("auto", "importance", "nuts")
 DRAWS = 4000
 
+_ESS_TO_START = 200.0
+
 
 @dataclass(frozen=True)
 class Sampled:
@@ -69,11 +71,6 @@ def sample_model(model: Model, engine: str, rng: np.random.Generator, size: int 
             f"engine must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}"
         )
     flat = flat_posterior(model, rng)
-    if engine == "nuts":
-        from sparsefit.bayes.nuts import sample_nuts
-
-        draws, sampling = sample_nuts(model, flat.sample.draws, rng, size)
-        return Sampled(model, draws, sampling, float("nan"), flat)
     weighted = sample_posterior(model, flat, rng)
     sampling = Sampling(
         "importance",
@@ -83,13 +80,17 @@ def sample_model(model: Model, engine: str, rng: np.random.Generator, size: int 
     )
     draws = resample(weighted, size, rng)
     found = Sampled(model, draws, sampling, weighted.log_evidence, flat)
-    if engine == "importance" or sampling.reliable:
+    if engine == "importance" or (engine == "auto" and sampling.reliable):
         return found
+    # Importance draws give the sampler's coordinates, unless hardly any of them has a weight.
+    start = draws if sampling.ess >= _ESS_TO_START else flat.sample.draws
     try:
         from sparsefit.bayes.nuts import sample_nuts
 
-        draws, sampling = sample_nuts(model, draws, rng, size)
+        draws, sampling = sample_nuts(model, start, rng, size)
     except MissingDependencyError:
+        if engine == "nuts":
+            raise
         return found
     return replace(found, draws=draws, sampling=sampling)
 

@@ -59,7 +59,7 @@ def filtered_log_likelihood(
     scale = np.stack([noise.scale(d, float(d[-1])) for noise in noises])
     white = np.array([[noise.white_share] for noise in noises])
     memory = 1.0 - white  # variance of the part that remembers
-    carry = np.stack([_carry(noise, points) for noise in noises])
+    carried = np.stack([carry(noise, points) for noise in noises])
     out = np.empty((len(noises), drops.size, sigma.size))
     mean = np.zeros((len(noises), sigma.size))
     variance = np.broadcast_to(memory, mean.shape).copy()
@@ -91,7 +91,7 @@ def filtered_log_likelihood(
                 -0.5 * (square + log_det + (n - i) * constant + 2.0 * scales[:, i])[:, None]
             )
         if i:
-            phi = carry[:, i - 1, None]
+            phi = carried[:, i - 1, None]
             innovation *= gain
             mean += innovation
             mean *= phi
@@ -101,7 +101,7 @@ def filtered_log_likelihood(
     return out
 
 
-def _carry(noise: NoiseModel, points: Points) -> Array:
+def carry(noise: NoiseModel, points: Points) -> Array:
     """Correlation of the remembering part between neighbouring points, shape (n - 1,)."""
     share = 1.0 - noise.white_share
     if share == 0.0:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.bayes.importance import Model
+from sparsefit.bayes.likelihood_op import pack
 from sparsefit.bayes.nuts_coordinates import decode, encode
 from sparsefit.bayes.posterior import Sampling
-from sparsefit.bayes.symbolic import build, model_data
+from sparsefit.bayes.symbolic import build
 from sparsefit.errors import ArgumentError, MissingDependencyError
 from sparsefit.estimation.draws import Draws
 
@@ -22,13 +23,12 @@ CHAINS = 4
 _TUNE = 600
 _TARGET_ACCEPT = 0.9
 
-# Compiled models by law, likelihood, priors and sampler: compiling takes most of a fit's time.
-_COMPILED: dict[tuple[Any, ...], Any] = {}
+# Compiled models by law, priors and sampler: compiling takes most of a fit's time.
+_COMPILED: dict[tuple[str, str, str], Any] = {}
 
 
-def _key(model: Model, data: dict[str, Array], sampler: str) -> tuple[Any, ...]:
-    kinds = tuple((m.kind, m.rho) for m in model.likelihood.noises if m.kind == "student_t")
-    return (model.law.name, repr(model.priors), kinds, tuple(sorted(data)), sampler)
+def _key(model: Model, sampler: str) -> tuple[str, str, str]:
+    return (model.law.name, repr(model.priors), sampler)
 
 
 def sample_nuts(
@@ -61,15 +61,10 @@ def sample_nuts(
         raise MissingDependencyError.for_extra("pymc", "bayes", "engine='nuts'")
     if model.population is not None:
         raise ArgumentError("engine='nuts' fits runs alone: use engine='importance' with pool")
-    x = encode(model.law, model.priors, start)
-    centre = np.median(x, axis=0)
-    # Spread from the middle of the draws: rough ones may have wild tails.
-    spread = np.diff(np.quantile(x, [0.16, 0.84], axis=0), axis=0)[0] / 2
-    core = x[np.all(np.abs(x - centre) < 4 * np.maximum(spread, 1e-12), axis=1)]
-    covariance = np.cov(core.T) if len(core) > 10 * x.shape[1] else np.diag(spread**2)
-    root = np.linalg.cholesky(covariance + np.diag(1e-6 * np.diag(covariance) + 1e-16))
-    data = model_data(model, centre, root)
-    chains, divergences = _run(model, data, -(-size // CHAINS), int(rng.integers(2**31)))
+    centre, root = coordinates(model, start)
+    run = pack(model, centre, root)
+    v, divergences = _run(model, run, -(-size // CHAINS), int(rng.integers(2**31)))
+    chains = centre + v @ root.T
     flat = chains.reshape(-1, chains.shape[2])
     u = decode(model.law, model.priors, model.points.span, flat)
     _, noise, drop = model.log_target(u, rng)
@@ -86,12 +81,24 @@ def sample_nuts(
     return draws, sampling
 
 
+def coordinates(model: Model, start: Draws) -> tuple[Array, Array]:
+    """Centre and root of the covariance of rough draws in the sampler's coordinates."""
+    x = encode(model.law, model.priors, start)
+    centre = np.median(x, axis=0)
+    # Spread from the middle of the draws: rough ones may have wild tails.
+    spread = np.diff(np.quantile(x, [0.16, 0.84], axis=0), axis=0)[0] / 2
+    core = x[np.all(np.abs(x - centre) < 4 * np.maximum(spread, 1e-12), axis=1)]
+    covariance = np.cov(core.T) if len(core) > 10 * x.shape[1] else np.diag(spread**2)
+    root = np.linalg.cholesky(covariance + np.diag(1e-6 * np.diag(covariance) + 1e-16))
+    return centre, root
+
+
 def _per_chain(values: Array) -> Array:
     return values.reshape(CHAINS, -1, 1)
 
 
-def _run(model: Model, data: dict[str, Array], draws: int, seed: int) -> tuple[Array, int]:
-    """Coordinates x of all chains, shape (chains, draws, p), and the number of divergences."""
+def _run(model: Model, run: Array, draws: int, seed: int) -> tuple[Array, int]:
+    """Coordinates v of all chains, shape (chains, draws, p), and the number of divergences."""
     with warnings.catch_warnings():
         # Their own deprecations and progress notices are not the user's business.
         warnings.simplefilter("ignore")
@@ -100,11 +107,11 @@ def _run(model: Model, data: dict[str, Array], draws: int, seed: int) -> tuple[A
         if importlib.util.find_spec("nutpie") is not None:
             import nutpie
 
-            key = _key(model, data, "nutpie")
+            key = _key(model, "nutpie")
             if key not in _COMPILED:
-                _COMPILED[key] = nutpie.compile_pymc_model(build(model, data))
+                _COMPILED[key] = nutpie.compile_pymc_model(build(model, run))
             trace = nutpie.sample(
-                _COMPILED[key].with_data(**data),
+                _COMPILED[key].with_data(run=run),
                 draws=draws,
                 tune=_TUNE,
                 chains=CHAINS,
@@ -114,11 +121,11 @@ def _run(model: Model, data: dict[str, Array], draws: int, seed: int) -> tuple[A
                 progress_bar=False,
             )
         else:
-            key = _key(model, data, "pymc")
+            key = _key(model, "pymc")
             if key not in _COMPILED:
-                _COMPILED[key] = build(model, data)
+                _COMPILED[key] = build(model, run)
             with _COMPILED[key]:
-                pm.set_data(data)
+                pm.set_data({"run": run})
                 trace = pm.sample(
                     draws,
                     tune=_TUNE,
@@ -129,8 +136,8 @@ def _run(model: Model, data: dict[str, Array], draws: int, seed: int) -> tuple[A
                     progressbar=False,
                     compute_convergence_checks=False,
                 )
-    x = np.asarray(trace.posterior["x"].to_numpy(), dtype=float)
-    return x, int(np.asarray(trace.sample_stats["diverging"]).sum())
+    v = np.asarray(trace.posterior["v"].to_numpy(), dtype=float)
+    return v, int(np.asarray(trace.sample_stats["diverging"]).sum())
 
 
 def _convergence(chains: Array) -> tuple[float, float]:

@@ -1,10 +1,10 @@
 """Coordinates without bounds for the sampler, in which the hard-to-identify priors are normal.
 
-    x = (logit of last within its range, logit of change within its room, z_alpha[, z_excess],
-         log sigma)
+    x = (logit of last within its range, logit of change within its room, z_alpha[, z_excess], s)
 
-z_alpha and z_excess are normal quantiles of their truncated priors: no wall is left that a
-trajectory could run into. `symbolic` writes the same map for PyTensor.
+z_alpha and z_excess are normal quantiles of their truncated priors; sigma is its least value times
+1 + exp(s), which is log sigma but for a constant unless it is near that value. No wall is left that
+a trajectory could run into. `symbolic` writes the same map for PyTensor.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from scipy.special import expit, logit, ndtr, ndtri
 
 from sparsefit.bayes.coordinates import to_coordinates
 from sparsefit.bayes.priors import (
+    SIGMA_FLOOR,
     Priors,
     alpha_range,
     change_room,
@@ -49,7 +50,9 @@ def encode(law: Law, priors: Priors, draws: Draws) -> Array:
         bounds = excess_range(law, last, change)
         at = (excess_cdf(priors.excess, v, change) for v in (excess, *bounds))
         columns.append(ndtri(_share(*at)))
-    return np.column_stack([*columns, u[:, -1]])
+    above = u[:, -1] - np.log(SIGMA_FLOOR[law.response])
+    columns.append(np.log(np.expm1(np.maximum(above, _EDGE))))
+    return np.column_stack(columns)
 
 
 def decode(law: Law, priors: Priors, span: tuple[float, float], x: Array) -> Array:
@@ -65,4 +68,5 @@ def decode(law: Law, priors: Priors, span: tuple[float, float], x: Array) -> Arr
         first, end = (excess_cdf(priors.excess, b, change) for b in bounds)
         excess = excess_quantile(priors.excess, first + ndtr(x[:, 3]) * (end - first), change)
         columns.append(np.log(np.log1p(change / excess)))
-    return np.column_stack([*columns, x[:, -1]])
+    columns.append(np.log(SIGMA_FLOOR[law.response]) + np.logaddexp(0.0, x[:, -1]))
+    return np.column_stack(columns)

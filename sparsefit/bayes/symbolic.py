@@ -10,111 +10,50 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
-from scipy.special import gammaln
 
 from sparsefit.bayes.distributions import Distribution, Exponential, LogNormal, Normal, Uniform
 from sparsefit.bayes.importance import Model
-from sparsefit.bayes.priors import (
-    KAPPA_BOUNDS,
-    SIGMA_FLOOR,
-    WARMUP_DOF,
-    WARMUP_SCALE,
-    last_range,
-)
-from sparsefit.laws.base import span_ratio
+from sparsefit.bayes.likelihood_op import HEADER, SPAN, operation
+from sparsefit.bayes.priors import KAPPA_BOUNDS, SIGMA_FLOOR, last_range
 
 Array = NDArray[np.float64]
 
 
-def model_data(model: Model, centre: Array, root: Array) -> dict[str, Array]:
-    """Arrays of one run: see `build`."""
-    points, likelihood = model.points, model.likelihood
-    n = len(points)
-    gaussian = [j for j, m in enumerate(likelihood.noises) if m.kind != "student_t"]
-    heavy = [j for j, m in enumerate(likelihood.noises) if m.kind == "student_t"]
-    most = int(model.drops.max())
-    data: dict[str, Array] = {
-        "y": points.y,
-        "log_d": np.log(points.d / points.d[0]),
-        "span": np.array([span_ratio(points.span)]),
-        "kept": (n - model.drops).astype(float),
-        "kept_row": (n - model.drops - 1).astype("int64"),
-        "drop_row": model.drops.astype("int64"),
-        "early": np.arange(most, dtype="int64"),
-        "centre": centre,
-        "root": root,
-        "models": np.log([likelihood.noises[j].prior for j in gaussian + heavy]),
-    }
-    if gaussian and likelihood.se is None:
-        factors = [likelihood.factor(j) for j in gaussian]
-        data["inverse"] = np.stack([inverse for inverse, _ in factors])
-        data["log_det"] = np.stack([d[n - model.drops - 1] for _, d in factors])
-    elif gaussian:
-        data.update(_with_errors(model, gaussian))
-    if heavy:
-        last = float(points.d[-1])
-        data["scale"] = np.stack([likelihood.noises[j].scale(points.d, last) for j in heavy])
-        if likelihood.se is not None:
-            data["se"] = likelihood.se
-    return data
-
-
-def _with_errors(model: Model, gaussian: list[int]) -> dict[str, Array]:
-    """Generalised eigenvectors of known errors against each noise model, padded to all points."""
-    points, likelihood = model.points, model.likelihood
-    assert likelihood.se is not None
-    n = len(points)
-    shape = (len(gaussian), model.drops.size, n)
-    vectors, values, kept = np.zeros((*shape, n)), np.ones(shape), np.zeros(shape)
-    log_det = np.zeros(shape[:2])
-    for i, j in enumerate(gaussian):
-        covariance = likelihood.noises[j].covariance(
-            points.d, float(points.d[-1]), points.step, None
-        )
-        for a, k in enumerate(model.drops):
-            found, matrix = eigh(np.diag(likelihood.se[k:] ** 2), covariance[k:, k:])
-            vectors[i, a, k:, k:] = matrix.T
-            values[i, a, k:] = np.maximum(found, 0.0)
-            kept[i, a, k:] = 1.0
-            log_det[i, a] = np.linalg.slogdet(covariance[k:, k:])[1]
-    return {"vectors": vectors, "values": values, "kept_mask": kept, "log_det": log_det}
-
-
-def build(model: Model, data: dict[str, Array]) -> Any:
+def build(model: Model, run: Array) -> Any:
     """PyMC model of a run's posterior in the whitened coordinates ``v`` (see `nuts_coordinates`).
 
     Parameters
     ----------
     model : Model
-        Law, priors and noise models; its points only enter through `data`.
-    data : dict
-        From `model_data`.
+        Law and priors; points and noise models only enter through `run`.
+    run : ndarray
+        From `likelihood_op.pack`; ``pm.Data``, to be replaced for other runs.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
     law, priors = model.law, model.priors
     with pm.Model() as built:
-        d = {name: pm.Data(name, value) for name, value in data.items()}
-        v = pm.Flat("v", shape=data["centre"].size)
-        x = d["centre"] + d["root"] @ v
+        p = 3 + law.n_shape
+        d = pm.Data("run", run)
+        v = pm.Flat("v", shape=p)
+        ends = HEADER + p, HEADER + p + p * p
+        x = d[HEADER : ends[0]] + d[ends[0] : ends[1]].reshape((p, p)) @ v
         low, high = last_range(law)
         last = low + (high - low) * pt.sigmoid(x[0])
         room = high - last if law.sign > 0 else last - low
         change = room * pt.sigmoid(x[1])
-        log_sigma = x[-1]
+        floor = SIGMA_FLOOR[law.response]
+        log_sigma = np.log(floor) + pt.softplus(x[-1])
         sigma = pt.exp(log_sigma)
-        total = d["span"][0]
+        total = d[SPAN]
         # Densities of last and change over their logits.
         prior = _log_within(priors.last, last, low, high)
         prior += pt.log(last - low) + pt.log(high - last) - np.log(high - low)
         prior += _log_within(priors.change, change, 0.0, room)
         prior += pt.log(change) + pt.log(room - change) - pt.log(room)
-        floor = SIGMA_FLOOR[law.response]
-        density = _log_density(priors.sigma, sigma) + log_sigma
-        density -= pt.log1p(-_cdf(priors.sigma, floor))
-        prior += pt.switch(sigma < floor, -np.inf, density)
+        prior += _log_density(priors.sigma, sigma) + log_sigma - pt.softplus(-x[-1])
+        prior -= pt.log1p(-_cdf(priors.sigma, floor))
         prior += -0.5 * x[2] ** 2
 
         lower, upper = law.alpha_bounds
@@ -133,51 +72,12 @@ def build(model: Model, data: dict[str, Array]) -> Any:
                 excess = change * pt.sinh((a + p * (b - a)) / 2.0) ** 2
             else:
                 excess = least + p * (most - least)
-            kappa = pt.log1p(change / excess)
-            basis = pt.exp(-kappa * pt.expm1(alpha * d["log_d"]) / pt.expm1(alpha * total))
         else:
             excess = change / pt.expm1(alpha * total)
-            basis = pt.exp(-alpha * d["log_d"])
-        curve = last - law.sign * excess + law.sign * (change + excess) * basis
-        residual = d["y"] - curve
-        table = _table(pt, model, d, residual, change, sigma, log_sigma)
+        found, _ = operation()(pt.stack([last, change, excess, alpha, log_sigma]), d)
         pm.Potential("log_prior", prior)
-        pm.Potential("log_likelihood", pt.logsumexp(table + d["models"][:, None]))
-        pm.Deterministic("x", x)
-        pm.Deterministic("limit", last - law.sign * excess)
-        pm.Deterministic("alpha", alpha)
+        pm.Potential("log_likelihood", found)
     return built
-
-
-def _table(pt: Any, model: Model, d: Any, residual: Any, change: Any, sigma: Any, log: Any) -> Any:
-    """Log likelihood under each noise model and warm-up choice, as `Likelihood.table`."""
-    rows = []
-    if "inverse" in d:
-        white = pt.tensordot(d["inverse"], residual[::-1], axes=[[2], [0]])
-        ssr = pt.cumsum(white**2, axis=1)[:, d["kept_row"]]
-        scale = d["kept"] * (np.log(2 * np.pi) + 2 * log)
-        rows.append(-0.5 * (scale + d["log_det"] + ssr / sigma**2))
-    if "vectors" in d:
-        rotated = pt.tensordot(d["vectors"], residual, axes=[[3], [0]])
-        variance = sigma**2 + d["values"]
-        each = d["kept_mask"] * (pt.log(2 * np.pi * variance) + rotated**2 / variance)
-        rows.append(-0.5 * (each.sum(axis=2) + d["log_det"]))
-    if "scale" in d:
-        dof = next(m.rho for m in model.likelihood.noises if m.kind == "student_t")
-        variance = (d["scale"] * sigma) ** 2
-        if "se" in d:
-            variance = variance + d["se"] ** 2
-        each = _student(pt, residual**2 / variance, dof) - 0.5 * pt.log(variance)
-        rows.append(pt.cumsum(each[:, ::-1], axis=1)[:, d["kept_row"]])
-    width = WARMUP_SCALE * change
-    early = _student(pt, (residual[d["early"]] / width) ** 2, WARMUP_DOF) - pt.log(width)
-    warmup = pt.concatenate([pt.zeros(1), pt.cumsum(early)])[d["drop_row"]]
-    return pt.concatenate(rows, axis=0) + warmup
-
-
-def _student(pt: Any, square: Any, dof: float) -> Any:
-    constant = gammaln((dof + 1) / 2) - gammaln(dof / 2) - 0.5 * np.log(np.pi * dof)
-    return constant - (dof + 1) / 2 * pt.log1p(square / dof)
 
 
 def _ndtr(z: Any) -> Any:

@@ -1,0 +1,300 @@
+"""The likelihood of `symbolic` as one PyTensor operation with its analytic gradient.
+
+Written out in PyTensor, the sum over noise models and warm-up choices and its gradient take some two
+hundred operations, and compiling them took most of a fit's time. One function over one array of data
+compiles in seconds and runs several times faster.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from sparsefit.bayes.importance import Model
+from sparsefit.bayes.markov import carry
+from sparsefit.bayes.priors import WARMUP_DOF, WARMUP_SCALE
+from sparsefit.laws.base import span_ratio
+
+Array = NDArray[np.float64]
+
+HEADER = 8
+"""Numbers in front of the coordinates' centre and root, see `pack`."""
+SPAN = 7
+"""Index of log(last D / first D)."""
+
+# Few enough factors that their product neither overflows nor vanishes.
+_LOG_EVERY = 4
+
+
+def student_constant(dof: float) -> float:
+    """Log density of a standard Student-t at 0."""
+    return float(gammaln((dof + 1) / 2) - gammaln(dof / 2) - 0.5 * np.log(np.pi * dof))
+
+
+# Of what `log_likelihood` computes: raise it with every change, compiled copies are kept on disk.
+_VERSION = 2
+
+_EARLY = student_constant(WARMUP_DOF)
+
+
+def pack(model: Model, centre: Array, root: Array) -> Array:
+    """All data of a run in one array: every further array costs a third of a second to compile.
+
+    In this order: number of points n, of warm-up choices k, of Gaussian models g and of Student-t
+    models h, their degrees of freedom, sign and number of shapes of the law, log(last D / first D);
+    centre (p) and root (p, p) of the coordinates; and what `log_likelihood` reads first.
+    """
+    points, likelihood = model.points, model.likelihood
+    d, n = points.d, len(points)
+    normal = [m for m in likelihood.noises if m.kind != "student_t"]
+    heavy = [m for m in likelihood.noises if m.kind == "student_t"]
+    kept = n - model.drops
+    constant = [
+        np.log(m.prior) - 0.5 * np.log(2 * np.pi) * kept - _log_scale_sums(m.scale(d, d[-1]), kept)
+        for m in normal
+    ]
+    constant += [np.log(m.prior) + student_constant(m.rho) * kept for m in heavy]
+    dof = heavy[0].rho if heavy else 1.0
+    head = (n, model.drops.size, len(normal), len(heavy), dof)
+    parts: list[Any] = [head, (model.law.sign, model.law.n_shape, span_ratio(points.span))]
+    parts += [centre, root, points.y, np.log(d / d[0]), model.drops]
+    parts += [np.zeros(n) if likelihood.se is None else likelihood.se**2, constant]
+    parts += [[m.white_share for m in normal], [1.0 / m.scale(d, d[-1]) for m in normal]]
+    # The correlation of the first point with the one before it is never used.
+    parts += [np.append(0.0, carry(m, points)) for m in normal]
+    parts += [m.scale(d, d[-1]) ** 2 for m in heavy]
+    return np.concatenate([np.ravel(np.asarray(part, dtype=float)) for part in parts])
+
+
+def _log_scale_sums(scale: Array, kept: NDArray[np.intp]) -> Array:
+    """Sum of log scales over the last `kept` points."""
+    return np.asarray(np.cumsum(np.log(scale)[::-1])[kept - 1])
+
+
+def log_likelihood(at: Array, run: Array) -> tuple[float, Array]:
+    """Log likelihood with noise models and warm-up choices summed out, and its gradient.
+
+    Plain loops, to be compiled by numba; the same density as `Likelihood.table`.
+
+    Parameters
+    ----------
+    at : ndarray, shape (5,)
+        Value at the last point, change over the data, excess over the limit at the last point,
+        alpha, log of the noise scale.
+    run : ndarray
+        From `pack`.
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray, shape (5,)
+    """
+    last, change, excess, alpha, log_sigma = at[0], at[1], at[2], at[3], at[4]
+    n, k, g, h = int(run[0]), int(run[1]), int(run[2]), int(run[3])
+    dof, sign, n_shape, span = run[4], run[5], run[6], run[7]
+    models, p = g + h, 3 + int(n_shape)
+    y = HEADER + p + p * p
+    log_d = y + n
+    drops = log_d + n
+    se2 = drops + k
+    constant = se2 + n
+    white = constant + models * k
+    inverse_scale = white + g
+    carried = inverse_scale + g * n
+    scale2 = carried + g * n
+    inverse = np.exp(-log_sigma)
+    half = 0.5 * (dof + 1.0)
+    width2 = (WARMUP_SCALE * change) ** 2
+    amplitude = change + excess
+    kappa = np.log1p(change / excess)
+    whole = np.expm1(alpha * span)
+
+    residual, basis, share_of = np.empty(n), np.empty(n), np.empty(n)
+    for i in range(n):
+        if n_shape == 2.0:
+            share_of[i] = np.expm1(alpha * run[log_d + i]) / whole
+            basis[i] = np.exp(-kappa * share_of[i])
+        else:
+            basis[i] = np.exp(-alpha * run[log_d + i])
+        residual[i] = run[y + i] - (last + sign * (amplitude * basis[i] - excess))
+
+    # Log likelihood of each model and warm-up choice; points are filtered from last to first, as
+    # in `markov.filtered_log_likelihood`, so that one pass serves all warm-up choices.
+    table = np.empty((models, k))
+    innovation, spread, gain = np.empty((g, n)), np.empty((g, n)), np.empty((g, n))
+    most = int(run[drops + k - 1])
+    for j in range(models):
+        mean, variance, total, product = 0.0, 0.0, 0.0, 1.0
+        if j < g:
+            variance = 1.0 - run[white + j]
+        c = k - 1
+        for i in range(n - 1, -1, -1):
+            if j < g:
+                unit = inverse * run[inverse_scale + j * n + i]
+                noise = run[white + j] + unit * unit * run[se2 + i]
+                v = unit * residual[i] - mean
+                s = variance + noise
+                ratio = variance / s
+                innovation[j, i], spread[j, i], gain[j, i] = v, s, ratio
+                total -= 0.5 * v * v / s
+                product *= s
+                phi = run[carried + j * n + i]
+                mean = phi * (mean + ratio * v)
+                variance = phi * phi * ratio * noise + (1.0 - phi * phi) * (1.0 - run[white + j])
+            else:
+                s = run[scale2 + (j - g) * n + i] + inverse * inverse * run[se2 + i]
+                v = inverse * residual[i]
+                total -= half * np.log1p(v * v / (dof * s))
+                product *= s
+            if i <= most or i % _LOG_EVERY == 0:
+                total -= 0.5 * np.log(product)
+                product = 1.0
+            if c >= 0 and run[drops + c] == i:
+                table[j, c] = run[constant + j * k + c] + total - (n - i) * log_sigma
+                c -= 1
+    early = 0.0
+    c = 0
+    for i in range(most + 1):
+        if run[drops + c] == i:
+            for j in range(models):
+                table[j, c] += early
+            c += 1
+        early -= 0.5 * (WARMUP_DOF + 1.0) * np.log1p(residual[i] ** 2 / (WARMUP_DOF * width2))
+        early += _EARLY - 0.5 * np.log(width2)
+
+    top, mass = -np.inf, 0.0
+    for j in range(models):
+        for c in range(k):
+            top = max(top, table[j, c])
+    for j in range(models):
+        for c in range(k):
+            table[j, c] = np.exp(table[j, c] - top)
+            mass += table[j, c]
+
+    slope = np.zeros(n)  # with respect to the residuals
+    kept_by_any = np.zeros(n)
+    by_change, by_sigma = 0.0, 0.0
+    for j in range(models):
+        # Backward through the filter: adjoints of the mean and variance that it hands on.
+        to_mean, to_variance = 0.0, 0.0
+        kept, c = 0.0, 0  # probability that the model holds and the point is kept
+        for i in range(n):
+            while c < k and run[drops + c] <= i:
+                kept += table[j, c] / mass
+                c += 1
+            kept_by_any[i] += kept
+            by_sigma -= kept
+            if j < g:
+                unit = inverse * run[inverse_scale + j * n + i]
+                known = unit * unit * run[se2 + i]
+                noise = run[white + j] + known
+                v, s, ratio = innovation[j, i], spread[j, i], gain[j, i]
+                phi = run[carried + j * n + i]
+                to_ratio = phi * (v * to_mean + phi * noise * to_variance)
+                to_v = phi * ratio * to_mean - kept * v / s
+                to_s = (0.5 * kept * (v * v / s - 1.0) - to_ratio * ratio) / s
+                to_noise = phi * phi * ratio * to_variance + to_s
+                to_variance = to_ratio / s + to_s
+                to_mean = phi * to_mean - to_v
+                slope[i] += unit * to_v
+                by_sigma -= unit * residual[i] * to_v + 2.0 * known * to_noise
+            else:
+                known = inverse * inverse * run[se2 + i]
+                s = run[scale2 + (j - g) * n + i] + known
+                v = inverse * residual[i]
+                z = v * v / (dof * s)
+                weight = 2.0 * half * kept / (1.0 + z)
+                slope[i] -= weight * inverse * v / (dof * s)
+                by_sigma += (weight * z * (s - known) + kept * known) / s
+    for i in range(most):
+        left_out = 1.0 - kept_by_any[i]
+        z = residual[i] ** 2 / (WARMUP_DOF * width2)
+        weight = (WARMUP_DOF + 1.0) * left_out / (1.0 + z)
+        slope[i] -= weight * residual[i] / (WARMUP_DOF * width2)
+        by_change += (weight * z - left_out) / change
+
+    gradient = np.zeros(5)
+    gradient[1], gradient[4] = by_change, by_sigma
+    for i in range(n):
+        gradient[0] -= slope[i]
+        down = -sign * slope[i]
+        if n_shape == 2.0:
+            far = share_of[i] * basis[i]
+            growth = (1.0 + whole * share_of[i]) * run[log_d + i]
+            growth -= share_of[i] * span * (1.0 + whole)
+            gradient[1] += down * (basis[i] - far)
+            gradient[2] += down * (basis[i] - 1.0 + far * change / excess)
+            gradient[3] -= down * amplitude * kappa * basis[i] * growth / whole
+        else:
+            gradient[1] += down * basis[i]
+            gradient[2] += down * (basis[i] - 1.0)
+            gradient[3] -= down * amplitude * run[log_d + i] * basis[i]
+    return top + np.log(mass), gradient
+
+
+@cache
+def compiled() -> Any:
+    """`log_likelihood` compiled by numba."""
+    import numba
+
+    # Sums may be reordered; infinities and NaN keep their meaning.
+    return numba.njit(fastmath={"reassoc", "contract", "nsz"})(log_likelihood)
+
+
+@cache
+def operation() -> Any:
+    """Return the PyTensor operation; made on first use because PyTensor is an extra."""
+    import pytensor.tensor as pt
+    from pytensor.gradient import grad_undefined
+    from pytensor.graph.basic import Apply
+    from pytensor.graph.op import Op
+
+    class LogLikelihood(Op):  # type: ignore[misc]
+        """Value and gradient of `log_likelihood`; only the value can be differentiated."""
+
+        __props__ = ()
+
+        def make_node(self, at: Any, run: Any) -> Any:
+            inputs = (pt.as_tensor_variable(at), pt.as_tensor_variable(run))
+            return Apply(self, inputs, [pt.dscalar(), pt.vector(dtype="float64", shape=(5,))])
+
+        def perform(self, node: Any, inputs: Any, outputs: Any) -> None:
+            value, gradient = compiled()(*inputs)
+            outputs[0][0], outputs[1][0] = np.asarray(value), gradient
+
+        def grad(self, inputs: Any, output_gradients: Any) -> list[Any]:
+            slope = output_gradients[0] * self(*inputs)[1]
+            return [slope, grad_undefined(self, 1, inputs[1], "the data of a run")]
+
+    _register(LogLikelihood)
+    return LogLikelihood()
+
+
+def _register(operation_type: Any) -> None:
+    """Tell PyTensor's numba backend, where there is one, to call the compiled function."""
+    try:
+        from pytensor.link.numba.dispatch import basic
+    except ImportError:
+        return
+    import numba
+
+    # Newer versions keep what they compiled on disk, by this number and the operation.
+    cached = hasattr(basic, "register_funcify_default_op_cache_key")
+    register = (
+        basic.register_funcify_default_op_cache_key if cached else basic.numba_funcify.register
+    )
+
+    @register(operation_type)  # type: ignore[untyped-decorator]
+    def funcify(op: Any, node: Any = None, **kwargs: Any) -> Any:
+        function = compiled()
+
+        @numba.njit  # type: ignore[untyped-decorator]
+        def call(at, run):  # type: ignore[no-untyped-def]
+            value, gradient = function(at, run)
+            return np.asarray(value), gradient
+
+        return (call, _VERSION) if cached else call

@@ -1,0 +1,130 @@
+"""The density that NUTS samples: the default engine's, finite where chains start; no sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sparsefit import laws
+from sparsefit.bayes import Exponential, LogNormal, Normal, Priors, Uniform
+from sparsefit.bayes.engine import build_model
+from sparsefit.bayes.importance import Model, flat_posterior
+from sparsefit.bayes.likelihood import LIKELIHOODS
+from sparsefit.bayes.likelihood_op import log_likelihood, pack
+from sparsefit.bayes.nuts import coordinates
+from sparsefit.bayes.nuts_coordinates import decode
+from sparsefit.bayes.priors import default_priors
+from sparsefit.estimation.points import Points
+
+RISING = (0.5, 0.05, 0.42)
+SE = np.linspace(1e-4, 4e-4, 14)
+
+
+def _density(model: Model, rng: np.random.Generator) -> tuple[Any, Any, np.ndarray, np.ndarray]:
+    """Compiled log density and gradient, and the centre and root of its coordinates."""
+    pytest.importorskip("pymc")
+    import pytensor
+
+    from sparsefit.bayes.symbolic import build
+
+    centre, root = coordinates(model, flat_posterior(model, rng).sample.draws)
+    built = build(model, pack(model, centre, root))
+    (v,) = built.value_vars
+    log = built.logp()
+    # Python instead of compiled code: slow to run, quick to make.
+    mode = pytensor.compile.mode.Mode(linker="py", optimizer="fast_compile")
+    value = pytensor.function([v], log, mode=mode)
+    return value, pytensor.function([v], pytensor.gradient.grad(log, v), mode=mode), centre, root
+
+
+def _check(model: Model) -> None:
+    rng = np.random.default_rng(0)
+    value, gradient, centre, root = _density(model, rng)
+    at = np.vstack([np.zeros(centre.size), rng.uniform(-2, 2, (8, centre.size))])
+    # Finite at the middle and wherever chains start.
+    logs = np.array([value(v) for v in at])
+    gradients = np.array([gradient(v) for v in at])
+    assert np.all(np.isfinite(logs)) and np.all(np.isfinite(gradients))
+    # The same density as the default engine's, by a change of variables.
+    span = model.points.span
+
+    def coordinates_of(v: np.ndarray) -> np.ndarray:
+        return decode(model.law, model.priors, span, centre + v @ root.T)
+
+    step = 1e-5 * np.eye(centre.size)
+    jacobian = [
+        np.linalg.slogdet((coordinates_of(v + step) - coordinates_of(v - step)) / 2e-5)[1]
+        for v in at
+    ]
+    expected = model.log_target(coordinates_of(at), rng)[0] + np.array(jacobian)
+    assert np.all(np.isfinite(expected))
+    np.testing.assert_allclose(logs - logs[0], expected - expected[0], atol=2e-4)
+    slopes = [[(value(v + s) - value(v - s)) / 2e-5 for s in step] for v in at[:3]]
+    np.testing.assert_allclose(gradients[:3], slopes, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("law", ["logspace_power", "vanilla_power"])
+@pytest.mark.parametrize("se", [None, SE], ids=["no errors", "errors"])
+def test_density_of_nuts(model_of: Callable[..., Model], law: str, se: np.ndarray | None) -> None:
+    _check(model_of(law=law, se=se))
+
+
+@pytest.mark.parametrize("last", [Uniform(), Normal(0.1, 0.05), LogNormal(0.1, 0.5)])
+def test_density_of_nuts_under_other_priors(
+    model_of: Callable[..., Model], last: Uniform | Normal | LogNormal
+) -> None:
+    model = model_of()
+    priors = Priors(last, Exponential(0.3), LogNormal(0.7, 0.8), "uniform", Exponential(1e-3))
+    _check(Model(model.law, model.points, model.drops, priors, model.likelihood))
+
+
+def test_density_of_nuts_for_a_precise_rising_run() -> None:
+    # Its start draws once were of an impossible fit: every chain started at -inf.
+    law = laws.get("vanilla_power")
+    d = np.linspace(3.0, 60.0, 20)
+    y = law.value(d, RISING) + 2e-4 * np.random.default_rng(0).standard_normal(20)
+    drops = np.arange(7)
+    _check(build_model(law, Points(d, y), drops, "auto", default_priors(law), None))
+
+
+@pytest.mark.parametrize("law", ["logspace_power", "vanilla_power", "loss_power"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("se", [None, SE], ids=["no errors", "errors"])
+def test_one_pass_likelihood_is_the_sum_of_the_table(
+    law: str, likelihood: str, se: np.ndarray | None
+) -> None:
+    chosen = laws.get(law)
+    d = np.linspace(2.0, 40.0, 14)
+    rng = np.random.default_rng(5)
+    drops = np.array([0, 1, 2, 5])
+    blank = Points(d, np.zeros(14))
+    model = build_model(chosen, blank, drops, likelihood, default_priors(chosen), se)
+    run = pack(model, np.zeros(3 + chosen.n_shape), np.eye(3 + chosen.n_shape))
+    change, alpha, log_sigma = 0.04, 0.6, np.log(4e-4)
+    span = np.log(d[-1] / d[0])
+    excess = 0.01 if chosen.n_shape == 2 else change / np.expm1(alpha * span)
+    shape = [alpha, np.log1p(change / excess)][: chosen.n_shape]
+
+    def value(at: np.ndarray) -> float:
+        return log_likelihood(at, run)[0]
+
+    at = np.array([0.3, change, excess, alpha, log_sigma])
+    basis = chosen.basis(d, np.array([shape]), (d[0], d[-1]))[0]
+    curve = at[0] + chosen.sign * ((change + excess) * basis - excess)
+    y = curve + 5e-4 * rng.standard_normal(14)
+    model = build_model(chosen, Points(d, y), drops, likelihood, default_priors(chosen), se)
+    run = pack(model, np.zeros(3 + chosen.n_shape), np.eye(3 + chosen.n_shape))
+    table = model.likelihood.table(
+        (y - curve)[None], np.array([change]), np.exp([log_sigma]), model.drops
+    )
+    prior = np.log([m.prior for m in model.likelihood.noises])
+    expected = np.logaddexp.reduce((table[:, :, 0] + prior[:, None]).ravel())
+    found, gradient = log_likelihood(at, run)
+    assert found == pytest.approx(expected, rel=1e-10)
+    step = 1e-6 * np.diag(np.maximum(np.abs(at), 1e-2))
+    slopes = [(value(at + s) - value(at - s)) / (2 * s.max()) for s in step]
+    np.testing.assert_allclose(gradient, slopes, rtol=2e-5, atol=2e-4)
