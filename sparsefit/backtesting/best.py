@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sparsefit.backtesting import calibration
+from sparsefit.backtesting.calibration import Errors
 from sparsefit.backtesting.forecast import MethodForecast, Predictive
+from sparsefit.backtesting.memo import fingerprint, recalled
 from sparsefit.backtesting.registry import METHODS, Method, MethodFunction, resolve
-from sparsefit.backtesting.rolling import backtest
-from sparsefit.backtesting.seen import target_of, with_target
+from sparsefit.backtesting.rolling import backtest, joined
+from sparsefit.backtesting.seen import kin_of, rises, target_of, with_target
 from sparsefit.backtesting.stacking import mix
 from sparsefit.errors import ArgumentError, SparsefitError
+from sparsefit.table import usable_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 
 # Candidates where the user names none: unlike in the way they fail, and all with a curve.
 CANDIDATES = ("fit", "log_linear", "damped_smoothing", "lm_multistart")
-INNER_CUTS = (0.5, 0.7, 0.85)
+INNER_CUTS = (0.3, 0.5, 0.7, 0.85)
 MIXTURE_DRAWS = 2000
 # A method below this weight takes no part, and need not run.
 NEGLIGIBLE = 0.01
@@ -48,6 +52,9 @@ class BestForecast:
         The candidates.
     seed : int
         Seed of the forecasts.
+    errors : tuple of Errors
+        How far the stacked forecasts of that backtest fell from the measurements, by run:
+        forecasts of other runs of the same kind are moved and widened by them, see `calibration`.
     """
 
     weights: pd.Series
@@ -56,6 +63,7 @@ class BestForecast:
     table: pd.DataFrame
     methods: tuple[Method, ...]
     seed: int
+    errors: tuple[Errors, ...] = field(default=())
 
     @property
     def method(self) -> str:
@@ -87,7 +95,30 @@ class BestForecast:
         if not forecasts:
             raise ArgumentError("forecast_best: every method failed: " + "; ".join(failures))
         weights = np.array([self.weights[name] for name, _ in forecasts])
-        return _mixture([f for _, f in forecasts], weights / weights.sum(), failures, self.seed)
+        found = _mixture([f for _, f in forecasts], weights / weights.sum(), failures, self.seed)
+        return self._corrected(found, table, target)
+
+    def _corrected(self, found: MethodForecast, table: pd.DataFrame, run: str) -> MethodForecast:
+        """The stacked forecast moved and widened by the errors of runs of the same kind."""
+        own = table[table["run"] == run]
+        own = own[usable_rows(own)]
+        kind = _kind(own)
+        errors = [one for one in self.errors if one.kind == kind and one.run != run]
+        draws = found.observation.draws
+        if not errors or draws is None:
+            return found
+        shift, widening = calibration.correction(found.tokens / float(own["tokens"].max()), errors)
+        middle, spread = calibration.centre_and_spread(draws)
+        curve = None
+        if found.curve is not None and found.curve.draws is not None:
+            curve = calibration.corrected(found.curve.draws, middle, spread, shift, widening)
+        return MethodForecast.from_draws(
+            found.tokens,
+            calibration.corrected(draws, middle, spread, shift, widening),
+            curve_draws=curve,
+            fallback=found.fallback,
+            note=found.note,
+        )
 
     def forecast(self, tokens: ArrayLike, level: float = 0.9) -> pd.DataFrame:
         """Stacked forecast of every run, in the columns of `Fit.forecast`.
@@ -175,9 +206,11 @@ def forecast_best(
 
     The runs are cut at several shares, each candidate forecasts what comes after, and the weights
     minimise the CRPS of the candidates' mixture there (stacking), held back by a prior in favour of
-    the first candidate that counts as much as one cell. Only points of `table` are used,
+    the first candidate that counts as much as one cell. The mixture's own errors there correct the
+    forecast: where later points fell outside its bands or to one side, the forecasts of other runs
+    of that activation are widened and moved, and `why` says so. Only points of `table` are used,
     so that a forecast beyond them stays a forecast; to score the choice itself, backtest the method
-    ``best``, which repeats all this inside the seen part of each cell.
+    ``best``, which repeats all this inside what each cell shows.
 
     Parameters
     ----------
@@ -207,13 +240,19 @@ def forecast_best(
     chosen = resolve(methods if methods is not None else [n for n in CANDIDATES if n in METHODS])
     seed = int(rng.integers(2**31)) if isinstance(rng, np.random.Generator) else int(rng)
     try:
-        inner = backtest(table, chosen, cuts, min_seen=min_seen, rng=seed, jobs=jobs)
+        inner = _inner(table, chosen, cuts, min_seen, seed, jobs)
         weights = inner.stacking(prior=_prior(chosen), strength=strength)
+        errors = _errors(inner, weights, table)
         why = _reason(inner, weights)
+        for kind in dict.fromkeys(one.kind for one in errors):
+            alike = [one for one in errors if one.kind == kind]
+            # A run is corrected by the others of its kind.
+            said = calibration.sentence(alike) if len(alike) > 1 else None
+            why += f" {said}" if said else ""
     except ArgumentError as error:
         if "nothing to forecast" not in str(error):
             raise
-        inner = None
+        inner, errors = None, ()
         index = pd.Index([m.name for m in chosen], name="method")
         weights = pd.Series(0.0, index=index, name="weight")
         weights.iloc[0] = 1.0
@@ -221,7 +260,73 @@ def forecast_best(
             f"The runs are too short for a backtest (fewer than {min_seen} points before the last "
             f"cut): the first candidate, {chosen[0].name}, is used alone, without support."
         )
-    return BestForecast(weights, inner, why, table, chosen, seed)
+    return BestForecast(weights, inner, why, table, chosen, seed, errors)
+
+
+def _inner(
+    table: pd.DataFrame,
+    methods: tuple[Method, ...],
+    cuts: Sequence[float],
+    min_seen: int,
+    seed: int,
+    jobs: int,
+) -> Backtest:
+    """Backtest inside the runs given; what it found of a run before is not computed again."""
+    settings = (tuple(cuts), min_seen, seed)
+    if jobs > 1 or any(m.pooled or not isinstance(m.target, str) for m in methods):
+        return backtest(table, methods, cuts, min_seen=min_seen, rng=seed, jobs=jobs)
+    parts: list[Backtest] = []
+    short: ArgumentError | None = None
+    for _, rows in table.groupby("run", sort=False):
+        key = ("inner", fingerprint(rows), tuple(m.name for m in methods), *settings)
+        try:
+            parts.append(
+                recalled(
+                    key,
+                    lambda rows=rows: backtest(  # type: ignore[misc]
+                        rows, methods, cuts, min_seen=min_seen, rng=seed
+                    ),
+                )
+            )
+        except ArgumentError as error:
+            if "nothing to forecast" not in str(error):
+                raise
+            short = error
+    if not parts:
+        raise short or ArgumentError("table: it has no rows.")
+    return joined(parts)
+
+
+def _kind(rows: pd.DataFrame) -> str:
+    """Runs of one kind can speak for each other: the activation, else the way that they move."""
+    named = rows["activation"].dropna() if "activation" in rows else ()
+    if len(named):
+        return str(named.iloc[0]).lower()
+    plain = rows.copy()
+    plain.attrs = {}
+    return "rising" if rises(plain) else "falling"
+
+
+def _errors(inner: Backtest, weights: pd.Series, table: pd.DataFrame) -> tuple[Errors, ...]:
+    """Standardised errors of the stacked forecasts of a backtest, by run."""
+    used = [name for name in inner.methods if weights[name] > NEGLIGIBLE]
+    share = weights[used].to_numpy() / weights[used].sum()
+    points = inner.points[inner.points["method"] == used[0]]
+    found = []
+    for run, of_run in points.groupby("run", sort=False):
+        horizon, z, covered = [], [], []
+        for cut, rows in of_run.groupby("cut", sort=False):
+            samples = [inner.samples[name, run, cut] for name in used]
+            sample = mix(samples, share, 1000, np.random.default_rng(0))
+            observed = rows["observed"].to_numpy()
+            low, high = np.quantile(sample, [0.05, 0.95], axis=0)
+            horizon.append(rows["horizon"].to_numpy())
+            z.append(calibration.standardised(sample, observed))
+            covered.append((low <= observed) & (observed <= high))
+        rows = table[table["run"] == run]
+        parts = (np.concatenate(part) for part in (horizon, z, covered))
+        found.append(Errors(str(run), _kind(rows), *parts))
+    return tuple(found)
 
 
 def _prior(methods: Sequence[Method]) -> dict[str, float]:
@@ -233,14 +338,26 @@ def _prior(methods: Sequence[Method]) -> dict[str, float]:
 
 
 def best(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
-    """`forecast_best` as a method: the choice is made inside `seen`, of this run alone."""
-    target = target_of(seen)["run"]
-    own = seen[seen["run"] == target]
-    own.attrs = dict(seen.attrs)
-    found = forecast_best(own, rng=int(rng.integers(2**31)))
+    """`forecast_best` as a method: choice and correction are made inside what is seen.
+
+    They rest on the run itself and on the runs of its activation that are shown.
+    """
+    run = target_of(seen)["run"]
+    if not (seen["run"] == run).any():
+        raise ArgumentError(f"run {run!r}: forecast_best needs points of the run itself.")
+    kin = kin_of(seen)
+    # The same seed in every cell: what was found of other runs is then found once.
+    found = forecast_best(kin, rng=0)
     leading = found.weights.sort_values(ascending=False)
     note = ", ".join(f"{name} {weight:.2f}" for name, weight in leading.items())
-    return replace(found.predictive(tokens), note=f"weights: {note}")
+    kind = _kind(kin[kin["run"] == run])
+    said = calibration.sentence(
+        [one for one in found.errors if one.kind == kind and one.run != run]
+    )
+    return replace(
+        found.predictive(tokens, str(run)),
+        note="; ".join(text for text in (f"weights: {note}", said) if text),
+    )
 
 
 def _forecast(

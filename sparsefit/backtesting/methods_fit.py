@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from sparsefit.backtesting.forecast import MethodForecast
-from sparsefit.backtesting.seen import target_of
+from sparsefit.backtesting.memo import fingerprint, recalled
+from sparsefit.backtesting.seen import kin_of, target_of
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -40,22 +41,33 @@ def fit_bayes_pooled(
     other run is shown, the run is fitted alone, which is recorded as a fallback.
     """
     from sparsefit.bayes.api import fit_bayes as run
+    from sparsefit.bayes.pooled_result import PooledFits
+    from sparsefit.bayes.pooling import pool_fits
 
     target = target_of(seen)
     name, activation = target["run"], target.get("activation")
-    kin = seen if activation is None else seen[seen["activation"] == activation]
-    kin = kin.copy()
+    kin = kin_of(seen)
     kin.attrs = {}
-    own = kin[kin["run"] == name]
-    if kin["run"].nunique() == (not own.empty):
+    own, others = kin[kin["run"] == name], kin[kin["run"] != name]
+    if others.empty:
         if own.empty:
             raise ArgumentError(f"run {name!r}: no other run of activation {activation!r} is shown")
         alone = fit_bayes(seen, tokens, rng)
         return replace(alone, fallback="fit_bayes_pooled: no other run is shown; fit_bayes used")
-    pooled = run(kin, pool="scale", engine="importance", rng=_seed(rng))
+    # Other runs are the same in many cells and are fitted once, with one seed.
+    fits = {
+        str(other): recalled(
+            ("fit_bayes", fingerprint(rows)), lambda rows=rows: run(rows, engine="importance")
+        )
+        for other, rows in others.groupby("run", sort=False)
+    }
     if not own.empty:
+        fits[name] = run(own, engine="importance", rng=_seed(rng))
+        pooled = pool_fits(fits, ("n_params",), _seed(rng), only=[name])
         return from_fit(pooled[name], tokens, rng)
-    new = pooled.predict_scale(float(target["n_params"]), activation, rng=_seed(rng))
+    seed = _seed(rng)
+    family = PooledFits(fits, alone=fits, seed=seed)
+    new = family.predict_scale(float(target["n_params"]), activation, rng=seed)
     return MethodForecast.from_draws(
         tokens,
         new.simulate(tokens, "observation", rng=_seed(rng)),

@@ -40,12 +40,15 @@ class Method:
     pooled : bool
         Whether it also wants the points of other runs; the run to forecast is then named by
         `sparsefit.backtesting.target_of(seen)`.
+    needs_own : bool
+        Whether a pooled method cannot do without points of the run itself.
     """
 
     name: str
     target: str | MethodFunction
     description: str = ""
     pooled: bool = False
+    needs_own: bool = False
 
     def function(self) -> MethodFunction:
         """Import and return the function."""
@@ -119,7 +122,9 @@ METHODS: dict[str, Method] = {
         Method(
             "best",
             f"{_HERE}.best:best",
-            "forecast_best: methods stacked by a backtest inside the seen points",
+            "forecast_best: methods stacked and corrected by a backtest inside the seen points",
+            pooled=True,
+            needs_own=True,
         ),
     )
 }

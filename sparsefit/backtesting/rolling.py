@@ -6,7 +6,7 @@ import time
 import traceback
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -95,13 +95,13 @@ def backtest(
     chosen = resolve(methods)
     _check_arguments(table, cuts, scheme, others, jobs, on_error, min_seen)
     if scheme == "leave-one-run-out":
-        own = [method.name for method in chosen if not method.pooled]
+        own = [method.name for method in chosen if method.needs_own or not method.pooled]
         if own and methods is not None:
             raise ArgumentError(
                 f"scheme: leave-one-run-out shows nothing of the run itself, which "
                 f"{', '.join(own)} need; pass pooled methods."
             )
-        chosen = tuple(method for method in chosen if method.pooled)
+        chosen = tuple(method for method in chosen if method.name not in own)
         cuts = (0.0,)
     kept, skipped = usable(table)
     cells: list[Cell] = []
@@ -137,6 +137,25 @@ def backtest(
             for one in outcomes
             if one.sample is not None
         },
+    )
+
+
+def joined(parts: Sequence[Backtest]) -> Backtest:
+    """Backtests of the same methods and cuts on different runs as one."""
+    import pandas as pd
+
+    def stacked(name: str) -> pd.DataFrame:
+        tables = [getattr(part, name) for part in parts]
+        full = [table for table in tables if not table.empty]
+        return pd.concat(full, ignore_index=True) if full else tables[0]
+
+    return replace(
+        parts[0],
+        points=stacked("points"),
+        cells=stacked("cells"),
+        budgets=stacked("budgets"),
+        skipped=tuple(one for part in parts for one in part.skipped),
+        samples={key: value for part in parts for key, value in part.samples.items()},
     )
 
 

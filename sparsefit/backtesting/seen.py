@@ -86,6 +86,15 @@ def with_target(table: pd.DataFrame, run: str, known: pd.DataFrame | None = None
     return marked
 
 
+def kin_of(seen: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the runs that share the target's activation, where it is known; `attrs` stay."""
+    activation = target_of(seen).get("activation")
+    known = isinstance(activation, str)
+    kin = seen[seen["activation"] == activation].copy() if known else seen.copy()
+    kin.attrs = dict(seen.attrs)
+    return kin
+
+
 def target_series(seen: pd.DataFrame) -> Series:
     """Points of the run to be forecast, ordered by tokens."""
     rows = seen[seen["run"] == target_of(seen)["run"]].sort_values("tokens")

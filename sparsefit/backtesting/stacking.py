@@ -98,16 +98,27 @@ def stacking_weights(
     entropy = strength / cells
     start = np.full(count, 1.0 / count) if prior is None else np.asarray(prior, dtype=float)
     weights = start
-    # Step below the inverse of the curvature in the entropy geometry.
-    step = 0.5 / (np.abs(linear).max() + np.abs(quadratic).max() + entropy)
+
+    def objective(w: Array) -> float:
+        pull = entropy * float(w @ np.log(np.maximum(w, 1e-300) / start))
+        return float(linear @ w - 0.5 * w @ quadratic @ w) + pull
+
+    # The step adapts: one hopeless method must not slow down the choice between the others.
+    step = 1.0 / (np.abs(linear).max() + np.abs(quadratic).max() + entropy)
+    value = objective(weights)
     for _ in range(iterations):
         gradient = linear - quadratic @ weights + entropy * (np.log(weights / start) + 1.0)
-        moved = np.log(weights) - step * gradient
+        moved = np.log(weights) - step * (gradient - weights @ gradient)
         moved = np.exp(np.maximum(moved - moved.max(), -60.0))
         new = moved / moved.sum()
-        if np.abs(new - weights).max() < 1e-9:
-            return new
-        weights = new
+        found = objective(new)
+        if found > value:
+            step /= 4.0
+            continue
+        change, weights, value = np.abs(new - weights).max(), new, found
+        step *= 1.5
+        if change < 1e-10 and step > 1e-3:
+            break
     return weights
 
 

@@ -24,7 +24,7 @@ factor of about three."""
 
 _INTERCEPT_SD = 10.0
 _SPREADS = np.geomspace(0.005, 3.0, 80)
-_BURN, _KEEP, _THIN = 300, 250, 3
+_BURN, _KEEP, _THIN = 200, 300, 3
 
 
 @dataclass(frozen=True)
@@ -67,40 +67,49 @@ def sample_hyper(
     """
     count, p = len(draws), design.shape[1]
     size = draws[0].shape[1]
-    scale = np.full(size, SPREAD_SCALE)
+    z, prior = _stacked(draws, log_prior)
     precision = np.diag([_INTERCEPT_SD**-2, *[SLOPE_SD**-2] * (p - 1)])
     # A flat prior over log spread on the grid's cells times the half-normal.
-    log_spread_prior = -0.5 * (_SPREADS[:, None] / scale) ** 2 + np.log(_SPREADS[:, None])
-    picked = np.stack([np.median(z, axis=0) for z in draws])
-    spread = scale.copy()
-    coefficients = np.zeros((size, p))
+    log_spread_prior = -0.5 * (_SPREADS[:, None] / SPREAD_SCALE) ** 2 + np.log(_SPREADS[:, None])
+    picked = np.stack([np.median(own, axis=0) for own in draws])
+    spread = np.full(size, SPREAD_SCALE)
     kept_c, kept_s, sizes = [], [], []
     for step in range(_BURN + _KEEP * _THIN):
-        for f in range(size):
-            matrix = precision + design.T @ design / spread[f] ** 2
-            root = np.linalg.cholesky(matrix)
-            # The intercept's prior sits at the runs' own median: it only has to be wide.
-            target = design.T @ picked[:, f] / spread[f] ** 2
-            mean = np.linalg.solve(matrix, target)
-            coefficients[f] = mean + np.linalg.solve(root.T, rng.standard_normal(p))
-        off = ((picked - design @ coefficients.T) ** 2).sum(axis=0)
+        weight = spread[:, None, None] ** -2.0
+        matrix = precision + weight * (design.T @ design)
+        # The intercept's prior is centred at zero: it only has to be wide.
+        target = weight * (picked.T @ design)[:, :, None]
+        root = np.linalg.cholesky(matrix)
+        noise = np.linalg.solve(np.swapaxes(root, 1, 2), rng.standard_normal((size, p, 1)))
+        coefficients = (np.linalg.solve(matrix, target) + noise)[:, :, 0]
+        middle = design @ coefficients.T
+        off = ((picked - middle) ** 2).sum(axis=0)
         log = (
             log_spread_prior - count * np.log(_SPREADS)[:, None] - off / 2 / _SPREADS[:, None] ** 2
         )
-        cumulative = np.cumsum(np.exp(log - log.max(axis=0)), axis=0)
-        at = (cumulative < rng.random(size) * cumulative[-1]).sum(axis=0)
-        spread = _SPREADS[np.minimum(at, len(_SPREADS) - 1)]
-        middle = design @ coefficients.T
-        step_sizes = np.empty(count)
-        for r, (z, prior) in enumerate(zip(draws, log_prior, strict=True)):
-            log = -0.5 * (((z - middle[r]) / spread) ** 2).sum(axis=1) - prior
-            weight = np.exp(log - log.max())
-            cumulative = np.cumsum(weight)
-            pick = int(np.searchsorted(cumulative, rng.random() * cumulative[-1]))
-            picked[r] = z[min(pick, len(z) - 1)]
-            step_sizes[r] = cumulative[-1] ** 2 / (weight @ weight)
+        spread = _SPREADS[_pick(log.T, rng)]
+        log = -0.5 * (((z - middle[:, None]) / spread) ** 2).sum(axis=2) - prior
+        picked = z[np.arange(count), _pick(log, rng)]
         if step >= _BURN and (step - _BURN) % _THIN == 0:
-            kept_c.append(coefficients.copy())
-            kept_s.append(spread.copy())
-            sizes.append(step_sizes)
+            kept_c.append(coefficients)
+            kept_s.append(spread)
+            weights = np.exp(log - log.max(axis=1, keepdims=True))
+            sizes.append(weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1))
     return Hyper(np.array(kept_c), np.array(kept_s), np.median(sizes, axis=0))
+
+
+def _stacked(draws: list[Array], log_prior: list[Array]) -> tuple[Array, Array]:
+    """Draws of all runs in one array; what is missing of a run has no weight."""
+    most = max(len(own) for own in draws)
+    z = np.zeros((len(draws), most, draws[0].shape[1]))
+    prior = np.full((len(draws), most), np.inf)
+    for r, (own, log) in enumerate(zip(draws, log_prior, strict=True)):
+        z[r, : len(own)], prior[r, : len(own)] = own, log
+    return z, prior
+
+
+def _pick(log: Array, rng: np.random.Generator) -> NDArray[np.intp]:
+    """One index a row, in proportion to exp(log)."""
+    cumulative = np.cumsum(np.exp(log - log.max(axis=1, keepdims=True)), axis=1)
+    at = rng.random((len(log), 1)) * cumulative[:, -1:]
+    return np.asarray(np.minimum((cumulative < at).sum(axis=1), log.shape[1] - 1))

@@ -53,6 +53,11 @@ _COMPONENTS = 6
 _PIECE = 1500
 
 
+def sum_terms(terms: dict[str, Array]) -> Array:
+    """Log prior density from its terms."""
+    return np.asarray(np.sum(list(terms.values()), axis=0))
+
+
 @dataclass(frozen=True)
 class Model:
     """Everything that defines the posterior of one run.
@@ -80,18 +85,27 @@ class Model:
     likelihood: Likelihood
     population: Located | None = None
 
-    def log_prior(self, d: Described) -> dict[str, Array]:
-        """Log prior density by term, -inf for the impossible; their sum is over coordinates."""
+    def log_prior(self, d: Described, spread: Array | float = 0.0) -> dict[str, Array]:
+        """Log prior density by term, -inf for the impossible; their sum is over coordinates.
+
+        Parameters
+        ----------
+        d : Described
+            Draws.
+        spread : float or ndarray, shape (m,)
+            Spread exponent of each draw's noise model: other runs tell a noise scale at one D.
+        """
         parts = (d.shape, d.amplitude, d.limit, d.sigma)
         terms = log_prior_terms(self.law, self.priors, self.points.span, *parts)
         if self.population is None:
             return {**terms, "jacobian": d.log_jacobian}
         with np.errstate(invalid="ignore"):
-            alone = np.sum(list(terms.values()), axis=0) + d.log_jacobian
+            alone = sum_terms(terms) + d.log_jacobian
         possible = np.isfinite(alone)
         found = np.full(possible.size, -np.inf)
         chosen = (part[possible] for part in parts)
-        like = self.population.log_density(self.law, self.points.span, *chosen)
+        spread = np.broadcast_to(spread, possible.shape)[possible]
+        like = self.population.log_density(self.law, self.points.span, *chosen, spread)
         # The run may be unlike the others: then its prior is that of a run alone.
         found[possible] = np.logaddexp(
             np.log(EXCHANGEABLE) + like, np.log1p(-EXCHANGEABLE) + alone[possible]
@@ -118,9 +132,14 @@ class Model:
         log_density = np.full(u.shape[0], -np.inf)
         noise, drop = np.zeros(u.shape[0], dtype=np.intp), np.zeros(u.shape[0], dtype=np.intp)
         d = from_coordinates(self.law, self.points.span, u)
+        noises = self.likelihood.noises
+        spreads, of_noise = np.zeros(1), np.zeros(len(noises), dtype=np.intp)
+        if self.population is not None:
+            exponents = [model.spread_exponent for model in noises]
+            spreads, of_noise = np.unique(exponents, return_inverse=True)
         with np.errstate(invalid="ignore"):
-            prior = np.sum(list(self.log_prior(d).values()), axis=0)
-        possible = np.flatnonzero(np.isfinite(prior))
+            prior = np.stack([sum_terms(self.log_prior(d, float(e))) for e in spreads])
+        possible = np.flatnonzero(np.isfinite(prior).all(axis=0))
         models = np.log([model.prior for model in self.likelihood.noises])[:, None, None]
         for at in np.array_split(possible, max(1, -(-possible.size // _PIECE))):
             basis = self.law.sign * self.law.basis(self.points.d, d.shape[at], self.points.span)
@@ -128,11 +147,12 @@ class Model:
             table = self.likelihood.table(
                 self.points.y - curve, d.change[at], d.sigma[at], self.drops
             )
-            table = (table + models).reshape(-1, at.size)
+            table = table + (models + prior[of_noise][:, None, at])
+            table = table.reshape(-1, at.size)
             top = table.max(axis=0)
             cumulative = np.cumsum(np.exp(table - top), axis=0)
             total = cumulative[-1]
-            log_density[at] = prior[at] + top + np.log(total) - np.log(self.drops.size)
+            log_density[at] = top + np.log(total) - np.log(self.drops.size)
             pick = (cumulative < rng.random(at.size) * total).sum(axis=0)
             noise[at], choice = np.divmod(np.minimum(pick, len(table) - 1), self.drops.size)
             drop[at] = self.drops[choice]
@@ -286,7 +306,7 @@ def _first_proposal(model: Model, flat: Flat, rng: np.random.Generator) -> Stude
     start = to_coordinates(model.law, flat.sample.draws)
     terms = model.log_prior(from_coordinates(model.law, span, start))
     with np.errstate(invalid="ignore"):
-        start = start[np.isfinite(np.sum(list(terms.values()), axis=0))]
+        start = start[np.isfinite(sum_terms(terms))]
     if len(start) < _START // 20:
         return wide if flat.peak is None else wide.joined(flat.peak, 0.5)
     equal = np.full(len(start), 1.0 / len(start))

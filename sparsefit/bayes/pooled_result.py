@@ -220,7 +220,7 @@ class ScaleForecast:
     theta : ndarray, shape (m, p)
         Draws of the coefficients.
     sigma : ndarray, shape (m,)
-        Draws of the noise scale at the last point.
+        Draws of the noise scale at the population's reference D.
     d_last : float
         Typical last D of the runs learnt from, billions of tokens.
     n_runs : int

@@ -75,7 +75,8 @@ def run_features(fit: BayesFit, d_ref: float, size: int) -> tuple[Array, Array]:
     draws = fit.posterior.measured
     at = slice(0, size)
     parts = (draws.shape[at], draws.amplitude[at], draws.limit[at], draws.sigma[at])
-    z = features(fit.law, d_ref, draws.span, *parts)
+    spread = np.array([noise.spread_exponent for noise in fit.averaged.noises])[draws.noise[at]]
+    z = features(fit.law, d_ref, draws.span, *parts, spread)
     terms = log_prior_terms(fit.law, fit.posterior.priors, draws.span, *parts)
     described = from_coordinates(fit.law, draws.span, to_coordinates(fit.law, draws)[at])
     log_prior = np.sum(list(terms.values()), axis=0) + described.log_jacobian

@@ -4,9 +4,11 @@ Features of a run do not depend on where its points lie. With E(D) = |A(D) - A0|
 common to the runs they are
 
     logit A0 (log of the limit for a loss), log E(D_ref), log of -dlog E / dlog D at D_ref
-    (Eq. 4 only), log alpha, log sigma.
+    (Eq. 4 only), log alpha, log of the noise scale at D_ref.
 
-Each is normal about a straight line in log N (and other logged covariates).
+The noise scale is referred to D_ref as well: it mostly falls with D, so that the scale at the last
+of few points is not that at the end of a long run. Each is normal about a straight line in log N
+(and other logged covariates).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.bayes.mixture import log_sum_exp
 from sparsefit.errors import ArgumentError
 from sparsefit.laws import Law
 from sparsefit.laws.base import span_ratio
@@ -39,23 +42,35 @@ def features(
     amplitude: Array,
     limit: Array,
     sigma: Array,
+    spread: Array | float = 0.0,
 ) -> Array:
-    """Features of draws, shape (m, number of features)."""
+    """Features of draws, shape (m, number of features).
+
+    Parameters
+    ----------
+    law, d_ref : Law, float
+        Law and reference D.
+    span : tuple of float
+        First and last D of the run.
+    shape, amplitude, limit, sigma : ndarray
+        Draws, see `coordinates.Described`.
+    spread : float or ndarray, shape (m,)
+        Spread exponent of each draw's noise model, `NoiseModel.spread_exponent`.
+    """
     alpha = shape[:, 0]
     reach = np.log(d_ref / span[0])
+    noise = np.log(sigma) + spread * np.log(span[1] / d_ref)
     with np.errstate(divide="ignore", over="ignore"):
         if law.response == "activation_ratio":
             level = np.log(limit) - np.log1p(-limit)
         else:
             level = np.log(limit)
         if law.n_shape == 1:
-            return np.column_stack(
-                [level, np.log(amplitude) - alpha * reach, np.log(alpha), np.log(sigma)]
-            )
+            return np.column_stack([level, np.log(amplitude) - alpha * reach, np.log(alpha), noise])
         whole = np.log(np.expm1(alpha * span_ratio(span)))
         gone = shape[:, 1] * np.expm1(alpha * reach) / np.exp(whole)
         steep = np.log(shape[:, 1]) + np.log(alpha) + alpha * reach - whole
-    return np.column_stack([level, np.log(amplitude) - gone, steep, np.log(alpha), np.log(sigma)])
+    return np.column_stack([level, np.log(amplitude) - gone, steep, np.log(alpha), noise])
 
 
 def log_level_jacobian(law: Law, limit: Array) -> Array:
@@ -129,10 +144,14 @@ class Population:
         """Log predictive density of a run's features, averaged over the hyper-parameters."""
         mean, spread = self.coefficients @ row, self.spread
         found = np.empty(z.shape[0])
+        # Distances from a common centre, multiplied out: one product instead of an array per draw.
+        centre = mean.mean(axis=0)
+        off, precision = mean - centre, spread**-2.0
+        constant = -0.5 * (off**2 * precision).sum(axis=1) - np.log(spread).sum(axis=1)
         for at in np.array_split(np.arange(z.shape[0]), max(1, z.shape[0] // 2000)):
-            scaled = (z[at, None, :] - mean) / spread
-            log = -0.5 * (scaled**2).sum(axis=2) - np.log(spread).sum(axis=1)
-            found[at] = np.logaddexp.reduce(log, axis=1)
+            x = z[at] - centre
+            log = (off * precision) @ x.T - 0.5 * precision @ (x**2).T + constant[:, None]
+            found[at] = log_sum_exp(log)
         return found - np.log(len(mean)) - 0.5 * z.shape[1] * np.log(2 * np.pi)
 
     def draw(self, row: Array, size: int, rng: np.random.Generator) -> Array:
@@ -190,9 +209,10 @@ class Located:
         amplitude: Array,
         limit: Array,
         sigma: Array,
+        spread: Array | float,
     ) -> Array:
-        """Log density over (last, log change, log shape, log sigma)."""
-        z = features(law, self.population.d_ref, span, shape, amplitude, limit, sigma)
+        """Log density over (last, log change, log shape, log sigma), see `features`."""
+        z = features(law, self.population.d_ref, span, shape, amplitude, limit, sigma, spread)
         usable = np.isfinite(z).all(axis=1)
         found = np.full(len(z), -np.inf)
         found[usable] = self.population.log_density(z[usable], self.row)

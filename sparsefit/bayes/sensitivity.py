@@ -79,7 +79,9 @@ def power_scaling(fit: BayesFit) -> pd.DataFrame:
         "forecast at 3 times the data": far,
     }
     model = fit.model
-    terms = model.log_prior(from_coordinates(fit.law, draws.span, to_coordinates(fit.law, draws)))
+    spread = np.array([noise.spread_exponent for noise in model.likelihood.noises])[draws.noise]
+    described = from_coordinates(fit.law, draws.span, to_coordinates(fit.law, draws))
+    terms = model.log_prior(described, spread)
     terms.pop("jacobian", None)
     terms["likelihood"] = model.likelihood.of(draws, model.drops)
     rows = []

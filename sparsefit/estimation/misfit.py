@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import f as f_distribution
 from scipy.stats import spearmanr
 
+from sparsefit.estimation.acceleration import acceleration_p_value
 from sparsefit.estimation.least_squares import LeastSquares
 from sparsefit.estimation.points import Points
 from sparsefit.laws import Law
@@ -20,6 +21,9 @@ Array = NDArray[np.float64]
 
 # One false alarm in a thousand runs that follow the law, if their residuals were independent.
 _ALARM = 1e-3
+# Level of the test for acceleration: it is exact for a line in log D, the law's edge, and warns of
+# some 2% of simulated runs that follow the law.
+_ACCELERATES = 0.2
 # Rank correlation that counts as going one way.
 _MONOTONE = 0.8
 # A turn rises by this many noise scales and by this share of the range of the data, which
@@ -63,17 +67,26 @@ def misfit_notes(law: Law, points: Points, drop: int, best: LeastSquares) -> tup
         and spearmanr(log_d[turning:], signed[turning:]).statistic > _MONOTONE
     )
     if wrong:
-        notes.append(
+        return (
             f"the points {against} with training where {law.name} can only {way}: this law does "
-            "not describe this run"
+            "not describe this run",
         )
-    elif turned:
-        notes.append(
+    if turned:
+        return (
             f"the points turn and {against} after {points.d[turning] * 1e9:.3g} tokens where "
             f"{law.name} can only {way}: this law does not describe this run, and its limit and "
-            "forecast should not be used"
+            "forecast should not be used",
         )
-    elif n - drop >= law.n_parameters + 6:
+    if (
+        law.n_shape == 1
+        and law.response == "activation_ratio"
+        and acceleration_p_value(log_d[drop:], -signed[drop:]) < _ACCELERATES
+    ):
+        notes.append(
+            f"the points speed up in log D where {law.name} can only slow down: its forecast would "
+            "flatten too early, and its limit should not be used"
+        )
+    if n - drop >= law.n_parameters + 6:
         used = points.since(drop)
         residual = (used.y - law.value(used.d, best.theta)) * np.sqrt(used.weights)
         x = log_d[drop:] - log_d[drop:].mean()

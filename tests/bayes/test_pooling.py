@@ -5,12 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 import sparsefit as sf
 from sparsefit import laws
 from sparsefit.bayes.hierarchy import sample_hyper
 from sparsefit.bayes.pooled_result import PooledFits
-from sparsefit.bayes.population import features, to_theta
+from sparsefit.bayes.population import Population, features, to_theta
 from sparsefit.errors import ArgumentError
 
 Run = Callable[..., pd.DataFrame]
@@ -56,7 +57,8 @@ def test_young_run_borrows_and_stays_partial(pooled: PooledFits) -> None:
 def test_scale_without_data(pooled: PooledFits) -> None:
     found = pooled.predict_scale(1.6e9)
     truth = _theta(1.6e9)
-    assert found.limit().lower <= truth[-1] <= found.limit().upper
+    limit = found.limit(level=0.98)
+    assert limit.lower <= truth[-1] <= limit.upper
     band = found.forecast([3e10, 1e11])
     expected = laws.get("eq4").value(np.array([30.0, 100.0]), truth)
     assert np.all((band["obs_lower"] <= expected) & (expected <= band["obs_upper"]))
@@ -113,6 +115,32 @@ def test_features_and_their_inverse(law: str) -> None:
     np.testing.assert_allclose(
         to_theta(chosen, 12.0, z), chosen.to_theta(shape, amplitude, limit, (2.0, 60.0)), rtol=1e-8
     )
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
+def test_noise_is_pooled_at_one_d(spread: float) -> None:
+    """A short run's last noise scale is larger than that of a long run with the same noise."""
+    law = laws.get("logspace_power")
+    shape, amplitude, limit = np.array([[0.6, 1.5]]), np.array([0.03]), np.array([0.07])
+    found = []
+    for last in (12.0, 60.0):
+        # Residuals of one standard deviation at every D, whatever the run's last point.
+        sigma = np.array([1e-3 * (last / 20.0) ** -spread])
+        z = features(law, 20.0, (2.0, last), shape, amplitude, limit, sigma, spread)
+        found.append(z[0, -1])
+    assert found[0] == pytest.approx(np.log(1e-3)) and found[1] == pytest.approx(found[0])
+
+
+def test_density_is_the_average_over_hyper_parameters() -> None:
+    rng = np.random.default_rng(3)
+    population = Population(
+        ("a", "b"), ("n_params",), np.zeros(1), 1.0,
+        rng.normal(8.0, 1.0, (7, 2, 2)), rng.uniform(0.005, 2.0, (7, 2)), ("m0",),
+    )  # fmt: skip
+    row, z = np.array([1.0, 0.3]), rng.normal(10.0, 2.0, (50, 2))
+    each = norm.logpdf(z[:, None], population.coefficients @ row, population.spread).sum(axis=2)
+    expected = np.logaddexp.reduce(each, axis=1) - np.log(7)
+    np.testing.assert_allclose(population.log_density(z, row), expected, rtol=1e-6)
 
 
 def test_hyper_parameters_recover_a_line() -> None:
