@@ -148,6 +148,15 @@ def compare(
     noise models; it is compared among fits of one method and prior only. PSIS-LOO scores each point
     given its neighbours in time, which is interpolation. Only leave-future-out scores what a
     forecast is for, and the sentence rests on it where it was computed.
+
+    Examples
+    --------
+    >>> import sparsefit as sf
+    >>> table = sf.datasets.load("reference_scales")
+    >>> run = table[table["run"] == "0.11m_relu_s0"]
+    >>> result = sf.compare([sf.fit(run, law="eq4"), sf.fit(run, law="eq5")], cuts=None)
+    >>> result.table.loc[result.table["evidence_weight"].idxmax(), "fit"]
+    'logspace_power'
     """
     import pandas as pd
 

@@ -284,6 +284,18 @@ def fit(
         If a run has too few points or no trend at all.
     ArgumentError
         If an argument is outside what the call accepts.
+
+    Examples
+    --------
+    >>> import sparsefit as sf
+    >>> table = sf.datasets.load("reference_scales")
+    >>> fits = sf.fit(table[table["run"].isin(["0.11m_relu_s0", "0.03m_silu_s0"])])
+    >>> fits["0.11m_relu_s0"].limit().identified
+    'yes'
+    >>> fits.forecast([2e7])[["run", "median", "obs_lower", "obs_upper"]].round(2)
+                 run  median  obs_lower  obs_upper
+    0  0.03m_silu_s0    0.49       0.48       0.50
+    1  0.11m_relu_s0    0.22       0.22       0.22
     """
     runs = check_call(table, response, rng)
     fits = {data.run: fit_run(data, law, warmup, response, robust, int(rng)) for data in runs}

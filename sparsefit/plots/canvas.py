@@ -38,7 +38,7 @@ def run_text(run: str, most: int = 28) -> str:
     """Return the name of a run for a figure: one line, not longer than `most`, never a formula.
 
     >>> run_text("a_name_that_is_too_long_to_stand_in_a_title")
-    'a_name_that_is…tand_in_a_title'
+    'a_name_that_is…and_in_a_title'
     """
     text = " ".join("".join(c if c.isprintable() else " " for c in str(run)).split())
     if len(text) > most:

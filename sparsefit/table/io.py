@@ -55,6 +55,12 @@ def read_table(
         With every fault of every file: row, column, line of the file, and what to do.
     ArgumentError
         If `run` is given for several files, or `path` is no path.
+
+    Examples
+    --------
+    >>> import sparsefit as sf
+    >>> table = sf.read_table("points.csv")  # doctest: +SKIP
+    >>> both = sf.read_table(["first.csv", "second.csv"])  # doctest: +SKIP
     """
     least = least_points(response, law_params, min_points)
     paths, ignored = locations.expand(path)
