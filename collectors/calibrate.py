@@ -26,7 +26,7 @@ from sparsefit.collectors.counted import CountedStates
 from sparsefit.collectors.curve import LayerCurve
 from sparsefit.collectors.forward import Batch, Losses, forward_losses
 from sparsefit.collectors.scout import energy_curve, locate, thin
-from sparsefit.collectors.sites import Site
+from sparsefit.collectors.sites import Site, not_called
 from sparsefit.collectors.skipped import SkippedNorms
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, ModelError
@@ -288,10 +288,7 @@ class _LayerObserver:
     def finish(self, window_tokens: np.ndarray) -> tuple[LayerCurve, np.ndarray]:
         """Return the layer's curve and the windows' CETT relative to it, (targets, windows)."""
         if not self.batches:
-            raise ModelError(
-                f"{self.site.name} was never called: this model computes its feed-forward output "
-                "without that module (tensor-parallel slices?), so it cannot be measured"
-            )
+            raise not_called(self.site)
         shape = (len(self.plan.targets), window_tokens.size)
         if self.grid is None:
             empty = np.zeros(0)

@@ -10,6 +10,11 @@ from sparsefit.collectors.forward import Batch, flatten
 from sparsefit.collectors.sites import Site
 from sparsefit.errors import ModelError
 
+# Relative error, far above rounding; quantised weights and adapters exceed it.
+_ROUNDING = {torch.float32: 0.01}
+_COARSE_ROUNDING = 0.05
+_CHECKED = 4
+
 
 @dataclass(frozen=True, eq=False)
 class CountedStates:
@@ -38,7 +43,8 @@ class CountedStates:
         Raises
         ------
         ModelError
-            The module does not see one state for each position of the batch.
+            The module does not see one state for each position of the batch, or computes something
+            else than a product with its weight.
         """
         hidden, out = flatten(given), flatten(output)
         if hidden.shape[0] != batch.counted.shape[0]:
@@ -47,8 +53,25 @@ class CountedStates:
                 "the model drops or packs positions, so they cannot be told apart"
             )
         bias = site.bias
+        _check_product(site, hidden, out)
         total = torch.linalg.vector_norm((out if bias is None else out - bias).float(), dim=-1)
         if batch.complete:
             return cls(hidden, total, None)
         positions = torch.nonzero(batch.counted).squeeze(1)
         return cls(hidden[positions], total[positions], positions)
+
+
+def _check_product(site: Site, hidden: torch.Tensor, out: torch.Tensor) -> None:
+    """Raise ModelError where ``W_out h`` is not what the module returns, on a few positions."""
+    some = slice(None, None, max(1, hidden.shape[0] // _CHECKED))
+    expected = hidden[some] @ site.weight.t()
+    if site.bias is not None:
+        expected = expected + site.bias
+    error = torch.linalg.vector_norm((out[some] - expected).float())
+    size = torch.linalg.vector_norm(expected.float())
+    if error > _ROUNDING.get(out.dtype, _COARSE_ROUNDING) * size:
+        raise ModelError(
+            f"{site.name} ({type(site.projection).__name__}) returns something else than its "
+            "weight times its input: quantised on the fly, or with an adapter? Load the model "
+            "unquantised, and merge adapters"
+        )

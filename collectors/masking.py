@@ -7,7 +7,7 @@ the output projection and, where it needs it, the activation's own output ``s``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from torch import nn
 from sparsefit.collectors.blocks import ROWS, Buffers
 from sparsefit.collectors.curve import TINY
 from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
-from sparsefit.collectors.sites import Site, activation_name, find_sites
+from sparsefit.collectors.sites import Site, activation_name, find_sites, not_called
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, ModelError
 
@@ -167,7 +167,8 @@ def run_sparse(
     -------
     SparseRun
     """
-    active = np.zeros((text.n_windows, len(sites)))
+    # NaN until a layer has reported: a rule that was not applied must not pass for one that was.
+    active = np.full((text.n_windows, len(sites)), np.nan)
     window_tokens = text.counted.sum(axis=1).astype(float)
     current: list[Batch] = []
 
@@ -190,6 +191,9 @@ def run_sparse(
     recorder = Recorder(count, None if observe is None else watch)
     with masked(sites, rule, recorder):
         losses = forward_losses(model, text, batch_size, on_batch, advance)
+    for site in sites:
+        if np.isnan(active[:, site.layer]).any():
+            raise not_called(site)
     return SparseRun(losses, active / np.maximum(window_tokens, 1.0)[:, None], window_tokens)
 
 
@@ -275,13 +279,30 @@ def sparse(
     torch.nn.Module
         The same model.
 
+    Raises
+    ------
+    ModelError
+        No sites (`find_sites`), or, when the model runs, a site whose module is not called.
+
     Examples
     --------
     >>> with sparse(model, thresholds):  # doctest: +SKIP
     ...     model.generate(**inputs)
     """
     sites = find_sites(model, pattern)
-    with masked(sites, OutputNorm(sites, thresholds)):
+    called: set[int] = set()
+
+    def check(module: nn.Module, args: Any, output: Any) -> None:
+        for site in sites:
+            if site.layer not in called:
+                raise not_called(site)
+
+    with ExitStack() as stack:
+        stack.enter_context(masked(sites, OutputNorm(sites, thresholds)))
+        for site in sites:
+            handle = site.projection.register_forward_pre_hook(_noter(called, site.layer))
+            stack.callback(handle.remove)
+        stack.callback(model.register_forward_hook(check).remove)
         yield model
 
 
@@ -293,6 +314,13 @@ def check_relu(model: nn.Module) -> None:
             f"relu_zero counts exact zeros; this model's activation is {name}, which has none. "
             "Use the metric cett_ppl"
         )
+
+
+def _noter(called: set[int], layer: int) -> Callable[..., None]:
+    def hook(module: nn.Module, args: Any) -> None:
+        called.add(layer)
+
+    return hook
 
 
 def _keeper(outputs: dict[int, torch.Tensor], layer: int) -> Callable[..., None]:

@@ -20,14 +20,33 @@ from torch import nn
 from sparsefit.errors import ModelError
 
 # Last component of the output projection's module name, over the model families of transformers.
-OUTPUT_NAMES = ("down_proj", "fc2", "fc_out", "dense_4h_to_h", "c_proj", "w2")
-# c_proj is also the attention output of GPT-2: it counts only below one of these parents.
-FFN_PARENTS = ("mlp", "ffn", "feed_forward")
+OUTPUT_NAMES = (
+    "down_proj",
+    "fc2",
+    "fc_out",
+    "dense_4h_to_h",
+    "c_proj",
+    "w2",
+    "Wo",
+    "output_linear",
+)
+# These names are also used for other things (c_proj: the attention output of GPT-2): they count
+# only below one of the parents.
+_AMBIGUOUS = ("c_proj", "w2", "Wo", "output_linear")
+FFN_PARENTS = ("mlp", "ffn", "feed_forward", "shared_mlp")
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl", "activation", "activation_func")
 # Families that fix the activation in code and say nothing in their configuration.
-_FIXED_ACTIVATIONS = {"bloom": "gelu", "mpt": "gelu", "lfm2": "silu"}
+_FIXED_ACTIVATIONS = {
+    "bloom": "gelu",
+    "mpt": "gelu",
+    "lfm2": "silu",
+    "lfm2_moe": "silu",
+    "lfm3": "silu",
+}
 _FOREIGN = re.compile(r"(^|[._])(attn|attention|vision|audio|lora)([._]|$)|_attn\b|_attention\b")
 _EXPERTS = re.compile(r"(^|[._])(experts?|shared_experts?|block_sparse_moe|moe|router)([._]|$)")
+# Gemma 3n's routers mix residual streams; no token is routed.
+_NO_EXPERTS = re.compile(r"(^|\.)altup\.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +179,14 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
     return tuple(_site(model, layer, found[layer]) for layer in range(depth))
 
 
+def not_called(site: Site) -> ModelError:
+    """Return the error for a site that a forward pass goes past."""
+    return ModelError(
+        f"{site.name} was never called: this model computes its feed-forward output "
+        "without that module (tensor-parallel slices?), so it cannot be measured"
+    )
+
+
 def activation_name(model: nn.Module) -> str:
     """Return the activation function's common name: relu, silu, gelu, relu2, ... or ``unknown``."""
     config = text_config(model)
@@ -188,7 +215,7 @@ def _is_output(name: str, module: nn.Module) -> bool:
     parts = name.split(".")
     if parts[-1] not in OUTPUT_NAMES or _FOREIGN.search(name):
         return False
-    if parts[-1] in ("c_proj", "w2") and (len(parts) < 2 or parts[-2] not in FFN_PARENTS):
+    if parts[-1] in _AMBIGUOUS and (len(parts) < 2 or parts[-2] not in FFN_PARENTS):
         return False
     weight = getattr(module, "weight", None)
     return weight is not None and weight.dim() == 2
@@ -196,7 +223,7 @@ def _is_output(name: str, module: nn.Module) -> bool:
 
 def _refuse_experts(model: nn.Module, kind: str) -> None:
     for name, module in model.named_modules():
-        if _EXPERTS.search(name):
+        if _EXPERTS.search(name) and not _NO_EXPERTS.search(name):
             raise ModelError(
                 f"{kind} routes tokens to experts ({name}): its neurons are not all offered to "
                 "every token, so an activation ratio over them has another meaning. "
