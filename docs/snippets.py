@@ -6,19 +6,19 @@
 Blocks of a page run in order in one empty folder. Of a ``console`` block every line that starts
 with ``$`` is run and what follows it is its output; a ``python`` block is run in the page's own
 namespace, and a ``text output`` block right after it is what it printed; ``{code-cell}`` blocks
-are run as in a notebook. Words of an
-output must be the same; numbers may differ by a tenth, or by .011. An output without any line is
-not compared; a line ``...`` stands for any lines. Plain ``sparsefit`` commands run in this process,
-which saves the imports; with ``--processes`` each gets its own, as in a terminal.
+are run as in a notebook. Words of an output must be the same; numbers may differ by a tenth, or by
+.011. An output without any line is not compared; a line ``...`` stands for any lines. Plain
+``sparsefit`` commands run in this process, which saves the imports; with ``--processes`` each gets
+its own, as in a terminal.
 
 Some blocks cannot run in an empty folder. What comes after the language says how they are run:
 
 - ``needs: NAME``: in a folder that tests/docs/test_prepared.py prepares, such as a folder with
   checkpoints. Further words, separated by commas: ``long`` (only with ``pytest --run-long``),
   ``timed`` (exit status 1 says that a goal of time was missed), ``table below`` (the Markdown
-  tables that follow show what the command prints), and last
-  ``shortened by: ARGUMENTS`` (added to the command, whose output is then not compared);
-- ``no-run: REASON``: by no test.
+  tables that follow show what the command prints), and last ``shortened by: ARGUMENTS`` (added to
+  the command, whose output is then not compared);
+- ``no-run: run by .ci/run``: an installation, by no test but by CI.
 
 This script leaves both kinds alone.
 """

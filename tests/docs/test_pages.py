@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -176,6 +177,30 @@ def test_public_names_are_in_the_api_reference() -> None:
     wanted = set(sf.__all__) - {"__version__", "Fit", "Fits", *sf._MODULES}
     assert wanted - names == set()
     assert {f"plots.{name}" for name in sf.plots.__all__} - names == set()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("backtesting", "bayes", "collectors", "collectors.trainer", "datasets", "errors"),
+        *("laws", "reporting", "width_depth"),
+    ],
+)
+def test_public_names_of_modules_are_in_the_api_reference(module: str) -> None:
+    if module.startswith("collectors"):
+        pytest.importorskip("torch", reason="needs the extra collect")
+    source = importlib.import_module(f"sparsefit.{module}")
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   ([\w.]+)$", text, flags=re.MULTILINE))
+    public = getattr(source, "__all__", None) or [
+        name
+        for name, value in vars(source).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    ]
+    # Constants are described where they are used.
+    wanted = {name for name in public if callable(getattr(source, name))}
+    # What the top level has as well is listed there.
+    assert {name for name in wanted if not {name, f"{module}.{name}"} & listed} == set()
 
 
 class TestRunner:

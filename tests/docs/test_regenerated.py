@@ -1,0 +1,52 @@
+"""Parts of pages that a script writes are what it writes now."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def printed_by(*words: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip().splitlines()
+
+
+def shown_between(page: str, begin: str, end: str) -> list[str]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return text.split(begin)[1].split(end)[0].strip().splitlines()
+
+
+def test_the_coverage_table_is_that_of_its_file() -> None:
+    page = shown_between(
+        "calibration.md", "<!-- table: scripts/simulate_coverage.py -->", "<!-- end of table -->"
+    )
+    assert page == printed_by(
+        "scripts/simulate_coverage.py", "--read", "docs/simulations/coverage.json"
+    )
+
+
+@pytest.mark.long
+def test_the_results_of_the_reference_runs_are_those_of_the_present_estimator(
+    snippets: ModuleType,
+) -> None:
+    page = shown_between(
+        "reference_runs.md",
+        "<!-- results: scripts/reference_runs.py -->",
+        "<!-- end of results -->",
+    )
+    found = printed_by("scripts/reference_runs.py")
+    assert len(page) == len(found)
+    changed = [
+        f"{shown}\n{now}"
+        for shown, now in zip(page, found, strict=True)
+        if not snippets.alike(shown, now)
+    ]
+    assert changed == [], "renew: python scripts/reference_runs.py --update docs/reference_runs.md"
