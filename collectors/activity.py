@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sparsefit.collectors.display import activity_line, html_table
 from sparsefit.collectors.forward import Batch, default_batch_size, with_batch_size
 from sparsefit.collectors.masking import OutputNorm, Rule, run_sparse
 from sparsefit.collectors.sites import Site, find_sites, text_config
@@ -27,7 +28,7 @@ DEAD_BELOW = 1e-3
 _QUANTILES = 201
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Activity:
     """Activity of one model on named texts.
 
@@ -43,6 +44,14 @@ class Activity:
 
     neurons: pd.DataFrame
     tokens: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return activity_line(self)
+
+    def _repr_html_(self) -> str:
+        return html_table(
+            self.dead(), f"{activity_line(self)}; dead: active for under {DEAD_BELOW:.1%} of tokens"
+        )
 
     def dead(self, below: float = DEAD_BELOW) -> pd.DataFrame:
         """Count dead neurons by text and layer.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.collectors.checkpoints import Checkpoint, find_checkpoints
+from sparsefit.collectors.display import run_html, run_line, run_summary
 from sparsefit.collectors.forward import default_batch_size
 from sparsefit.collectors.loading import LoadOptions, context_length, load_tokenizer
 from sparsefit.collectors.progress import Progress
@@ -53,14 +54,18 @@ class RunMeasurement:
         """Number of failed checkpoints."""
         return int((self.table["status"] == "failed").sum())
 
+    def summary(self) -> str:
+        """Return the rows, how each CETT was found, and the reasons of failed rows, as text."""
+        return run_summary(self)
+
     def __repr__(self) -> str:
-        runs = ", ".join(map(str, self.table["run"].drop_duplicates()))
-        return f"<RunMeasurement {runs}: {len(self.table)} checkpoints, {self.failed} failed>"
+        return run_line(self)
+
+    def __str__(self) -> str:
+        return self.summary()
 
     def _repr_html_(self) -> str:
-        shown = ["run", "tokens", "activation_ratio", "se", "cett", "ppl_ratio", "status"]
-        known = [name for name in shown if name in self.table.columns]
-        return str(self.table[known].to_html(index=False, na_rep="-"))
+        return run_html(self)
 
 
 def measure_run(

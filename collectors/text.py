@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from sparsefit.collectors.display import number_of
 from sparsefit.errors import ArgumentError, TextError
 
 FIXED_MINIMUM = 16_384
 SOLVE_MINIMUM = 131_072
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EvaluationText:
     """Windows of token ids.
 
@@ -48,6 +49,12 @@ class EvaluationText:
             raise TextError(f"{self.name}: the evaluation text is empty")
         if int(self.predicted.sum()) == 0:
             raise TextError(f"{self.name}: no window has two tokens, so nothing can be predicted")
+
+    def __repr__(self) -> str:
+        return (
+            f"EvaluationText({self.label}: {number_of(self.n_tokens, 'token')} in "
+            f"{number_of(self.n_windows, 'window')} of {self.tokens.shape[1]:,})"
+        )
 
     @property
     def predicted(self) -> np.ndarray:

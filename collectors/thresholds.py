@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsefit.collectors.display import html_table, number_of
 from sparsefit.collectors.state import write_atomically
 from sparsefit.errors import ArgumentError, CollectorError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Thresholds:
     """Thresholds of one checkpoint; wherever an array of thresholds is wanted, this will do.
 
@@ -36,6 +37,20 @@ class Thresholds:
     run: str
     tokens: int
     cett: float | None = None
+
+    def __repr__(self) -> str:
+        made = "" if self.cett is None else f", CETT {self.cett:.4g}"
+        span = f"{min(self.values):.3g} to {max(self.values):.3g}" if self.values else "none"
+        return (
+            f"Thresholds({self.run} at {self.tokens:,} tokens{made}: "
+            f"{number_of(len(self), 'layer')}, {span})"
+        )
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        layers = pd.DataFrame({"layer": range(len(self)), "threshold": self.values})
+        return html_table(layers, repr(self))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.values, dtype=dtype or float)

@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         json.dumps(_document(result, output, notes))
         if arguments.json
-        else _text_report(result, output)
+        else f"{result.summary()}\nwritten: {output}"
     )
     return 3 if result.failed else 0
 
@@ -246,22 +246,3 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _text_report(result: RunMeasurement, output: Path) -> str:
-    shown = [
-        name
-        for name in ("tokens", "activation_ratio", "se", "se_shared", "cett", "ppl_ratio", "status")
-        if name in result.table
-    ]
-    lines = [result.table[shown].to_string(index=False, na_rep="-")]
-    for name, solution in result.solutions.items():
-        lines.append(
-            f"CETT {solution['cett']:.6g} ({solution['status']}, "
-            f"{len(solution['evaluations'])} evaluations) solved on {name}: "
-            + ", ".join(solution["checkpoints"])
-        )
-    for _, row in result.table[result.table["status"] == "failed"].iterrows():
-        lines.append(f"failed at {row['tokens']} tokens: {row['message']}")
-    lines.append(f"written: {output}")
-    return "\n".join(lines)
