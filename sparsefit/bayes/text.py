@@ -8,6 +8,7 @@ import numpy as np
 
 from sparsefit.bayes.priors import WARMUP_SCALE
 from sparsefit.records import records
+from sparsefit.results.counts import count_text
 from sparsefit.results.text import tidy
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def summary(fit: BayesFit, level: float) -> str:
         f"Run {fit.run}",
         f"  law       {fit.law.equation}   ({fit.law.source}; {fit.law_reason})",
         f"  points    {len(fit.points)} usable of {len(fit.frame)} rows, "
-        f"{fit.tokens[0]:.3g} to {fit.tokens[-1]:.3g} tokens",
+        f"{count_text(fit.tokens[0])} to {count_text(fit.tokens[-1])} tokens",
         f"  warm-up   rule {fit.warmup}; probability of each number of points: {shown}",
         f"  noise     likelihood {fit.posterior.likelihood!r}: {noise}",
         f"  sampler   {fit.posterior.sampling.sentence}",

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import ArgumentError, TableError
+from sparsefit.results.counts import count_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         failed = f", {row['failed']} failed" if row["failed"] else ""
         print(
             f"  {row['run']:<{width}}  {row['usable']} usable points{failed}, "
-            f"{row['first_tokens']:.4g} to {row['last_tokens']:.4g} tokens"
+            f"{count_text(row['first_tokens'])} to {count_text(row['last_tokens'])} tokens"
         )
     for note in notes:
         print(f"note: {note}", file=sys.stderr)

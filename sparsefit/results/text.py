@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sparsefit.records import records
+from sparsefit.results.counts import count_text
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -99,7 +100,7 @@ def short(fit: Fit) -> str:
 def _describe_warmup(fit: Fit) -> str:
     if fit.n_warmup == 0:
         return f"no point left out (rule: {fit.warmup})"
-    tokens = ", ".join(f"{t:.3g}" for t in fit.tokens[: fit.n_warmup])
+    tokens = ", ".join(count_text(t) for t in fit.tokens[: fit.n_warmup])
     what = "first point" if fit.n_warmup == 1 else f"first {fit.n_warmup} points"
     return f"{what} left out (rule: {fit.warmup}), at {tokens} tokens"
 
@@ -112,7 +113,7 @@ def summary(fit: Fit, level: float) -> str:
         f"Run {fit.run}",
         f"  law       {fit.law.equation}   ({fit.law.source}; {fit.law_reason})",
         f"  points    {len(fit.points)} usable of {len(fit.frame)} rows, "
-        f"{fit.tokens[0]:.3g} to {fit.tokens[-1]:.3g} tokens",
+        f"{count_text(fit.tokens[0])} to {count_text(fit.tokens[-1])} tokens",
         f"  warm-up   {_describe_warmup(fit)}",
         f"  method    {fit.method}: least squares for the coefficients; intervals averaged over "
         "warm-up choices and noise models",
