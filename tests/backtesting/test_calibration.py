@@ -110,7 +110,7 @@ def test_other_runs_that_leave_the_law_correct_a_young_run(faster):
             assert np.mean((low <= truth) & (truth <= high)) >= 0.7
     assert error["together"] < 0.7 * error["alone"]
     assert "do not describe these runs well" in together.why
-    assert "above the forecasts" in together.why and "describe these runs" not in alone.why
+    assert "lay above the forecasts" in together.why and "describe these runs" not in alone.why
 
 
 def test_a_runs_own_errors_do_not_correct_it(faster):
