@@ -12,7 +12,29 @@ from sparsefit.results.estimates import Budget
 Array = NDArray[np.float64]
 
 
-def forecast_table(tokens: Array, curve: Array, seen: Array, level: float) -> pd.DataFrame:
+# Share of the draws that stands for those on a bound of the limit.
+_EDGE_SHARE = 0.05
+
+
+def edge_draws(limit: Array, sign: int) -> NDArray[np.intp]:
+    """Draws whose limit lies nearest the bound that the law moves to: the last twentieth.
+
+    Where that bound is not excluded, the truth may lie on it, and then on one side of nearly all
+    draws. Bands that leave out a tail of each size would miss it however many points there are;
+    they are widened to hold the band of these draws too.
+    """
+    size = max(1, round(_EDGE_SHARE * limit.size))
+    return np.argsort(sign * limit, kind="stable")[:size]
+
+
+def forecast_table(
+    tokens: Array,
+    curve: Array,
+    seen: Array,
+    level: float,
+    edge: NDArray[np.intp] | None = None,
+    sign: int = 1,
+) -> pd.DataFrame:
     """Table of `Fit.forecast` from draws.
 
     Parameters
@@ -23,10 +45,20 @@ def forecast_table(tokens: Array, curve: Array, seen: Array, level: float) -> pd
         Draws of the law's mean and of new measurements.
     level : float
         Level of both bands, in (0, 1).
+    edge : ndarray of int, optional
+        `edge_draws` where the limit's bound is not excluded.
+    sign : int
+        The law's sign: bands are widened downwards for a falling law, upwards for a rising one.
     """
     tail = (1.0 - level) / 2.0
     low, middle, high = np.quantile(curve, [tail, 0.5, 1 - tail], axis=0)
     obs_low, obs_high = np.quantile(seen, [tail, 1 - tail], axis=0)
+    if edge is not None and sign > 0:
+        low = np.minimum(low, np.quantile(curve[edge], tail, axis=0))
+        obs_low = np.minimum(obs_low, np.quantile(seen[edge], tail, axis=0))
+    elif edge is not None:
+        high = np.maximum(high, np.quantile(curve[edge], 1 - tail, axis=0))
+        obs_high = np.maximum(obs_high, np.quantile(seen[edge], 1 - tail, axis=0))
     return pd.DataFrame(
         {
             "tokens": tokens,
@@ -42,7 +74,12 @@ def forecast_table(tokens: Array, curve: Array, seen: Array, level: float) -> pd
 
 
 def budget(
-    crossing: Array, target: float, asked: str, level: float, seen: tuple[float, float]
+    crossing: Array,
+    target: float,
+    asked: str,
+    level: float,
+    seen: tuple[float, float],
+    edge: NDArray[np.intp] | None = None,
 ) -> Budget:
     """Summarise when draws meet a target.
 
@@ -58,11 +95,15 @@ def budget(
         Confidence level in (0, 1).
     seen : tuple of float
         Billions of tokens of the first and the last point seen.
+    edge : ndarray of int, optional
+        `edge_draws` where the limit's bound is not excluded: they meet a target first.
     """
     tail = (1.0 - level) / 2.0
     first, last = seen
     # "higher"/"lower": an interpolation between a finite and an infinite end is undefined.
     lower = float(np.quantile(crossing, tail, method="lower"))
+    if edge is not None:
+        lower = min(lower, float(np.quantile(crossing[edge], tail, method="lower")))
     upper = float(np.quantile(crossing, 1 - tail, method="higher"))
     middle = float(np.quantile(crossing, 0.5, method="lower"))
     if upper <= last or (middle <= last and np.mean(crossing <= last) >= level):

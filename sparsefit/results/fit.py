@@ -16,7 +16,7 @@ from sparsefit.estimation.points import Points
 from sparsefit.estimation.predictive import observations
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.results import checks, text
-from sparsefit.results.bands import budget, forecast_table
+from sparsefit.results.bands import budget, edge_draws, forecast_table
 from sparsefit.results.estimates import Budget, Limit, identification
 
 if TYPE_CHECKING:
@@ -222,7 +222,14 @@ class Fit:
         level = checks.check_level(level)
         tokens = checks.check_tokens(tokens)
         curve, seen = self.simulate(tokens, "curve"), self.simulate(tokens, "observation")
-        return forecast_table(tokens, curve, seen, level)
+        return forecast_table(tokens, curve, seen, level, self._edge(level), self.law.sign)
+
+    def _edge(self, level: float) -> NDArray[np.intp] | None:
+        """Draws towards the bound of the limit, where it is not excluded (a posterior has none)."""
+        bound = self.law.limit_bounds[0 if self.law.sign > 0 else 1]
+        if self.method != "fit" or bound not in self.averaged.likelihood.interval(level):
+            return None
+        return edge_draws(self.averaged.draws.limit, self.law.sign)
 
     def derivative(
         self, tokens: ArrayLike, wrt: str = "tokens", level: float = 0.9
@@ -351,7 +358,7 @@ class Fit:
             # Sparsity falls along a rising law: a sparsity that the run had before its first
             # checkpoint, if ever, is not one that more training brings.
             crossing = np.where(crossing < self.points.d[0], np.inf, crossing)
-        return budget(crossing, target, asked, level, self._seen)
+        return budget(crossing, target, asked, level, self._seen, self._edge(level))
 
     def tokens_within(self, share: float = 0.05, level: float = 0.9) -> Budget:
         """Training tokens after which the curve stays within a share of its limit.

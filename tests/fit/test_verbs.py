@@ -326,3 +326,20 @@ def test_text_and_html_name_the_run(fit: sf.Fit) -> None:
     assert "simulated" in repr(fit) and "identified: yes" in repr(fit)
     assert "warm-up" in fit.summary() and "limit sparsity ratio" in fit.summary()
     assert "<table" in fit._repr_html_()
+
+
+def test_band_and_budget_hold_a_limit_on_its_bound(
+    simulated_run: Simulate,
+) -> None:
+    """A true limit of 0 lies below every draw; where 0 is not excluded the band reaches it."""
+    theta = (0.5, -1.6, 0.66, 0.0)
+    covered = []
+    for seed in range(6):
+        fit = sf.fit(simulated_run(theta=theta, noise=5e-4, seed=seed))
+        assert fit.limit().lower == 0.0
+        band = fit.forecast([9e10]).iloc[0]
+        truth = float(fit.law.value([90.0], theta)[0])
+        budget = fit.tokens_to(activation_ratio=float(fit.law.value([60.0], theta)[0]))
+        covered.append([band["curve_lower"] <= truth <= band["curve_upper"], budget.lower <= 6e10])
+        assert band["obs_lower"] <= band["curve_lower"]
+    assert np.mean(covered, axis=0).min() >= 0.6
