@@ -107,14 +107,15 @@ class BestForecast:
         draws = found.observation.draws
         if not errors or draws is None:
             return found
-        shift, widening = calibration.correction(found.tokens / float(own["tokens"].max()), errors)
+        past = calibration.correction(found.tokens / float(own["tokens"].max()), errors)
+        seen_range = float(np.ptp(own["activation_ratio"].to_numpy()))
         middle, spread = calibration.centre_and_spread(draws)
         curve = None
         if found.curve is not None and found.curve.draws is not None:
-            curve = calibration.corrected(found.curve.draws, middle, spread, shift, widening)
+            curve = past.applied(found.curve.draws, middle, spread, seen_range)
         return MethodForecast.from_draws(
             found.tokens,
-            calibration.corrected(draws, middle, spread, shift, widening),
+            past.applied(draws, middle, spread, seen_range),
             curve_draws=curve,
             fallback=found.fallback,
             note=found.note,
@@ -299,9 +300,9 @@ def _inner(
 
 def _kind(rows: pd.DataFrame) -> str:
     """Runs of one kind can speak for each other: the activation, else the way that they move."""
-    named = rows["activation"].dropna() if "activation" in rows else ()
-    if len(named):
-        return str(named.iloc[0]).lower()
+    named = rows["activation"].dropna().tolist() if "activation" in rows else []
+    if named:
+        return str(named[0]).lower()
     plain = rows.copy()
     plain.attrs = {}
     return "rising" if rises(plain) else "falling"
@@ -314,18 +315,22 @@ def _errors(inner: Backtest, weights: pd.Series, table: pd.DataFrame) -> tuple[E
     points = inner.points[inner.points["method"] == used[0]]
     found = []
     for run, of_run in points.groupby("run", sort=False):
-        horizon, z, covered = [], [], []
-        for cut, rows in of_run.groupby("cut", sort=False):
+        horizon, z, relative, covered = [], [], [], []
+        whole = table[(table["run"] == run) & usable_rows(table)]
+        of_cut: Any = of_run.groupby("cut", sort=False)
+        for cut, rows in of_cut:
             samples = [inner.samples[name, run, cut] for name in used]
             sample = mix(samples, share, 1000, np.random.default_rng(0))
             observed = rows["observed"].to_numpy()
             low, high = np.quantile(sample, [0.05, 0.95], axis=0)
             horizon.append(rows["horizon"].to_numpy())
             z.append(calibration.standardised(sample, observed))
+            before = whole.loc[whole["tokens"] < rows["tokens"].min(), "activation_ratio"]
+            seen_range = max(float(np.ptp(before.to_numpy())), 1e-12)
+            relative.append((observed - np.median(sample, axis=0)) / seen_range)
             covered.append((low <= observed) & (observed <= high))
-        rows = table[table["run"] == run]
-        parts = (np.concatenate(part) for part in (horizon, z, covered))
-        found.append(Errors(str(run), _kind(rows), *parts))
+        parts = (np.concatenate(part) for part in (horizon, z, relative, covered))
+        found.append(Errors(str(run), _kind(whole), *parts))
     return tuple(found)
 
 

@@ -44,6 +44,8 @@ class Errors:
         Tokens forecast over tokens seen.
     z : ndarray, shape (n,)
         Errors in units of the forecast's spread, see `standardised`.
+    relative : ndarray, shape (n,)
+        Errors over the range of the points that were seen.
     covered : ndarray of bool, shape (n,)
         Whether the point lay inside its 90% interval.
     """
@@ -52,6 +54,7 @@ class Errors:
     kind: str
     horizon: Array
     z: Array
+    relative: Array
     covered: NDArray[np.bool_]
 
 
@@ -76,7 +79,40 @@ def standardised(sample: Array, observed: Array) -> Array:
     return np.asarray(np.clip((observed - middle) / spread, -_LARGEST, _LARGEST))
 
 
-def correction(horizon: Array, errors: Sequence[Errors]) -> tuple[Array, Array]:
+@dataclass(frozen=True)
+class Correction:
+    """What past errors suggest at each of n horizons.
+
+    Attributes
+    ----------
+    shift : ndarray, shape (n,)
+        Mean error in units of the forecast's spread; 0 without errors.
+    relative : ndarray, shape (n,)
+        Mean error over the range of the points seen.
+    widening : ndarray, shape (n,)
+        Factor, at least 1.
+    """
+
+    shift: Array
+    relative: Array
+    widening: Array
+
+    def move(self, spread: Array, seen_range: float) -> Array:
+        """How far to move a forecast: the smaller of what the two units say, 0 if they disagree.
+
+        A young run's wide forecast must not be moved by a multiple of its width.
+        """
+        first, second = self.shift * spread, self.relative * seen_range
+        smaller = np.minimum(np.abs(first), np.abs(second))
+        return np.where(first * second > 0, np.sign(first) * smaller, 0.0)
+
+    def applied(self, draws: Array, centre: Array, spread: Array, seen_range: float) -> Array:
+        """Draws (m, n) moved and widened about the forecast's `centre`, kept inside (0, 1]."""
+        moved = centre + self.move(spread, seen_range) + self.widening * (draws - centre)
+        return np.asarray(np.clip(moved, np.finfo(float).tiny, 1.0))
+
+
+def correction(horizon: Array, errors: Sequence[Errors]) -> Correction:
     """Shift and widening that past errors suggest, by horizon.
 
     Mean and mean square of the standardised errors are those of a normal distribution of runs with
@@ -92,14 +128,12 @@ def correction(horizon: Array, errors: Sequence[Errors]) -> tuple[Array, Array]:
 
     Returns
     -------
-    shift : ndarray, shape (n,)
-        In units of the forecast's spread; 0 without errors.
-    widening : ndarray, shape (n,)
-        Factor, at least 1.
+    Correction
     """
-    shift, widening = np.zeros(len(horizon)), np.ones(len(horizon))
+    shift, relative = np.zeros(len(horizon)), np.zeros(len(horizon))
+    widening = np.ones(len(horizon))
     for i, at in enumerate(np.log(horizon)):
-        runs, total, square = 0.0, 0.0, 0.0
+        runs, total, moved, square = 0.0, 0.0, 0.0, 0.0
         for one in errors:
             near = np.exp(-np.abs(np.log(one.horizon) - at) / REACH)
             weight = near.max(initial=0.0)
@@ -107,18 +141,13 @@ def correction(horizon: Array, errors: Sequence[Errors]) -> tuple[Array, Array]:
                 near /= near.sum()
                 runs += weight
                 total += weight * float(near @ one.z)
+                moved += weight * float(near @ one.relative)
                 square += weight * float(near @ one.z**2)
         count = PRIOR_RUNS + runs
-        shift[i] = total / count
+        shift[i], relative[i] = total / count, moved / count
         variance = (PRIOR_RUNS + square) / count - shift[i] ** 2
         widening[i] = np.sqrt(max(variance * (1 + 1 / count) / (1 + 1 / PRIOR_RUNS), 1.0))
-    return shift, widening
-
-
-def corrected(draws: Array, middle: Array, spread: Array, shift: Array, widening: Array) -> Array:
-    """Draws (m, n) moved and widened about the forecast's `middle`, kept inside (0, 1]."""
-    moved = middle + shift * spread + widening * (draws - middle)
-    return np.asarray(np.clip(moved, np.finfo(float).tiny, 1.0))
+    return Correction(shift, relative, widening)
 
 
 def sentence(errors: Sequence[Errors]) -> str | None:
@@ -127,12 +156,12 @@ def sentence(errors: Sequence[Errors]) -> str | None:
         return None
     seen = np.concatenate([one.horizon for one in errors])
     horizon = np.geomspace(seen.min(), seen.max(), 12)
-    shifts, widenings = correction(horizon, errors)
-    size = np.maximum(widenings / LARGE_WIDENING, np.abs(shifts) / LARGE_SHIFT)
+    found = correction(horizon, errors)
+    size = np.maximum(found.widening / LARGE_WIDENING, np.abs(found.shift) / LARGE_SHIFT)
     at = int(np.argmax(size))
     if size[at] < 1.0:
         return None
-    shift, widening = shifts[at], widenings[at]
+    shift, widening = found.shift[at], found.widening[at]
     held = np.mean([one.covered.mean() for one in errors])
     runs = "one run" if len(errors) == 1 else f"{len(errors)} runs"
     way = "above" if shift > 0 else "below"
@@ -140,6 +169,6 @@ def sentence(errors: Sequence[Errors]) -> str | None:
         f"The methods do not describe these runs well: their 90% intervals held {100 * held:.0f}% "
         f"of the later points of {runs}, which lay {way} the forecasts. At "
         f"{horizon[at]:.2g} times the tokens seen, intervals are widened {widening:.1f} times and "
-        f"medians moved by {shift:+.1f} of the forecast's spread. Do not rely on a limit from "
-        "the law alone."
+        f"medians moved by up to {shift:+.1f} of the forecast's spread. Do not rely on a limit "
+        "from the law alone."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -57,7 +58,7 @@ def fit_bayes_pooled(
     # Other runs are the same in many cells and are fitted once, with one seed.
     fits = {
         str(other): recalled(
-            ("fit_bayes", fingerprint(rows)), lambda rows=rows: run(rows, engine="importance")
+            ("fit_bayes", fingerprint(rows)), partial(run, rows, engine="importance")
         )
         for other, rows in others.groupby("run", sort=False)
     }

@@ -101,7 +101,7 @@ def simulate_family(
     middle = float(np.mean(np.log(sizes)))
     for size in sizes:
         count = int(rng.integers(18, 36))
-        d = 120.0 / count * np.arange(1, count + 1)
+        d: Array = 120.0 / count * np.arange(1, count + 1, dtype=np.float64)
         z = family.centre + family.slope * (np.log(size) - middle)
         # Levels scatter less than shapes: the limit's logit by a third.
         z = z + family.scatter * rng.normal(size=4) * np.array([1 / 3, 1.0, 1.0, 1.0])
