@@ -13,9 +13,10 @@ from sparsefit.backtesting import calibration
 from sparsefit.backtesting.calibration import Errors
 from sparsefit.backtesting.forecast import MethodForecast, Predictive
 from sparsefit.backtesting.memo import fingerprint, recalled
+from sparsefit.backtesting.past_errors import NEGLIGIBLE, kind_of, stacked_errors
 from sparsefit.backtesting.registry import METHODS, Method, MethodFunction, resolve
 from sparsefit.backtesting.rolling import backtest, joined
-from sparsefit.backtesting.seen import kin_of, rises, target_of, with_target
+from sparsefit.backtesting.seen import kin_of, target_of, with_target
 from sparsefit.backtesting.stacking import mix
 from sparsefit.errors import ArgumentError, SparsefitError
 from sparsefit.table import usable_rows
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 CANDIDATES = ("fit", "log_linear", "damped_smoothing", "lm_multistart")
 INNER_CUTS = (0.3, 0.5, 0.7, 0.85)
 MIXTURE_DRAWS = 2000
-# A method below this weight takes no part, and need not run.
-NEGLIGIBLE = 0.01
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,7 +101,7 @@ class BestForecast:
         """The stacked forecast moved and widened by the errors of runs of the same kind."""
         own = table[table["run"] == run]
         own = own[usable_rows(own)]
-        kind = _kind(own)
+        kind = kind_of(own)
         errors = [one for one in self.errors if one.kind == kind and one.run != run]
         draws = found.observation.draws
         if not errors or draws is None:
@@ -243,7 +242,7 @@ def forecast_best(
     try:
         inner = _inner(table, chosen, cuts, min_seen, seed, jobs)
         weights = inner.stacking(prior=_prior(chosen), strength=strength)
-        errors = _errors(inner, weights, table)
+        errors = stacked_errors(inner, weights, table)
         why = _reason(inner, weights)
         for kind in dict.fromkeys(one.kind for one in errors):
             alike = [one for one in errors if one.kind == kind]
@@ -298,42 +297,6 @@ def _inner(
     return joined(parts)
 
 
-def _kind(rows: pd.DataFrame) -> str:
-    """Runs of one kind can speak for each other: the activation, else the way that they move."""
-    named = rows["activation"].dropna().tolist() if "activation" in rows else []
-    if named:
-        return str(named[0]).lower()
-    plain = rows.copy()
-    plain.attrs = {}
-    return "rising" if rises(plain) else "falling"
-
-
-def _errors(inner: Backtest, weights: pd.Series, table: pd.DataFrame) -> tuple[Errors, ...]:
-    """Standardised errors of the stacked forecasts of a backtest, by run."""
-    used = [name for name in inner.methods if weights[name] > NEGLIGIBLE]
-    share = weights[used].to_numpy() / weights[used].sum()
-    points = inner.points[inner.points["method"] == used[0]]
-    found = []
-    for run, of_run in points.groupby("run", sort=False):
-        horizon, z, relative, covered = [], [], [], []
-        whole = table[(table["run"] == run) & usable_rows(table)]
-        of_cut: Any = of_run.groupby("cut", sort=False)
-        for cut, rows in of_cut:
-            samples = [inner.samples[name, run, cut] for name in used]
-            sample = mix(samples, share, 1000, np.random.default_rng(0))
-            observed = rows["observed"].to_numpy()
-            low, high = np.quantile(sample, [0.05, 0.95], axis=0)
-            horizon.append(rows["horizon"].to_numpy())
-            z.append(calibration.standardised(sample, observed))
-            before = whole.loc[whole["tokens"] < rows["tokens"].min(), "activation_ratio"]
-            seen_range = max(float(np.ptp(before.to_numpy())), 1e-12)
-            relative.append((observed - np.median(sample, axis=0)) / seen_range)
-            covered.append((low <= observed) & (observed <= high))
-        parts = (np.concatenate(part) for part in (horizon, z, relative, covered))
-        found.append(Errors(str(run), _kind(whole), *parts))
-    return tuple(found)
-
-
 def _prior(methods: Sequence[Method]) -> dict[str, float]:
     """Weights without evidence: half for the first candidate, the others share the rest."""
     if len(methods) == 1:
@@ -355,7 +318,7 @@ def best(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> Me
     found = forecast_best(kin, rng=0)
     leading = found.weights.sort_values(ascending=False)
     note = ", ".join(f"{name} {weight:.2f}" for name, weight in leading.items())
-    kind = _kind(kin[kin["run"] == run])
+    kind = kind_of(kin[kin["run"] == run])
     said = calibration.sentence(
         [one for one in found.errors if one.kind == kind and one.run != run]
     )

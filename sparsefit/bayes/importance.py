@@ -103,9 +103,11 @@ class Model:
             alone = sum_terms(terms) + d.log_jacobian
         possible = np.isfinite(alone)
         found = np.full(possible.size, -np.inf)
-        chosen = (part[possible] for part in parts)
+        shape, amplitude, limit, sigma = (part[possible] for part in parts)
         spread = np.broadcast_to(spread, possible.shape)[possible]
-        like = self.population.log_density(self.law, self.points.span, *chosen, spread)
+        like = self.population.log_density(
+            self.law, self.points.span, shape, amplitude, limit, sigma, spread
+        )
         # The run may be unlike the others: then its prior is that of a run alone.
         found[possible] = np.logaddexp(
             np.log(EXCHANGEABLE) + like, np.log1p(-EXCHANGEABLE) + alone[possible]
