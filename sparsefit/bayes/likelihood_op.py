@@ -1,13 +1,12 @@
-"""The likelihood of `symbolic` as one PyTensor operation with its analytic gradient.
+"""The likelihood of `symbolic` as one function with its analytic gradient, see `operations`.
 
-Written out in PyTensor, the sum over noise models and warm-up choices and its gradient take some two
-hundred operations, and compiling them took most of a fit's time. One function over one array of data
-compiles in seconds and runs several times faster.
+Written out in PyTensor, the sum over noise models and warm-up choices and its gradient take some
+two hundred operations, and compiling them took most of a fit's time. One function over one array of
+data compiles in seconds and runs several times faster.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,14 @@ from scipy.special import gammaln
 
 from sparsefit.bayes.importance import Model
 from sparsefit.bayes.markov import carry
+from sparsefit.bayes.nuts_map import Map
 from sparsefit.bayes.priors import WARMUP_DOF, WARMUP_SCALE
 from sparsefit.laws.base import span_ratio
 
 Array = NDArray[np.float64]
 
 HEADER = 8
-"""Numbers in front of the coordinates' centre and root, see `pack`."""
+"""Numbers in front of the map of the coordinates, see `pack`."""
 SPAN = 7
 """Index of log(last D / first D)."""
 
@@ -35,18 +35,15 @@ def student_constant(dof: float) -> float:
     return float(gammaln((dof + 1) / 2) - gammaln(dof / 2) - 0.5 * np.log(np.pi * dof))
 
 
-# Of what `log_likelihood` computes: raise it with every change, compiled copies are kept on disk.
-_VERSION = 2
-
 _EARLY = student_constant(WARMUP_DOF)
 
 
-def pack(model: Model, centre: Array, root: Array) -> Array:
+def pack(model: Model, coordinates: Map) -> Array:
     """All data of a run in one array: every further array costs a third of a second to compile.
 
     In this order: number of points n, of warm-up choices k, of Gaussian models g and of Student-t
     models h, their degrees of freedom, sign and number of shapes of the law, log(last D / first D);
-    centre (p) and root (p, p) of the coordinates; and what `log_likelihood` reads first.
+    the map of the coordinates; and what `log_likelihood` reads first.
     """
     points, likelihood = model.points, model.likelihood
     d, n = points.d, len(points)
@@ -61,7 +58,7 @@ def pack(model: Model, centre: Array, root: Array) -> Array:
     dof = heavy[0].rho if heavy else 1.0
     head = (n, model.drops.size, len(normal), len(heavy), dof)
     parts: list[Any] = [head, (model.law.sign, model.law.n_shape, span_ratio(points.span))]
-    parts += [centre, root, points.y, np.log(d / d[0]), model.drops]
+    parts += [coordinates.flat, points.y, np.log(d / d[0]), model.drops]
     parts += [np.zeros(n) if likelihood.se is None else likelihood.se**2, constant]
     parts += [[m.white_share for m in normal], [1.0 / m.scale(d, d[-1]) for m in normal]]
     # The correlation of the first point with the one before it is never used.
@@ -97,7 +94,7 @@ def log_likelihood(at: Array, run: Array) -> tuple[float, Array]:
     n, k, g, h = int(run[0]), int(run[1]), int(run[2]), int(run[3])
     dof, sign, n_shape, span = run[4], run[5], run[6], run[7]
     models, p = g + h, 3 + int(n_shape)
-    y = HEADER + p + p * p
+    y = HEADER + p + p * p + p * p * p + 4 * p
     log_d = y + n
     drops = log_d + n
     se2 = drops + k
@@ -234,67 +231,3 @@ def log_likelihood(at: Array, run: Array) -> tuple[float, Array]:
             gradient[2] += down * (basis[i] - 1.0)
             gradient[3] -= down * amplitude * run[log_d + i] * basis[i]
     return top + np.log(mass), gradient
-
-
-@cache
-def compiled() -> Any:
-    """`log_likelihood` compiled by numba."""
-    import numba
-
-    # Sums may be reordered; infinities and NaN keep their meaning.
-    return numba.njit(fastmath={"reassoc", "contract", "nsz"})(log_likelihood)
-
-
-@cache
-def operation() -> Any:
-    """Return the PyTensor operation; made on first use because PyTensor is an extra."""
-    import pytensor.tensor as pt
-    from pytensor.gradient import grad_undefined
-    from pytensor.graph.basic import Apply
-    from pytensor.graph.op import Op
-
-    class LogLikelihood(Op):  # type: ignore[misc]
-        """Value and gradient of `log_likelihood`; only the value can be differentiated."""
-
-        __props__ = ()
-
-        def make_node(self, at: Any, run: Any) -> Any:
-            inputs = (pt.as_tensor_variable(at), pt.as_tensor_variable(run))
-            return Apply(self, inputs, [pt.dscalar(), pt.vector(dtype="float64", shape=(5,))])
-
-        def perform(self, node: Any, inputs: Any, outputs: Any) -> None:
-            value, gradient = compiled()(*inputs)
-            outputs[0][0], outputs[1][0] = np.asarray(value), gradient
-
-        def grad(self, inputs: Any, output_gradients: Any) -> list[Any]:
-            slope = output_gradients[0] * self(*inputs)[1]
-            return [slope, grad_undefined(self, 1, inputs[1], "the data of a run")]
-
-    _register(LogLikelihood)
-    return LogLikelihood()
-
-
-def _register(operation_type: Any) -> None:
-    """Tell PyTensor's numba backend, where there is one, to call the compiled function."""
-    try:
-        from pytensor.link.numba.dispatch import basic
-    except ImportError:
-        return
-    import numba
-
-    # Newer versions keep what they compiled on disk, by this number and the operation.
-    cached = hasattr(basic, "register_funcify_default_op_cache_key")
-    register = (
-        basic.register_funcify_default_op_cache_key if cached else basic.numba_funcify.register
-    )
-
-    @register(operation_type)  # type: ignore[untyped-decorator]
-    def funcify(op: Any, node: Any = None, **kwargs: Any) -> Any:
-        function = compiled()
-
-        @numba.njit  # type: ignore[untyped-decorator]
-        def call(at, run):  # type: ignore[no-untyped-def]
-            value, gradient = function(at, run)
-            return np.asarray(value), gradient
-
-        return (call, _VERSION) if cached else call

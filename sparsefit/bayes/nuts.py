@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sparsefit.bayes.importance import Model
 from sparsefit.bayes.likelihood_op import pack
 from sparsefit.bayes.nuts_coordinates import decode, encode
+from sparsefit.bayes.nuts_map import fit_map
 from sparsefit.bayes.posterior import Sampling
 from sparsefit.bayes.symbolic import build
 from sparsefit.errors import ArgumentError, MissingDependencyError
@@ -21,7 +23,21 @@ Array = NDArray[np.float64]
 
 CHAINS = 4
 _TUNE = 600
-_TARGET_ACCEPT = 0.9
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """How carefully to sample: acceptance aimed at, tails of the map, draws made for each kept."""
+
+    target_accept: float
+    tail_most: float
+    thin: int
+
+
+# The second, slower one where the first diverged, disagreed or moved slowly.
+_ATTEMPTS = (_Attempt(0.93, 0.7, 1), _Attempt(0.98, 0.25, 4))
+_ESS_SHARE = 0.2
+
 
 # Compiled models by law, priors and sampler: compiling takes most of a fit's time.
 _COMPILED: dict[tuple[str, str, str], Any] = {}
@@ -61,10 +77,23 @@ def sample_nuts(
         raise MissingDependencyError.for_extra("pymc", "bayes", "engine='nuts'")
     if model.population is not None:
         raise ArgumentError("engine='nuts' fits runs alone: use engine='importance' with pool")
-    centre, root = coordinates(model, start)
-    run = pack(model, centre, root)
-    v, divergences = _run(model, run, -(-size // CHAINS), int(rng.integers(2**31)))
-    chains = centre + v @ root.T
+    x = encode(model.law, model.priors, start)
+    seeds = rng.integers(2**31, size=len(_ATTEMPTS))
+    for attempt, seed in zip(_ATTEMPTS, seeds, strict=True):
+        draws, sampling = _attempt(model, x, rng, -(-size // CHAINS), attempt, int(seed))
+        if sampling.reliable and sampling.ess >= _ESS_SHARE * size:
+            break
+    return draws, sampling
+
+
+def _attempt(
+    model: Model, start: Array, rng: np.random.Generator, size: int, attempt: _Attempt, seed: int
+) -> tuple[Draws, Sampling]:
+    """Chains of `size` draws each, in coordinates fitted to rough draws `start`."""
+    coordinates = fit_map(start, attempt.tail_most)
+    run = pack(model, coordinates)
+    v, divergences = _run(model, run, size * attempt.thin, attempt.target_accept, seed)
+    chains = coordinates.forward(v[:, attempt.thin - 1 :: attempt.thin])
     flat = chains.reshape(-1, chains.shape[2])
     u = decode(model.law, model.priors, model.points.span, flat)
     _, noise, drop = model.log_target(u, rng)
@@ -75,29 +104,19 @@ def sample_nuts(
         ess,
         rhat=rhat,
         divergences=divergences,
-        evaluated=len(flat),
+        evaluated=v.shape[0] * v.shape[1],
         chains=CHAINS,
     )
     return draws, sampling
-
-
-def coordinates(model: Model, start: Draws) -> tuple[Array, Array]:
-    """Centre and root of the covariance of rough draws in the sampler's coordinates."""
-    x = encode(model.law, model.priors, start)
-    centre = np.median(x, axis=0)
-    # Spread from the middle of the draws: rough ones may have wild tails.
-    spread = np.diff(np.quantile(x, [0.16, 0.84], axis=0), axis=0)[0] / 2
-    core = x[np.all(np.abs(x - centre) < 4 * np.maximum(spread, 1e-12), axis=1)]
-    covariance = np.cov(core.T) if len(core) > 10 * x.shape[1] else np.diag(spread**2)
-    root = np.linalg.cholesky(covariance + np.diag(1e-6 * np.diag(covariance) + 1e-16))
-    return centre, root
 
 
 def _per_chain(values: Array) -> Array:
     return values.reshape(CHAINS, -1, 1)
 
 
-def _run(model: Model, run: Array, draws: int, seed: int) -> tuple[Array, int]:
+def _run(
+    model: Model, run: Array, draws: int, target_accept: float, seed: int
+) -> tuple[Array, int]:
     """Coordinates v of all chains, shape (chains, draws, p), and the number of divergences."""
     with warnings.catch_warnings():
         # Their own deprecations and progress notices are not the user's business.
@@ -117,7 +136,7 @@ def _run(model: Model, run: Array, draws: int, seed: int) -> tuple[Array, int]:
                 chains=CHAINS,
                 cores=1,
                 seed=seed,
-                target_accept=_TARGET_ACCEPT,
+                target_accept=target_accept,
                 progress_bar=False,
             )
         else:
@@ -132,7 +151,7 @@ def _run(model: Model, run: Array, draws: int, seed: int) -> tuple[Array, int]:
                     chains=CHAINS,
                     cores=1,
                     random_seed=seed,
-                    target_accept=_TARGET_ACCEPT,
+                    target_accept=target_accept,
                     progressbar=False,
                     compute_convergence_checks=False,
                 )

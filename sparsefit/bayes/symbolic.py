@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sparsefit.bayes.distributions import Distribution, Exponential, LogNormal, Normal, Uniform
 from sparsefit.bayes.importance import Model
-from sparsefit.bayes.likelihood_op import HEADER, SPAN, operation
+from sparsefit.bayes.likelihood_op import HEADER, SPAN
+from sparsefit.bayes.operations import likelihood_operation, map_operation
 from sparsefit.bayes.priors import KAPPA_BOUNDS, SIGMA_FLOOR, last_range
 
 Array = NDArray[np.float64]
@@ -37,8 +38,7 @@ def build(model: Model, run: Array) -> Any:
         p = 3 + law.n_shape
         d = pm.Data("run", run)
         v = pm.Flat("v", shape=p)
-        ends = HEADER + p, HEADER + p + p * p
-        x = d[HEADER : ends[0]] + d[ends[0] : ends[1]].reshape((p, p)) @ v
+        x, prior, _, _ = map_operation()(v, d[HEADER:])
         low, high = last_range(law)
         last = low + (high - low) * pt.sigmoid(x[0])
         room = high - last if law.sign > 0 else last - low
@@ -48,7 +48,7 @@ def build(model: Model, run: Array) -> Any:
         sigma = pt.exp(log_sigma)
         total = d[SPAN]
         # Densities of last and change over their logits.
-        prior = _log_within(priors.last, last, low, high)
+        prior += _log_within(priors.last, last, low, high)
         prior += pt.log(last - low) + pt.log(high - last) - np.log(high - low)
         prior += _log_within(priors.change, change, 0.0, room)
         prior += pt.log(change) + pt.log(room - change) - pt.log(room)
@@ -74,7 +74,7 @@ def build(model: Model, run: Array) -> Any:
                 excess = least + p * (most - least)
         else:
             excess = change / pt.expm1(alpha * total)
-        found, _ = operation()(pt.stack([last, change, excess, alpha, log_sigma]), d)
+        found, _ = likelihood_operation()(pt.stack([last, change, excess, alpha, log_sigma]), d)
         pm.Potential("log_prior", prior)
         pm.Potential("log_likelihood", found)
     return built

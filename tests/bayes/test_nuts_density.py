@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from sparsefit import laws
@@ -15,8 +14,8 @@ from sparsefit.bayes.engine import build_model
 from sparsefit.bayes.importance import Model, flat_posterior
 from sparsefit.bayes.likelihood import LIKELIHOODS
 from sparsefit.bayes.likelihood_op import log_likelihood, pack
-from sparsefit.bayes.nuts import coordinates
-from sparsefit.bayes.nuts_coordinates import decode
+from sparsefit.bayes.nuts_coordinates import decode, encode
+from sparsefit.bayes.nuts_map import Map, fit_map
 from sparsefit.bayes.priors import default_priors
 from sparsefit.estimation.points import Points
 
@@ -24,27 +23,29 @@ RISING = (0.5, 0.05, 0.42)
 SE = np.linspace(1e-4, 4e-4, 14)
 
 
-def _density(model: Model, rng: np.random.Generator) -> tuple[Any, Any, np.ndarray, np.ndarray]:
-    """Compiled log density and gradient, and the centre and root of its coordinates."""
+def _density(model: Model, rng: np.random.Generator) -> tuple[Any, Any, Map]:
+    """Compiled log density and gradient, and the map to its coordinates."""
     pytest.importorskip("pymc")
     import pytensor
 
     from sparsefit.bayes.symbolic import build
 
-    centre, root = coordinates(model, flat_posterior(model, rng).sample.draws)
-    built = build(model, pack(model, centre, root))
+    start = flat_posterior(model, rng).sample.draws
+    coordinates = fit_map(encode(model.law, model.priors, start))
+    built = build(model, pack(model, coordinates))
     (v,) = built.value_vars
     log = built.logp()
     # Python instead of compiled code: slow to run, quick to make.
     mode = pytensor.compile.mode.Mode(linker="py", optimizer="fast_compile")
     value = pytensor.function([v], log, mode=mode)
-    return value, pytensor.function([v], pytensor.gradient.grad(log, v), mode=mode), centre, root
+    return value, pytensor.function([v], pytensor.gradient.grad(log, v), mode=mode), coordinates
 
 
 def _check(model: Model) -> None:
     rng = np.random.default_rng(0)
-    value, gradient, centre, root = _density(model, rng)
-    at = np.vstack([np.zeros(centre.size), rng.uniform(-2, 2, (8, centre.size))])
+    value, gradient, found = _density(model, rng)
+    p = found.centre.size
+    at = np.vstack([np.zeros(p), rng.uniform(-2, 2, (8, p))])
     # Finite at the middle and wherever chains start.
     logs = np.array([value(v) for v in at])
     gradients = np.array([gradient(v) for v in at])
@@ -53,9 +54,9 @@ def _check(model: Model) -> None:
     span = model.points.span
 
     def coordinates_of(v: np.ndarray) -> np.ndarray:
-        return decode(model.law, model.priors, span, centre + v @ root.T)
+        return decode(model.law, model.priors, span, np.atleast_2d(found.forward(v)))
 
-    step = 1e-5 * np.eye(centre.size)
+    step = 1e-5 * np.eye(p)
     jacobian = [
         np.linalg.slogdet((coordinates_of(v + step) - coordinates_of(v - step)) / 2e-5)[1]
         for v in at
@@ -103,7 +104,7 @@ def test_one_pass_likelihood_is_the_sum_of_the_table(
     drops = np.array([0, 1, 2, 5])
     blank = Points(d, np.zeros(14))
     model = build_model(chosen, blank, drops, likelihood, default_priors(chosen), se)
-    run = pack(model, np.zeros(3 + chosen.n_shape), np.eye(3 + chosen.n_shape))
+    run = pack(model, fit_map(rng.standard_normal((10, 3 + chosen.n_shape))))
     change, alpha, log_sigma = 0.04, 0.6, np.log(4e-4)
     span = np.log(d[-1] / d[0])
     excess = 0.01 if chosen.n_shape == 2 else change / np.expm1(alpha * span)
@@ -117,7 +118,7 @@ def test_one_pass_likelihood_is_the_sum_of_the_table(
     curve = at[0] + chosen.sign * ((change + excess) * basis - excess)
     y = curve + 5e-4 * rng.standard_normal(14)
     model = build_model(chosen, Points(d, y), drops, likelihood, default_priors(chosen), se)
-    run = pack(model, np.zeros(3 + chosen.n_shape), np.eye(3 + chosen.n_shape))
+    run = pack(model, fit_map(rng.standard_normal((10, 3 + chosen.n_shape))))
     table = model.likelihood.table(
         (y - curve)[None], np.array([change]), np.exp([log_sigma]), model.drops
     )
