@@ -32,6 +32,8 @@ from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, ModelError
 
 _SCOUT_TOKENS = 512
+# Layers between two releases of freed memory, which has to be mapped anew each time.
+_RELEASE_EVERY = 8
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ class _LayerObserver:
             if self.plan.level:
                 self._level(hidden, total, batch, states.positions)
         self.seen += hidden.shape[0]
-        release_gaps(hidden)
+        if self.site.layer % _RELEASE_EVERY == 0:
+            release_gaps(hidden)
 
     def _ratios(
         self, hidden: torch.Tensor, total: torch.Tensor, eps: float

@@ -29,6 +29,8 @@ from sparsefit.errors import CheckpointError
 # Beyond this distance in log CETT from a calibration's target the curve rests on the token sample
 # alone, and a new calibration is made.
 REACH = 0.45
+# A wide calibration is exact at a CETT times and over this.
+_SIDE = 0.82
 # Up to this many hidden states (tokens x neurons of all layers) a further pass is cheap, and makes
 # thresholds exact where a small text's curves are all kinks.
 EXACT_STATES = 40_000_000
@@ -183,7 +185,12 @@ class Measurement:
 def dense_plan(cett: float, *, wide: bool) -> Plan:
     """Plan a calibration around a CETT: `wide` where the root is still being looked for."""
     centre = min(cett, 0.999)
-    return Plan((centre,), sample_tokens=1024) if wide else Plan((centre,), (0.8, 0.94, 1.06, 1.25))
+    if not wide:
+        return Plan((centre,), (0.8, 0.94, 1.06, 1.25))
+    # Exact to both sides of where the root is expected: what is measured there in the end must
+    # compare with checkpoints that were calibrated at the root itself.
+    targets = (centre * _SIDE, min(centre / _SIDE, 0.999))
+    return Plan(targets, (0.7, 0.9, 1.1, 1.4), sample_tokens=1024)
 
 
 def measure_at(
@@ -262,23 +269,24 @@ def calibrate_at(
         A layer's CETT jumps over the value: it has too few active neurons on this text.
     """
     plan = dense_plan(cett, wide=wide)
+    wanted = min(cett, 0.999)
     everything = replace(
         plan, ratios=(0.1, 0.3, *plan.ratios, 3.0, 10.0), sample_tokens=text.n_tokens
     )
     try:
         calibration = loaded.calibrate(text, plan)
-        covered = calibration.covers(plan.targets[0])
+        covered = calibration.covers(wanted)
     except CurveRangeError:
         covered = False
     if not covered:
         calibration = loaded.calibrate(text, everything)
-        covered = calibration.covers(plan.targets[0])
+        covered = calibration.covers(wanted)
     if covered:
         return calibration
     bad = [
         layer
         for layer, curve in enumerate(calibration.curves)
-        if not curve.range[0] <= plan.targets[0] <= curve.range[1]
+        if not curve.range[0] <= wanted <= curve.range[1]
     ]
     raise CurveRangeError(
         f"CETT {cett:.6g} is not reached by any threshold in layers {bad}: too few neurons are "
