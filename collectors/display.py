@@ -28,7 +28,7 @@ def run_line(result: RunMeasurement) -> str:
     if result.failed:
         line += f", {result.failed} failed"
     if len(done):
-        last = done.loc[done["tokens"].idxmax()]
+        last = done.iloc[int(done["tokens"].to_numpy().argmax())]
         line += (
             f"; activation ratio {last['activation_ratio']:.4g} at {int(last['tokens']):,} tokens"
         )

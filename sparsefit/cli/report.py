@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sparsefit.reporting import report, save_figures
     from sparsefit.reporting.api import writable
     from sparsefit.reporting.page import require_jinja2
+    from sparsefit.results.fits import Fits
     from sparsefit.table import read_table
 
     # What would stop the page at its end is said before minutes of fitting.
@@ -82,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     table = read_table(arguments.files, response=arguments.response, min_points=0)
     arguments.robust = False
     outcome = fitting.fit_table(table, arguments)
-    fits = outcome.fits
+    fits = Fits(outcome.fits)
     options = {} if arguments.title is None else {"title": arguments.title}
     path = report(
         fits,
