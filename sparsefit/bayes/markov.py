@@ -107,8 +107,4 @@ def carry(noise: NoiseModel, points: Points) -> Array:
     if share == 0.0:
         return np.zeros(len(points) - 1)
     d = points.d
-    pairs = [
-        noise.correlation(d[i : i + 1], d[i + 1 : i + 2], points.step)[0, 0] / share
-        for i in range(len(points) - 1)
-    ]
-    return np.array(pairs)
+    return np.diag(noise.correlation(d[:-1], d[1:], points.step)) / share

@@ -67,7 +67,7 @@ def products(z: Array) -> Array:
     return np.asarray((bounded[..., :, None] * bounded[..., None, :]).reshape(*z.shape[:-1], -1))
 
 
-def _wide(t: Array, skew: Array, tail: Array) -> Array:
+def _wide(t: Array, skew: Array | float, tail: Array | float) -> Array:
     return np.asarray((np.sinh(skew + tail * t) - np.sinh(skew)) / (tail * np.cosh(skew)))
 
 
@@ -160,10 +160,10 @@ def _marginal(x: Array, tail_most: float) -> tuple[float, float, float, float]:
     best = (np.inf, 0.0, _TAIL)
     for tail in np.geomspace(_TAIL, tail_most, 12):
         for skew in np.linspace(-_SKEW, _SKEW, 21):
-            found = _wide(_NORMAL, np.float64(skew), np.float64(tail))
+            found = _wide(_NORMAL, skew, tail)
             found = found / ((found[4] - found[2]) / 2.0)
             error = np.abs(np.arcsinh(found) - np.arcsinh(wanted)).sum()
             best = min(best, (float(error), float(skew), float(tail)))
     _, skew, tail = best
-    found = _wide(_NORMAL, np.float64(skew), np.float64(tail))
+    found = _wide(_NORMAL, skew, tail)
     return float(middle), float(width / ((found[4] - found[2]) / 2.0)), skew, tail
