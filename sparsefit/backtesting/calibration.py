@@ -26,7 +26,7 @@ REACH = 0.3
 """Errors count less by 1/e for each such difference in log horizon. Chosen there as well."""
 
 LARGE_WIDENING, LARGE_SHIFT = 1.75, 1.25
-"""Corrections that are put into words: none of 51 simulated runs whose families follow the law."""
+"""Corrections that are put into words: above those of simulated families that follow the law."""
 
 _LARGEST = 10.0
 _CENTRAL = (0.1587, 0.5, 0.8413)
