@@ -32,7 +32,8 @@ from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, ModelError
 
 _SCOUT_TOKENS = 512
-# Layers between two releases of freed memory, which has to be mapped anew each time.
+# Layers between two releases of freed memory, which has to be mapped anew each time; counted from
+# the last layer, since the logits come next.
 _RELEASE_EVERY = 8
 
 
@@ -125,6 +126,8 @@ def calibrate(
     stride = max(1, text.n_tokens // plan.sample_tokens)
     norms = SkippedNorms()
     observers = [_LayerObserver(site, plan, text, stride, norms) for site in sites]
+    for observer in observers[::-_RELEASE_EVERY]:
+        observer.release = True
 
     def on_batch(batch: Batch) -> None:
         for observer in observers:
@@ -160,6 +163,7 @@ class _LayerObserver:
         self.plan = plan
         self.stride = stride
         self.batch: Batch | None = None
+        self.release = False
         self.norms = site.column_norms()
         self.weight = site.weight
         self.grid: np.ndarray | None = None
@@ -190,7 +194,7 @@ class _LayerObserver:
             if self.plan.level:
                 self._level(hidden, total, batch, states.positions)
         self.seen += hidden.shape[0]
-        if self.site.layer % _RELEASE_EVERY == 0:
+        if self.release:
             release_gaps(hidden)
 
     def _ratios(
