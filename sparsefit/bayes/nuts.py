@@ -36,8 +36,7 @@ class _Attempt:
 
 # The second, slower one where the first diverged, disagreed or moved slowly.
 _ATTEMPTS = (_Attempt(0.93, 0.7, 1), _Attempt(0.98, 0.25, 4))
-_ESS_SHARE = 0.2
-
+_ESS_SHARE, _ESS_ENOUGH = 0.2, 1000.0
 
 # Compiled models by law, priors and sampler: compiling takes most of a fit's time.
 _COMPILED: dict[tuple[str, str, str], Any] = {}
@@ -57,7 +56,7 @@ def sample_nuts(
     model : Model
         The posterior.
     start : Draws
-        Rough draws: their mean and covariance make the sampler's coordinates.
+        Rough draws, to which the sampler's coordinates are fitted.
     rng : numpy.random.Generator
         Source of randomness.
     size : int
@@ -81,7 +80,7 @@ def sample_nuts(
     seeds = rng.integers(2**31, size=len(_ATTEMPTS))
     for attempt, seed in zip(_ATTEMPTS, seeds, strict=True):
         draws, sampling = _attempt(model, x, rng, -(-size // CHAINS), attempt, int(seed))
-        if sampling.reliable and sampling.ess >= _ESS_SHARE * size:
+        if sampling.reliable and sampling.ess >= min(_ESS_SHARE * size, _ESS_ENOUGH):
             break
     return draws, sampling
 
