@@ -30,8 +30,10 @@ def test_every_peer_forecasts_ordered_finite_intervals_reproducibly(name, rising
     run = make_run(rising=rising, limit=0.39 if rising else 0.07)
     seen, tokens = run.iloc[:15], run["tokens"].to_numpy(dtype=float)[15:]
     first, again = forecast(name, seen, tokens), forecast(name, seen, tokens)
-    # Not bit for bit: where the optimiser stops depends on how memory happens to be aligned.
-    np.testing.assert_allclose(first.median, again.median, rtol=1e-5)
+    # Bit for bit but for curve_fit: numpy's exp may differ in its last bit between two places in
+    # memory, and a step of the optimiser more or less moves the forecast by up to 4e-6.
+    stops_early = "curve_fit" in str(METHODS[name].target)
+    np.testing.assert_allclose(first.median, again.median, rtol=1e-5 if stops_early else 0, atol=0)
     lower, upper = first.interval(0.9)
     assert np.isfinite(lower).all() and np.isfinite(upper).all()
     assert (lower < first.median).all() and (first.median < upper).all()
