@@ -242,7 +242,7 @@ def conditional(
         - 0.5 * log_det
         - (n - kept) * (np.log(warmup_width) - 0.5 * np.log(dof))
     )
-    evidence = alone - 0.5 * (kept - 2.0 + n - kept) * log_ssr - 0.5 * np.log(det)
+    evidence = alone - 0.5 * (n - 2.0) * log_ssr - 0.5 * np.log(det)
     scale = np.sqrt(ssr / dof / det)
     evidence += log_share_within(limit, scale * np.sqrt(s_gg), dof, bounds)
     evidence += log_share_within(amplitude, scale * np.sqrt(s_oo), dof, (0.0, np.inf))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -48,16 +49,20 @@ def test_an_interrupt_while_a_command_loads(
     assert capsys.readouterr().err == "sparsefit fit: interrupted\n"
 
 
+def list_methods(stdout: IO[str] | int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, "backtest", "--list-methods"],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_is_an_error_of_one_line() -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [*PROGRAM, "backtest", "--list-methods"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        done = list_methods(full)
     assert done.returncode == 1
     assert done.stderr.startswith("sparsefit backtest: ")
     assert done.stderr.count("\n") == 1
@@ -66,13 +71,7 @@ def test_a_full_disk_is_an_error_of_one_line() -> None:
 def test_a_reader_that_leaves_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(
-        [*PROGRAM, "backtest", "--list-methods"],
-        stdout=write,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    done = list_methods(write)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
 
