@@ -99,8 +99,8 @@ def simulate_runs(stratum: Stratum, count: int, rng: int | np.random.Generator =
         truth = _law(stratum, d, generator)
         change = abs(truth[-1] - truth[0])
         scale = stratum.noise * change * (d / d[-1]) ** -stratum.spread
-        values = truth + scale * _residuals(stratum, generator)
-        fading = np.maximum(stratum.warmup - np.arange(len(d)), 0) / max(stratum.warmup, 1)
+        values = truth + scale * autoregressive(stratum.points, stratum.correlation, generator)
+        fading = fading_start(len(d), stratum.warmup)
         # Warm-up: the run starts closer to its limit than the law says, and joins it later.
         values -= 0.4 * change * fading * (1.0 if not stratum.rising else -1.0)
         parts.append(
@@ -120,17 +120,30 @@ def simulate_runs(stratum: Stratum, count: int, rng: int | np.random.Generator =
 def _law(stratum: Stratum, d: Array, rng: np.random.Generator) -> Array:
     alpha = np.exp(rng.uniform(*np.log(stratum.alpha)))
     done = rng.uniform(*stratum.done)
-    if stratum.rising:
-        # Eq. 5 covers 1 - (D_last / D_first)^-alpha of the way: the share decides alpha.
+    covered = share_covered(stratum.rising, d, alpha, done)
+    return 0.30 + 0.10 * covered / done if stratum.rising else 0.11 - 0.04 * covered / done
+
+
+def share_covered(rising: bool, d: Array, alpha: float, done: float) -> Array:
+    """Share of the way to the limit that the law has covered, from 0 to `done`, shape of `d`.
+
+    Eq. 5 covers 1 - (D_last / D_first)^-alpha of the way: `done` decides its alpha.
+    """
+    if rising:
         alpha = -np.log1p(-done) / np.log(d[-1] / d[0])
-        return 0.30 + 0.10 * (1.0 - (d / d[0]) ** -alpha) / done
+        return np.asarray(1.0 - (d / d[0]) ** -alpha)
     rate = -np.log1p(-done) / (d[-1] ** alpha - d[0] ** alpha)
-    return 0.11 - 0.04 * -np.expm1(-rate * (d**alpha - d[0] ** alpha)) / done
+    return np.asarray(-np.expm1(-rate * (d**alpha - d[0] ** alpha)))
 
 
-def _residuals(stratum: Stratum, rng: np.random.Generator) -> Array:
-    shocks = rng.normal(size=stratum.points)
-    rho = stratum.correlation
-    for i in range(1, stratum.points):
-        shocks[i] = rho * shocks[i - 1] + np.sqrt(1.0 - rho**2) * shocks[i]
+def autoregressive(size: int, correlation: float, rng: np.random.Generator) -> Array:
+    """Draw standard normal values whose neighbours correlate, shape (size,)."""
+    shocks = rng.normal(size=size)
+    for i in range(1, size):
+        shocks[i] = correlation * shocks[i - 1] + np.sqrt(1.0 - correlation**2) * shocks[i]
     return shocks
+
+
+def fading_start(size: int, warmup: int) -> Array:
+    """Weight of the departure from the law at the first points: 1 falling to 0, shape (size,)."""
+    return np.maximum(warmup - np.arange(size), 0) / max(warmup, 1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.backtesting.simulate import autoregressive, fading_start, share_covered
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _values(family: Family, d: Array, z: Array, rng: np.random.Generator) -> Arr
     limit, done = (1.0 / (1.0 + np.exp(-z[i])) for i in (0, 3))
     done = min(done, 0.995)
     way = min(np.exp(z[1]), 2.0 if not family.rising else 0.8) * limit
-    fraction = _fraction(family, d, np.exp(z[2]), done)
+    fraction = share_covered(family.rising, d, np.exp(z[2]), done)
     x = np.log(d / d[0]) / np.log(d[-1] / d[0])
     if family.departure == "accelerating":
         fraction = done * x ** rng.uniform(1.2, 2.0)
@@ -137,23 +138,8 @@ def _values(family: Family, d: Array, z: Array, rng: np.random.Generator) -> Arr
         steps = rng.normal(size=d.size) * np.sqrt(np.diff(x, prepend=0.0))
         fraction = fraction + rng.uniform(0.05, 0.3) * np.cumsum(steps)
     # From the first value towards the limit, share by share; warm-up starts nearer to the limit.
-    fading = np.maximum(family.warmup - np.arange(d.size), 0) / max(family.warmup, 1)
-    fraction = fraction + 0.3 * fading
-    shocks = rng.normal(size=d.size)
-    for i in range(1, d.size):
-        shocks[i] = (
-            family.correlation * shocks[i - 1] + np.sqrt(1.0 - family.correlation**2) * shocks[i]
-        )
+    fraction = fraction + 0.3 * fading_start(d.size, family.warmup)
+    shocks = autoregressive(d.size, family.correlation, rng)
     fraction = fraction + family.noise * shocks * (d / d[-1]) ** -family.spread
     sign = 1.0 if family.rising else -1.0
     return np.asarray(np.clip(limit - sign * way * (1.0 - fraction), 1e-3, 0.999))
-
-
-def _fraction(family: Family, d: Array, alpha: float, done: float) -> Array:
-    """Share of the way to the limit that the law has covered, from 0 to `done`."""
-    if family.rising:
-        # Eq. 5: the share done decides alpha.
-        alpha = -np.log1p(-done) / np.log(d[-1] / d[0])
-        return np.asarray(1.0 - (d / d[0]) ** -alpha)
-    rate = -np.log1p(-done) / (d[-1] ** alpha - d[0] ** alpha)
-    return np.asarray(-np.expm1(-rate * (d**alpha - d[0] ** alpha)))
