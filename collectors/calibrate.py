@@ -22,9 +22,9 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.blocks import release_gaps
-from sparsefit.collectors.counted import CountedStates
+from sparsefit.collectors.counted import CountedStates, observe_states
 from sparsefit.collectors.curve import LayerCurve
-from sparsefit.collectors.forward import Batch, Losses, forward_losses
+from sparsefit.collectors.forward import Batch, Losses
 from sparsefit.collectors.scout import energy_curve, locate, thin
 from sparsefit.collectors.sites import Site, not_called
 from sparsefit.collectors.skipped import SkippedNorms
@@ -128,19 +128,8 @@ def calibrate(
     observers = [_LayerObserver(site, plan, text, stride, norms) for site in sites]
     for observer in observers[::-_RELEASE_EVERY]:
         observer.release = True
-
-    def on_batch(batch: Batch) -> None:
-        for observer in observers:
-            observer.batch = batch
-
-    handles = [
-        observer.site.projection.register_forward_hook(observer.hook) for observer in observers
-    ]
-    try:
-        losses = forward_losses(model, text, batch_size, on_batch, advance)
-    finally:
-        for handle in handles:
-            handle.remove()
+    shown = [(observer.site, observer.observe) for observer in observers]
+    losses = observe_states(model, text, shown, batch_size, advance)
     window_tokens = text.counted.sum(axis=1).astype(float)
     finished = [observer.finish(window_tokens) for observer in observers]
     return Calibration(
@@ -162,7 +151,6 @@ class _LayerObserver:
         self.skipped = skipped
         self.plan = plan
         self.stride = stride
-        self.batch: Batch | None = None
         self.release = False
         self.norms = site.column_norms()
         self.weight = site.weight
@@ -180,11 +168,7 @@ class _LayerObserver:
         self.batches: list[tuple[int, int]] = []
         self.length = text.tokens.shape[1]
 
-    def hook(self, module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        batch = self.batch
-        if batch is None:
-            return
-        states = CountedStates.of(self.site, batch, args[0], output)
+    def observe(self, batch: Batch, states: CountedStates) -> None:
         hidden, total = states.hidden, states.total
         self.batches.append((batch.start, batch.stop))
         if self.grid is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
-from sparsefit.collectors.forward import Batch, flatten
+from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
 from sparsefit.collectors.sites import Site
+from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ModelError
 
 # Relative error, far above rounding; quantised weights and adapters exceed it.
@@ -59,6 +62,61 @@ class CountedStates:
             return cls(hidden, total, None)
         positions = torch.nonzero(batch.counted).squeeze(1)
         return cls(hidden[positions], total[positions], positions)
+
+
+Observer = Callable[[Batch, CountedStates], None]
+
+
+def observe_states(
+    model: nn.Module,
+    text: EvaluationText,
+    observers: Sequence[tuple[Site, Observer]],
+    batch_size: int,
+    advance: Callable[[int], None] | None = None,
+) -> Losses:
+    """Run the dense model over a text and show each site's states to its observer, batch by batch.
+
+    Parameters
+    ----------
+    model, text
+        Dense model and evaluation text.
+    observers : sequence of (Site, callable)
+        Called as ``observer(batch, states)``.
+    batch_size : int
+        Windows per batch.
+    advance : callable, optional
+        Progress callback (tokens done).
+
+    Returns
+    -------
+    Losses
+
+    Raises
+    ------
+    ModelError
+        See `CountedStates.of`.
+    """
+    current: list[Batch] = []
+
+    def on_batch(batch: Batch) -> None:
+        current[:] = [batch]
+
+    def hook_of(site: Site, observer: Observer) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            batch = current[0]
+            observer(batch, CountedStates.of(site, batch, args[0], output))
+
+        return hook
+
+    handles = [
+        site.projection.register_forward_hook(hook_of(site, observer))
+        for site, observer in observers
+    ]
+    try:
+        return forward_losses(model, text, batch_size, on_batch, advance)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _check_product(site: Site, hidden: torch.Tensor, out: torch.Tensor) -> None:

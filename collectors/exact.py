@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.blocks import ROWS, release_gaps
-from sparsefit.collectors.counted import CountedStates
+from sparsefit.collectors.counted import CountedStates, Observer, observe_states
 from sparsefit.collectors.curve import CurveRangeError
-from sparsefit.collectors.forward import Batch, forward_losses
+from sparsefit.collectors.forward import Batch
 from sparsefit.collectors.sites import Site
 from sparsefit.collectors.text import EvaluationText
 
@@ -224,13 +224,11 @@ def _observe(
     advance: Callable[[int], None] | None,
 ) -> dict[int, list[Steps]]:
     found: dict[int, list[Steps]] = {layer: [] for layer in brackets}
-    current: list[Batch] = []
 
-    def observe(site: Site) -> Callable[..., None]:
+    def observer_of(site: Site) -> Observer:
         norms = site.column_norms()
 
-        def hook(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            states = CountedStates.of(site, current[0], args[0], output)
+        def observe(batch: Batch, states: CountedStates) -> None:
             found[site.layer].append(
                 steps_between(
                     states.hidden, states.total, site.weight, norms, *brackets[site.layer]
@@ -238,18 +236,8 @@ def _observe(
             )
             release_gaps(states.hidden)
 
-        return hook
+        return observe
 
-    handles = [
-        sites[layer].projection.register_forward_hook(observe(sites[layer])) for layer in brackets
-    ]
-
-    def on_batch(batch: Batch) -> None:
-        current[:] = [batch]
-
-    try:
-        forward_losses(model, text, batch_size, on_batch, advance)
-    finally:
-        for handle in handles:
-            handle.remove()
+    observers = [(sites[layer], observer_of(sites[layer])) for layer in brackets]
+    observe_states(model, text, observers, batch_size, advance)
     return found

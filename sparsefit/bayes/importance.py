@@ -28,7 +28,7 @@ from sparsefit.bayes.priors import (
 from sparsefit.bayes.psis import KHAT_LIMIT, Smoothed, smooth
 from sparsefit.estimation.draws import Draws, Sample, sample
 from sparsefit.estimation.least_squares import fit_least_squares
-from sparsefit.estimation.noise import noise_grid
+from sparsefit.estimation.noise import noise_grid, spread_exponents
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.quadrature import Cells, Problem, integrate
 from sparsefit.laws import Law
@@ -137,8 +137,7 @@ class Model:
         noises = self.likelihood.noises
         spreads, of_noise = np.zeros(1), np.zeros(len(noises), dtype=np.intp)
         if self.population is not None:
-            exponents = [model.spread_exponent for model in noises]
-            spreads, of_noise = np.unique(exponents, return_inverse=True)
+            spreads, of_noise = np.unique(spread_exponents(noises), return_inverse=True)
         with np.errstate(invalid="ignore"):
             prior = np.stack([sum_terms(self.log_prior(d, float(e))) for e in spreads])
         possible = np.flatnonzero(np.isfinite(prior).all(axis=0))

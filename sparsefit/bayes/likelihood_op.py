@@ -50,9 +50,10 @@ def pack(model: Model, coordinates: Map) -> Array:
     normal = [m for m in likelihood.noises if m.kind != "student_t"]
     heavy = [m for m in likelihood.noises if m.kind == "student_t"]
     kept = n - model.drops
+    scales = [m.scale(d, d[-1]) for m in normal]
     constant = [
-        np.log(m.prior) - 0.5 * np.log(2 * np.pi) * kept - _log_scale_sums(m.scale(d, d[-1]), kept)
-        for m in normal
+        np.log(m.prior) - 0.5 * np.log(2 * np.pi) * kept - _log_scale_sums(scale, kept)
+        for m, scale in zip(normal, scales, strict=True)
     ]
     constant += [np.log(m.prior) + student_constant(m.rho) * kept for m in heavy]
     dof = heavy[0].rho if heavy else 1.0
@@ -60,7 +61,7 @@ def pack(model: Model, coordinates: Map) -> Array:
     parts: list[Any] = [head, (model.law.sign, model.law.n_shape, span_ratio(points.span))]
     parts += [coordinates.flat, points.y, np.log(d / d[0]), model.drops]
     parts += [np.zeros(n) if likelihood.se is None else likelihood.se**2, constant]
-    parts += [[m.white_share for m in normal], [1.0 / m.scale(d, d[-1]) for m in normal]]
+    parts += [[m.white_share for m in normal], [1.0 / scale for scale in scales]]
     # The correlation of the first point with the one before it is never used.
     parts += [np.append(0.0, carry(m, points)) for m in normal]
     parts += [m.scale(d, d[-1]) ** 2 for m in heavy]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sparsefit.bayes.coordinates import from_coordinates, to_coordinates
 from sparsefit.bayes.engine import Sampled
 from sparsefit.bayes.hierarchy import sample_hyper
-from sparsefit.bayes.importance import flat_posterior, resample, sample_posterior
+from sparsefit.bayes.importance import flat_posterior, resample, sample_posterior, sum_terms
 from sparsefit.bayes.population import (
     Located,
     Population,
@@ -28,6 +28,7 @@ from sparsefit.bayes.population import (
 from sparsefit.bayes.posterior import Sampling
 from sparsefit.bayes.priors import log_prior_terms
 from sparsefit.errors import ArgumentError
+from sparsefit.estimation.noise import spread_exponents
 
 if TYPE_CHECKING:
     from sparsefit.bayes.result import BayesFit
@@ -75,11 +76,11 @@ def run_features(fit: BayesFit, d_ref: float, size: int) -> tuple[Array, Array]:
     draws = fit.posterior.measured
     at = slice(0, size)
     parts = (draws.shape[at], draws.amplitude[at], draws.limit[at], draws.sigma[at])
-    spread = np.array([noise.spread_exponent for noise in fit.averaged.noises])[draws.noise[at]]
+    spread = spread_exponents(fit.averaged.noises)[draws.noise[at]]
     z = features(fit.law, d_ref, draws.span, *parts, spread)
     terms = log_prior_terms(fit.law, fit.posterior.priors, draws.span, *parts)
     described = from_coordinates(fit.law, draws.span, to_coordinates(fit.law, draws)[at])
-    log_prior = np.sum(list(terms.values()), axis=0) + described.log_jacobian
+    log_prior = sum_terms(terms) + described.log_jacobian
     log_prior = log_prior - log_level_jacobian(fit.law, parts[2])
     usable = np.isfinite(z).all(axis=1) & np.isfinite(log_prior)
     return z[usable], log_prior[usable]

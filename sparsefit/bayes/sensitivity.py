@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sparsefit.bayes.coordinates import from_coordinates, to_coordinates
 from sparsefit.bayes.psis import smooth
+from sparsefit.estimation.noise import spread_exponents
 
 if TYPE_CHECKING:
     from sparsefit.bayes.result import BayesFit
@@ -79,7 +80,7 @@ def power_scaling(fit: BayesFit) -> pd.DataFrame:
         "forecast at 3 times the data": far,
     }
     model = fit.model
-    spread = np.array([noise.spread_exponent for noise in model.likelihood.noises])[draws.noise]
+    spread = spread_exponents(model.likelihood.noises)[draws.noise]
     described = from_coordinates(fit.law, draws.span, to_coordinates(fit.law, draws))
     terms = model.log_prior(described, spread)
     terms.pop("jacobian", None)

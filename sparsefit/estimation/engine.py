@@ -115,12 +115,8 @@ def average(
         transient_weight=float(weight[fading].sum()),
         white_drop=int(drops[np.argmax(weight[white].sum(axis=(0, 2)))]),
         noise_weight=weight.sum(axis=(1, 2)),
-        log_evidence=cells.log_evidence + reference_constant(law, points),
+        # Normalised, so that evidences of laws compare.
+        log_evidence=cells.log_evidence - log_normaliser(law, points.range, float(points.y[-1])),
         ess=found.ess,
         prior_text=prior.text,
     )
-
-
-def reference_constant(law: Law, points: Points) -> float:
-    """Log normaliser of the reference measure, so that evidences of laws compare."""
-    return -log_normaliser(law, max(points.range, 1e-300), max(float(points.y[-1]), 1e-300))

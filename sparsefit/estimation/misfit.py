@@ -19,6 +19,9 @@ from sparsefit.laws import Law
 
 Array = NDArray[np.float64]
 
+NOT_DESCRIBED = "this law does not describe this run"
+"""Words of the notes on points that go against the law."""
+
 # One false alarm in a thousand runs that follow the law, if their residuals were independent.
 _ALARM = 1e-3
 # Level of the test for acceleration: it is exact for a line in log D, the law's edge, and warns of
@@ -68,14 +71,13 @@ def misfit_notes(law: Law, points: Points, drop: int, best: LeastSquares) -> tup
     )
     if wrong:
         return (
-            f"the points {against} with training where {law.name} can only {way}: this law does "
-            "not describe this run",
+            f"the points {against} with training where {law.name} can only {way}: {NOT_DESCRIBED}",
         )
     if turned:
         return (
             f"the points turn and {against} after {points.d[turning] * 1e9:.3g} tokens where "
-            f"{law.name} can only {way}: this law does not describe this run, and its limit and "
-            "forecast should not be used",
+            f"{law.name} can only {way}: {NOT_DESCRIBED}, and its limit and forecast should not be "
+            "used",
         )
     if (
         law.n_shape == 1

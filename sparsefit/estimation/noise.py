@@ -7,6 +7,7 @@ unknown scale sigma, which is integrated out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,11 @@ class NoiseModel:
             return np.zeros((d.size, d.size))
         fade = TRANSIENT_SIZE * np.exp(-(d - d[0]) / (self.rho * step))
         return np.outer(fade, fade)
+
+
+def spread_exponents(noises: Sequence[NoiseModel]) -> Array:
+    """Spread exponent of each model, shape (len(noises),)."""
+    return np.array([noise.spread_exponent for noise in noises])
 
 
 def noise_grid(se_known: bool = False, transient: bool = False) -> tuple[NoiseModel, ...]:

@@ -126,4 +126,4 @@ def log_normaliser(law: Law, change: float, last: float) -> float:
     """
     if law.n_shape != 2:
         return 0.0
-    return float(np.log(np.log1p(last / (RESOLUTION * change))))
+    return float(np.log(np.log1p(max(last, 1e-300) / (RESOLUTION * max(change, 1e-300)))))

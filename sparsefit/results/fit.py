@@ -418,7 +418,9 @@ class Fit:
     @property
     def misfit(self) -> bool:
         """Whether the points go against the law (see `notes`); its limit is then not identified."""
-        return any("does not describe this run" in note for note in self.notes)
+        from sparsefit.estimation.misfit import NOT_DESCRIBED
+
+        return any(NOT_DESCRIBED in note for note in self.notes)
 
     def residuals(self) -> Array:
         """Residuals of the points after the warm-up, shape (n - n_warmup,)."""

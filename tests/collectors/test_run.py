@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 import warnings
@@ -16,7 +17,7 @@ import pytest
 import sparsefit as sf
 from sparsefit.collectors import LoadOptions, Settings, find_checkpoints, measure_run
 from sparsefit.collectors.run import SmallTextWarning
-from sparsefit.collectors.state import Parts, safe_name
+from sparsefit.collectors.state import Parts, clear, safe_name
 from sparsefit.errors import ArgumentError, CheckpointError, CollectorError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run.SmallTextWarning")
@@ -163,6 +164,35 @@ def test_resumed_after_every_single_write(trained_run, text, tmp_path, monkeypat
             measure_run(series, small, settings=settings, parts=folder)
         monkeypatch.setattr(Parts, "put", original)
         (folder / f".{'x'}.partial").write_text("half a file")
+        resumed = measure_run(series, small, settings=settings, parts=folder).table
+        pd.testing.assert_frame_equal(resumed, expected, check_exact=True)
+
+
+def test_resumed_after_a_kill_while_parts_are_deleted(
+    trained_run, text, tmp_path, monkeypatch
+) -> None:
+    """Parts are deleted at the end; whichever are left, the same table comes out again."""
+    series = find_checkpoints(trained_run)[-3:]
+    small, settings = text.take(slice(0, 8)), Settings(joint=2)
+    whole = tmp_path / "whole"
+    expected = measure_run(series, small, settings=settings, parts=whole).table
+    original = Path.unlink
+    for stop in range(1, len(list(whole.glob("*.json"))), 3):
+        folder = tmp_path / f"stop{stop}"
+        shutil.copytree(whole, folder)
+        deleted = 0
+
+        def unlink(self, missing_ok=False, stop=stop):
+            nonlocal deleted
+            if deleted == stop:
+                raise Killed
+            deleted += 1
+            original(self, missing_ok=missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", unlink)
+        with pytest.raises(Killed):
+            clear(folder)
+        monkeypatch.setattr(Path, "unlink", original)
         resumed = measure_run(series, small, settings=settings, parts=folder).table
         pd.testing.assert_frame_equal(resumed, expected, check_exact=True)
 
