@@ -52,8 +52,14 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Delete the parts in a folder, and nothing else."""
+    """Delete the parts in a folder, and nothing else.
+
+    The plan goes first: parts without a plan are remains, which nothing resumes from. Going on
+    from some of the parts could end in another table, as each decision builds on those before.
+    """
     if folder.is_dir():
+        (folder / f"{_PLAN}.json").unlink(missing_ok=True)
+        _sync_folder(folder)
         for path in [*folder.glob("*.json"), *folder.glob(".*.partial")]:
             path.unlink()
 
@@ -90,6 +96,9 @@ class Parts:
         wanted = json.loads(json.dumps(plan))
         known = self.get(_PLAN)
         if known is None:
+            if any(folder.glob("*.json")):
+                # Parts without a plan are what a killed `clear` left.
+                clear(folder)
             self.put(_PLAN, wanted)
         elif known != wanted:
             changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import warnings
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,11 @@ def kill_and_resume(
         unfinished += os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
         parts.append(len(list(output.with_name("points.csv.parts").glob("*.json"))))
         status = _wait(_fork(lambda: command(output)))  # noqa: B023
-        identical += status == 0 and _tables(output) == expected
+        same = status == 0 and _tables(output) == expected
+        identical += same
+        if not same:
+            differ = _first_difference(output, whole) if status == 0 else f"exit status {status}"
+            print(f"kill {number + 1}, {parts[-1]} parts: {differ}", file=sys.stderr)
         if not arguments.json:
             print(f"kill {number + 1}: {parts[-1]} parts were there; {identical} identical so far")
     return {
@@ -154,6 +159,17 @@ def _output(folder: Path, name: str) -> Path:
 
 def _tables(output: Path) -> tuple[bytes, bytes]:
     return output.read_bytes(), output.with_name("points.layers.csv").read_bytes()
+
+
+def _first_difference(output: Path, whole: Path) -> str:
+    for name in ("points.csv", "points.layers.csv"):
+        pairs = zip_longest(
+            *(path.with_name(name).read_text().split("\n") for path in (output, whole))
+        )
+        for found, wanted in pairs:
+            if found != wanted:
+                return f"{name} has\n{found}\nin place of\n{wanted}"
+    return "no difference in the text"
 
 
 def _sentence(report: dict[str, object]) -> str:
