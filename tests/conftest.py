@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,3 +36,41 @@ def authors_points() -> Path:
             "the authors' points are not here: set SPARSEFIT_AUTHORS_POINTS to their folder"
         )
     return AUTHORS_POINTS
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[Path, str], str]:
+    """Text of a golden file; SPARSEFIT_UPDATE_GOLDEN=1 writes what is shown into it first."""
+
+    def read(path: Path, shown: str) -> str:
+        if os.environ.get("SPARSEFIT_UPDATE_GOLDEN"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(shown, encoding="utf-8")
+        return path.read_text(encoding="utf-8")
+
+    return read
+
+
+class _Nesting(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="session")
+def assert_html_nests() -> Callable[[str], None]:
+    """Assertion that every element of a piece of HTML is closed, in order."""
+
+    def check(html: str) -> None:
+        parser = _Nesting()
+        parser.feed(html)
+        parser.close()
+        assert parser.open == []
+
+    return check

@@ -208,7 +208,9 @@ def _write(
     if not arguments.keep_parts:
         parts = _parts(output)
         _clear(parts)
-        parts.rmdir()
+        # What somebody else put there stays, and the folder with it.
+        if not any(parts.iterdir()):
+            parts.rmdir()
 
 
 def _parts(output: Path) -> Path:

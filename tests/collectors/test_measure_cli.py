@@ -36,6 +36,14 @@ def test_run_to_table(words, tmp_path, capsys) -> None:
     assert not (tmp_path / "points.parquet.parts").exists()
 
 
+def test_a_file_of_somebody_else_among_the_parts_stays(words, tmp_path) -> None:
+    parts = tmp_path / "points.parquet.parts"
+    parts.mkdir()
+    (parts / "notes.txt").write_text("mine")
+    assert main([*words, "--metric", "cett", "--cett", "0.1"]) == 0
+    assert [path.name for path in parts.iterdir()] == ["notes.txt"]
+
+
 def test_json_and_failed_rows(words, tmp_path, capsys) -> None:
     (tmp_path / "r" / "checkpoint-180" / "config.json").unlink()
     assert main([*words, "--json", "--metric", "cett", "--cett", "0.1"]) == 3

@@ -5,8 +5,7 @@ After a change on purpose: ``SPARSEFIT_UPDATE_GOLDEN=1 pytest tests/collectors -
 
 from __future__ import annotations
 
-import os
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,7 @@ RESULTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_display_is_the_golden_one(name: str) -> None:
+def test_display_is_the_golden_one(name: str, golden: Callable[[Path, str], str]) -> None:
     result = RESULTS[name]()
     parts = [f"repr\n{result!r}"]
     if hasattr(result, "summary"):
@@ -93,11 +92,7 @@ def test_display_is_the_golden_one(name: str) -> None:
     if hasattr(result, "_repr_html_"):
         parts.append(f"html\n{result._repr_html_()}")
     shown = "\n\n".join(parts) + "\n"
-    path = GOLDEN / f"{name}.txt"
-    if os.environ.get("SPARSEFIT_UPDATE_GOLDEN"):
-        GOLDEN.mkdir(exist_ok=True)
-        path.write_text(shown, encoding="utf-8")
-    assert shown == path.read_text(encoding="utf-8")
+    assert shown == golden(GOLDEN / f"{name}.txt", shown)
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -107,25 +102,10 @@ def test_repr_is_one_short_line(name: str) -> None:
     assert 10 < len(shown) < 250
 
 
-class Nesting(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 @pytest.mark.parametrize("name", ["run", "activity", "thresholds"])
-def test_html_nests_and_escapes(name: str) -> None:
-    parser = Nesting()
+def test_html_nests_and_escapes(name: str, assert_html_nests: Callable[[str], None]) -> None:
     shown = RESULTS[name]()._repr_html_()
-    parser.feed(shown)
-    parser.close()
-    assert parser.open == []
+    assert_html_nests(shown)
     assert "<b>&tiny" not in shown
 
 

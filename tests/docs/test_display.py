@@ -5,9 +5,8 @@ After a change on purpose: ``SPARSEFIT_UPDATE_GOLDEN=1 pytest tests/docs/test_di
 
 from __future__ import annotations
 
-import os
 import re
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,14 +86,13 @@ def shown(name: str, result: Any) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_display_is_the_golden_one(
-    results: dict[str, Any], snippets: ModuleType, name: str
+    results: dict[str, Any],
+    snippets: ModuleType,
+    golden: Callable[[Path, str], str],
+    name: str,
 ) -> None:
     text = shown(name, results[name])
-    path = GOLDEN / f"{name}.txt"
-    if os.environ.get("SPARSEFIT_UPDATE_GOLDEN"):
-        GOLDEN.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    wanted = path.read_text(encoding="utf-8").splitlines()
+    wanted = golden(GOLDEN / f"{name}.txt", text).splitlines()
     found = text.splitlines()
     assert len(found) == len(wanted)
     different = [
@@ -111,24 +109,11 @@ def test_repr_is_one_short_line(results: dict[str, Any], name: str) -> None:
     assert " object at 0x" not in text
 
 
-class Nesting(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_html_nests(results: dict[str, Any], name: str) -> None:
-    parser = Nesting()
-    parser.feed(results[name]._repr_html_())
-    parser.close()
-    assert parser.open == []
+def test_html_nests(
+    results: dict[str, Any], assert_html_nests: Callable[[str], None], name: str
+) -> None:
+    assert_html_nests(results[name]._repr_html_())
 
 
 def test_html_escapes_run_names() -> None:
