@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.display import activity_line, html_table
-from sparsefit.collectors.forward import Batch, default_batch_size, with_batch_size
+from sparsefit.collectors.forward import Batch, checked_batch_size, with_batch_size
 from sparsefit.collectors.masking import OutputNorm, Rule, run_sparse
 from sparsefit.collectors.sites import Site, find_sites, text_config
 from sparsefit.collectors.text import EvaluationText
@@ -107,7 +107,7 @@ def measure_activity(
         def count(size: int, text: EvaluationText = text) -> Any:
             return _count(model, sites, text, rule, vocabulary, size)
 
-        counter, _ = with_batch_size(count, batch_size or default_batch_size(text))
+        counter, _ = with_batch_size(count, checked_batch_size(batch_size, text))
         for layer, counts in enumerate(counter.neurons):
             neurons.append(
                 pd.DataFrame(

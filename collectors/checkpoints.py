@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,12 @@ from typing import Any
 
 from sparsefit.errors import ArgumentError, CheckpointError
 
-_FOLDER = re.compile(r"^(?:checkpoint|ckpt|step|iter|global_step)[-_]?(\d+)(?:\b.*)?$")
+_FOLDER = re.compile(r"^(?:checkpoint|ckpt|step|iter|global_step)[-_]?(\d+)(?:[^0-9A-Za-z].*)?$")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+
+
+class UnmeasuredModelWarning(UserWarning):
+    """A run's folder holds models that are not measured: they are no checkpoints of a step."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,9 @@ def find_checkpoints(
     ----------
     run : path, sequence of paths, or hub repository
         A folder of ``checkpoint-N`` / ``step-N`` / ``stepN`` folders, one checkpoint folder, a GGUF
-        file, a list of those, or (with `revisions`) a hub repository.
+        file, a list of those, or (with `revisions`) a hub repository. Of a folder with such
+        folders, other models in it, or a final model of its own, are not measured, with an
+        `UnmeasuredModelWarning`.
     tokens_per_step : float, optional
         Training tokens per optimiser step.
     tokens : mapping or path, optional
@@ -99,9 +106,7 @@ def find_checkpoints(
         claims = _claims(name, step, state, tokens_per_step, table, expression)
         counts = sorted({round(value) for value in claims.values()})
         if not claims:
-            problems.append(
-                f"{name}: training tokens unknown (give tokens per step, a mapping or a pattern)"
-            )
+            problems.append(f"{name}: {_unknown(step, tokens_per_step, tokens, expression)}")
         elif counts[-1] - counts[0] > max(1, 1e-6 * counts[-1]):
             said = ", ".join(f"{key} says {value:.12g}" for key, value in claims.items())
             problems.append(f"{name}: contradictory training tokens: {said}")
@@ -135,18 +140,64 @@ def _entries(
             raise CheckpointError("the list of checkpoints is empty")
         return [(path.name, str(path), None) for path in paths]
     path = Path(run)
-    if path.is_file() or (path / "config.json").is_file():
+    if path.is_file():
         return [(path.resolve().name, str(path), None)]
     if not path.is_dir():
         raise CheckpointError(
             f"{path}: no such folder (a hub repository needs its revisions named)"
         )
     children = sorted(child for child in path.iterdir() if _FOLDER.match(child.name))
-    if not children:
-        raise CheckpointError(
-            f"{path} holds no checkpoint-N, step-N or stepN folders: give the checkpoints as a list"
+    if children:
+        _warn_of_others(path, children)
+        return [(child.name, str(child), None) for child in children]
+    if _is_model(path):
+        return [(path.resolve().name, str(path), None)]
+    raise CheckpointError(
+        f"{path} holds no checkpoint-N, step-N or stepN folders: give the checkpoints as a list"
+    )
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def _warn_of_others(path: Path, children: Sequence[Path]) -> None:
+    """Name the models beside the checkpoints of a run: a trainer leaves its final one there."""
+    others = sorted(
+        child.name for child in path.iterdir() if child not in children and _is_model(child)
+    )
+    if _is_model(path):
+        others.insert(0, f"the model in {path.resolve().name} itself")
+    if others:
+        warnings.warn(
+            f"not measured, as no step is in its name: {', '.join(others)} (beside "
+            f"{len(children)} checkpoints, which are measured). Give the folders one by one to "
+            "include it",
+            UnmeasuredModelWarning,
+            stacklevel=4,
         )
-    return [(child.name, str(child), None) for child in children]
+
+
+def _unknown(
+    step: int | None,
+    tokens_per_step: float | None,
+    tokens: object,
+    expression: re.Pattern[str] | None,
+) -> str:
+    """Say why the training tokens of a checkpoint are not known, and how to give them."""
+    tried = []
+    if tokens_per_step is not None and step is None:
+        tried.append("its name has no step that tokens per step could multiply")
+    if tokens is not None:
+        tried.append("it is not in the mapping of names to tokens")
+    if expression is not None:
+        tried.append("the pattern does not match its name")
+    if tried:
+        return f"training tokens unknown: {', '.join(tried)}"
+    return (
+        "training tokens unknown: give tokens per step (--tokens-per-step), a mapping "
+        "(--tokens-file) or a pattern for its name (--tokens-pattern)"
+    )
 
 
 def _claims(

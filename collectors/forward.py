@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.text import EvaluationText
-from sparsefit.errors import CheckpointError, CollectorError
+from sparsefit.errors import ArgumentError, CheckpointError, CollectorError
 
 Result = TypeVar("Result")
 
@@ -71,6 +71,21 @@ def model_device(model: nn.Module) -> torch.device:
 def default_batch_size(text: EvaluationText) -> int:
     """Windows per batch: about 2048 tokens, which keeps a CPU busy and the logits small."""
     return max(1, min(text.n_windows, 2048 // text.tokens.shape[1]))
+
+
+def checked_batch_size(asked: int | None, text: EvaluationText) -> int:
+    """Windows per batch: as asked for, by default `default_batch_size`.
+
+    Raises
+    ------
+    ArgumentError
+        Fewer than one window is asked for.
+    """
+    if asked is None:
+        return default_batch_size(text)
+    if asked < 1:
+        raise ArgumentError(f"batch_size={asked}: give at least one window a batch")
+    return asked
 
 
 @torch.inference_mode()

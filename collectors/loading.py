@@ -43,6 +43,13 @@ class LoadOptions:
             raise ArgumentError(f"device={self.device!r} is not a torch device") from None
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ArgumentError(f"device={self.device!r}: this torch sees no CUDA device")
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+            # A backend that is not built in, or the number of a device that is not there.
+            raise ArgumentError(
+                f"device={self.device!r} cannot be used here ({_first_line(error)[:80]})"
+            ) from None
 
 
 def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
@@ -114,6 +121,8 @@ def context_length(checkpoint: Checkpoint) -> int | None:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.name}: config.json cannot be read ({error})") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{checkpoint.name}: config.json is not an object")
     lengths = [
         config[key]
         for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from sparsefit.collectors.checkpoints import Checkpoint, find_checkpoints
 from sparsefit.collectors.display import run_html, run_line, run_summary
-from sparsefit.collectors.forward import default_batch_size
+from sparsefit.collectors.forward import checked_batch_size
 from sparsefit.collectors.loading import LoadOptions, context_length, load_tokenizer
 from sparsefit.collectors.progress import Progress
 from sparsefit.collectors.series import Series
 from sparsefit.collectors.settings import Settings
 from sparsefit.collectors.state import Parts
 from sparsefit.collectors.text import FIXED_MINIMUM, SOLVE_MINIMUM, EvaluationText, load_text
-from sparsefit.errors import CheckpointError
+from sparsefit.errors import CheckpointError, TextError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,8 +137,9 @@ def measure_run(
         )
     if not isinstance(text, EvaluationText):
         text = default_text(text, checkpoints, settings, load, tokenizer=tokenizer)
+    check_context(text, checkpoints)
     warn_if_small(text, settings, len(checkpoints))
-    size = batch_size or default_batch_size(text)
+    size = checked_batch_size(batch_size, text)
     plan = {
         "run": run_name,
         "checkpoints": [[c.name, c.tokens, c.step, c.revision] for c in checkpoints],
@@ -168,6 +169,28 @@ def warn_if_small(text: EvaluationText, settings: Settings, checkpoints: int) ->
             SmallTextWarning,
             stacklevel=3,
         )
+
+
+def check_context(text: EvaluationText, checkpoints: Sequence[Checkpoint]) -> None:
+    """Refuse windows that a model was not made for: past its context its loss means nothing.
+
+    Raises
+    ------
+    TextError
+        A window is longer than the context that the checkpoint's configuration names.
+    """
+    longest = text.tokens.shape[1]
+    for checkpoint in reversed(checkpoints):
+        try:
+            context = context_length(checkpoint)
+        except CheckpointError:
+            # A damaged configuration is said in the checkpoint's own row.
+            continue
+        if context is not None and longest > context:
+            raise TextError(
+                f"{text.name}: windows of {longest} tokens are longer than the context of "
+                f"{checkpoint.name}, {context}: give a shorter seq_len (--seq-len)"
+            )
 
 
 def solved_checkpoints(settings: Settings, checkpoints: int) -> int:
@@ -220,8 +243,8 @@ def default_text(
     return load_text(
         text,
         tokenizer,
-        seq_len=seq_len or min(1024, context_length(last) or 1024),
-        n_tokens=n_tokens or minimum_tokens(settings, len(checkpoints)),
+        seq_len=min(1024, context_length(last) or 1024) if seq_len is None else seq_len,
+        n_tokens=minimum_tokens(settings, len(checkpoints)) if n_tokens is None else n_tokens,
         bos=bos,
         documents=documents,
     )

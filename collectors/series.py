@@ -76,6 +76,8 @@ class Series:
             self.bar.checkpoint_done()
         if all(self._reason(checkpoint) is not None for checkpoint in self.checkpoints):
             reasons = "\n".join(f"  - {c.name}: {self._reason(c)}" for c in self.checkpoints)
+            # The cause is rarely every checkpoint's own: the same command is to try them again.
+            self.parts.discard()
             raise CheckpointError(f"no checkpoint could be measured:\n{reasons}")
         return {
             c.name: {

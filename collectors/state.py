@@ -134,6 +134,15 @@ class Parts:
         self._memory[key] = json.loads(content)
         return self._memory[key]
 
+    def discard(self) -> None:
+        """Delete every part: nothing in them is worth going on from."""
+        self._memory.clear()
+        if self.folder is not None:
+            clear(self.folder)
+            # What somebody else put there stays, and the folder with it.
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()
+
     def _path(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / f"{safe_name(key)}.json"

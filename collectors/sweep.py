@@ -12,7 +12,7 @@ from torch import nn
 
 from sparsefit.collectors.calibrate import Calibration, Plan
 from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint
-from sparsefit.collectors.forward import Losses, default_batch_size, forward_losses
+from sparsefit.collectors.forward import Losses, checked_batch_size, forward_losses
 from sparsefit.collectors.masking import ForcedThreshold, NonZero, OutputNorm, Rule, TopK
 from sparsefit.collectors.sites import activation_name
 from sparsefit.collectors.text import EvaluationText
@@ -55,9 +55,7 @@ def response_curve(
     """
     import pandas as pd
 
-    loaded = LoadedCheckpoint.of(
-        model, text, batch_size or default_batch_size(text), pattern=pattern
-    )
+    loaded = LoadedCheckpoint.of(model, text, checked_batch_size(batch_size, text), pattern=pattern)
     values = sorted(set(cett))
     calibration = _calibrate(loaded, text, values)
     rows = []
@@ -100,9 +98,7 @@ def pareto_sweep(
 
     if not all(0 < ratio <= 1 for ratio in ratios):
         raise ArgumentError(f"ratios must lie in (0, 1]: {tuple(ratios)}")
-    loaded = LoadedCheckpoint.of(
-        model, text, batch_size or default_batch_size(text), pattern=pattern
-    )
+    loaded = LoadedCheckpoint.of(model, text, checked_batch_size(batch_size, text), pattern=pattern)
     calibration = _calibrate(loaded, text, sorted(set(cett)))
     rules: list[tuple[str, float, Rule]] = []
     for value in calibration.targets:

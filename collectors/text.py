@@ -285,8 +285,20 @@ def _record(line: str, path: Path, at: int) -> Any:
     if isinstance(record, dict):
         for key in ("text", "tokens", "input_ids"):
             if key in record:
-                return record[key]
+                return _document(record[key], key, f"{path}, line {at}")
     raise TextError(f"{path}, line {at}: expected a field 'text', 'tokens' or 'input_ids'")
+
+
+def _document(value: Any, key: str, where: str) -> Any:
+    """A text or a list of token ids; anything else (null, numbers) is no document."""
+    if key == "text":
+        known = isinstance(value, str)
+    else:
+        known = isinstance(value, list) and all(type(item) is int for item in value)
+    if known:
+        return value
+    wanted = "a string" if key == "text" else "a list of whole numbers"
+    raise TextError(f"{where}: field {key!r} must be {wanted}, not {json.dumps(value)[:40]}")
 
 
 def _integers(array: np.ndarray, name: str) -> np.ndarray:

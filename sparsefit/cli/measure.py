@@ -81,9 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
     # Before any model runs: hours of work must not end at a bad path.
     output = Path(arguments.output)
     _check_output(output)
-    checkpoints, settings, load = _options(arguments)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        checkpoints, settings, load = _options(arguments)
         text = _text(arguments, checkpoints, settings, load)
         result = _measure(arguments, checkpoints, settings, load, text, output)
     _write(result, output, arguments, settings, load, text)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sparsefit.collectors.checkpoints import find_checkpoints
+from sparsefit.collectors.checkpoints import UnmeasuredModelWarning, find_checkpoints
 from sparsefit.errors import ArgumentError, CheckpointError
 
 
@@ -28,11 +28,38 @@ def test_numeric_order_and_tokens_per_step(run) -> None:
     assert [c.tokens for c in found] == [15360, 102400, 512000]
 
 
-@pytest.mark.parametrize("name", ["step-5", "step5", "checkpoint-5", "iter_5", "global_step5"])
+@pytest.mark.parametrize(
+    "name",
+    ["step-5", "step5", "checkpoint-5", "iter_0000005", "global_step5", "step_5_hf", "step5-main"],
+)
 def test_folder_names(tmp_path, name: str) -> None:
     (tmp_path / name).mkdir()
     (found,) = find_checkpoints(tmp_path, tokens_per_step=2)
     assert (found.step, found.tokens) == (5, 10)
+
+
+def test_a_final_model_beside_the_checkpoints_does_not_hide_them(run) -> None:
+    # What a trainer of transformers leaves: the last model in the run's own folder.
+    (run / "config.json").write_text("{}")
+    state(run, global_step=1000, num_input_tokens_seen=512_000)
+    (run / "final").mkdir()
+    (run / "final" / "config.json").write_text("{}")
+    with pytest.warns(UnmeasuredModelWarning, match=r"itself, final \(beside 3 checkpoints"):
+        found = find_checkpoints(run, tokens_per_step=512)
+    assert [c.step for c in found] == [30, 200, 1000]
+    (alone,) = find_checkpoints(run / "final", tokens={"final": 7})
+    assert alone.tokens == 7
+
+
+def test_why_tokens_are_unknown(run) -> None:
+    with pytest.raises(CheckpointError, match=r"checkpoint-30: .*--tokens-per-step"):
+        find_checkpoints(run)
+    with pytest.raises(CheckpointError, match="not in the mapping"):
+        find_checkpoints(run, tokens={"checkpoint-30": 5})
+    (run / "last").mkdir()
+    (run / "last" / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="no step that tokens per step could multiply"):
+        find_checkpoints(run / "last", tokens_per_step=512)
 
 
 def test_trainer_state_gives_tokens_and_loss(run) -> None:

@@ -44,6 +44,28 @@ def test_a_file_of_somebody_else_among_the_parts_stays(words, tmp_path) -> None:
     assert [path.name for path in parts.iterdir()] == ["notes.txt"]
 
 
+def test_a_measurement_without_any_row_is_tried_again(words, tmp_path, capsys) -> None:
+    weights = list((tmp_path / "r").glob("*/model.safetensors"))
+    contents = [path.read_bytes() for path in weights]
+    for path in weights:
+        path.write_bytes(b"")
+    command = [*words, "--metric", "cett", "--cett", "0.1"]
+    assert main(command) == 1
+    assert "no checkpoint could be measured" in capsys.readouterr().err
+    assert not (tmp_path / "points.parquet.parts").exists()
+    for path, content in zip(weights, contents, strict=True):
+        path.write_bytes(content)
+    assert main(command) == 0
+
+
+def test_a_final_model_beside_the_checkpoints_is_named(words, tmp_path, capsys) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(tmp_path / "r" / "checkpoint-200" / name, tmp_path / "r" / name)
+    assert main([*words, "--metric", "cett", "--cett", "0.1"]) == 0
+    assert "not measured" in capsys.readouterr().err
+    assert len(sf.read_table(tmp_path / "points.parquet", min_points=1)) == 2
+
+
 def test_json_and_failed_rows(words, tmp_path, capsys) -> None:
     (tmp_path / "r" / "checkpoint-180" / "config.json").unlink()
     assert main([*words, "--json", "--metric", "cett", "--cett", "0.1"]) == 3
@@ -63,6 +85,10 @@ def test_json_and_failed_rows(words, tmp_path, capsys) -> None:
         (["--metric", "topk"], "needs k"),
         (["--tokens-per-step", "7"], "contradictory"),
         (["--device", "nonesuch"], "not a torch device"),
+        (["--device", "hpu"], "cannot be used here"),
+        (["--batch-size", "0"], "at least one window"),
+        (["--n-tokens", "0"], "at least 2"),
+        (["--seq-len", "65"], "longer than the context of checkpoint-200, 64"),
     ],
 )
 def test_errors_before_anything_is_measured(words, change, match, capsys, tmp_path) -> None:

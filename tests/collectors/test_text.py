@@ -95,6 +95,12 @@ def test_bos_follows_the_tokenizer_unless_told(tmp_path) -> None:
         ("one.txt", "a", "1 tokens"),
         ("bad.jsonl", '{"text": "a b"}\n{oops\n', "line 2"),
         ("field.jsonl", '{"content": "a"}\n', "line 1"),
+        (
+            "null.jsonl",
+            '{"text": "a b"}\n{"text": null}\n',
+            "line 2: field 'text' must be",
+        ),
+        ("ids.jsonl", '{"tokens": [1, 2.5]}\n', "line 1: field 'tokens' must be a list of whole"),
         ("ids.npy", "not an array", "cannot be read"),
     ],
 )
