@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -193,16 +194,41 @@ def column_faults(table: pd.DataFrame, response: str) -> list[Fault]:
     return faults
 
 
+# A column of sparsities, trackers' prefixes included ("eval/sparsity", "my run - sparsity_mean");
+# not the two columns of extremes that one of them puts beside each of a chart's lines.
+_SPARSITY = re.compile(r"(?<![a-z])sparsity(?![a-z])(?!.*__(?:min|max)$)")
+
+
+def _percent(column: pd.Series) -> bool:
+    """Whether a column's numbers go beyond what fractions can be."""
+    import pandas as pd
+
+    return bool((pd.to_numeric(column, errors="coerce") > 1.0).any())
+
+
+def _numeric(column: pd.Series) -> bool:
+    import pandas as pd
+
+    return bool(pd.to_numeric(column, errors="coerce").notna().any())
+
+
 def _missing_remedy(name: str, present: list[str], table: pd.DataFrame) -> str:
     if name in table.index.names:
         return f"{name!r} is in the index: call reset_index() first"
     if name == "activation_ratio":
-        sparsity = next((column for column in present if column.startswith("sparsity")), None)
-        if sparsity:
-            return f"Add it as 1 - {sparsity}, as a fraction"
+        sparsity = [column for column in present if _SPARSITY.search(column.lower())]
+        if len(sparsity) == 1:
+            name = sparsity[0] if sparsity[0].isidentifier() else repr(sparsity[0])
+            percent = " / 100" if _percent(table[sparsity[0]]) else ""
+            return f"Add it as 1 - {name}{percent}, as a fraction"
         if "loss" in present:
             return "Add it, or pass response='loss' to work on the training loss alone"
-    synonyms = [column for column in present if MISTAKEN_NAMES.get(column) == name]
+    synonyms = [
+        column
+        for column in present
+        # A column 'activation' of names is what it is called.
+        if MISTAKEN_NAMES.get(column) == name and (column not in COLUMNS or _numeric(table[column]))
+    ]
     unknown = [column for column in present if column not in COLUMNS]
     close = synonyms or get_close_matches(name, unknown, n=1, cutoff=0.6)
     if not close:

@@ -65,11 +65,25 @@ def test_missing_column(series, faults_of, missing):
         ({"activation_ratio": "activation_ratios"}, "'activation_ratios'"),
         ({"activation_ratio": "sparsity"}, "1 - sparsity"),
         ({"run": "model"}, "'model'"),
+        ({"activation_ratio": "eval/sparsity"}, "as 1 - 'eval/sparsity', as a fraction"),
+        ({"activation_ratio": "a 1 - Sparsity"}, "as 1 - 'a 1 - Sparsity', as a fraction"),
     ],
 )
 def test_remedy_names_the_likely_column(series, rename, hint):
     with pytest.raises(TableError, match=hint):
         sf.validate(series().rename(columns=rename))
+
+
+def test_an_export_of_sparsity_in_percent(series):
+    table = series()
+    table["eval/sparsity"] = 100 * (1 - table.pop("activation_ratio"))
+    table["eval/sparsity__MIN"] = table["eval/sparsity__MAX"] = table["eval/sparsity"]
+    table["activation"] = "relu"
+    with pytest.raises(TableError, match="Add it as 1 - 'eval/sparsity' / 100, as a fraction"):
+        sf.validate(table)
+    wide = table.rename(columns={"eval/sparsity__MIN": "sparsity of b"})
+    with pytest.raises(TableError, match="put the runs below one another"):
+        sf.validate(wide)
 
 
 def test_column_in_the_index(series):
