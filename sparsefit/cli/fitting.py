@@ -339,6 +339,7 @@ def run_document(fit: Fit, level: float) -> dict[str, Any]:
         "tokens_seen": fit.tokens[-1],
         "limit": {**limit.to_dict(), "sentence": limit_sentence(limit)},
         "notes": list(fit.notes),
+        "misfit": fit.misfit,
     }
     if limit.response == "activation_ratio":
         sparsity = limit.sparsity

@@ -127,6 +127,10 @@ def _text(fit: Fit, arguments: argparse.Namespace) -> str:
     level = arguments.level
     lines = [fitting.head_line(fit), f"  {fitting.limit_sentence(fit.limit(level))}"]
     lines += [f"  {budget.sentence}" for budget in budgets(fit, arguments)]
+    if fit.misfit:
+        lines.append(
+            "  Do not use these forecasts: the law does not describe this run (see notes)."
+        )
     lines += forecast_lines(forecast_table(fit, arguments), fit, level)
     return "\n".join([*lines, *fitting.notes_of(fit)])
 

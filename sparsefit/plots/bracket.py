@@ -91,6 +91,19 @@ def draw_bracket(axes: Any, limit: Limit) -> None:
             transform=across,
             zorder=5,
         )
+    if no_ceiling and low <= bottom:
+        # Neither end leaves room: below stands the axis with its sign for infinity.
+        axes.annotate(
+            "limit",
+            (CENTRE - 1.4 * _CAP, 0.5 * (bottom + top)),
+            xycoords=across,
+            rotation=90,
+            ha="right",
+            va="center",
+            fontsize="small",
+            color=looks.VERMILLION,
+        )
+        return
     axes.annotate(
         "limit",
         (CENTRE, low if no_ceiling else high),

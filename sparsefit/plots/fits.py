@@ -96,7 +96,8 @@ def fit(
         canvas.token_axis(axes)
         _end_at_infinity(axes, max(last, seen))
         axes.set_ylabel(canvas.RESPONSE_LABELS[one.response])
-        axes.set_title(f"{canvas.run_text(one.run)}: {limit_words(limit)}", loc="left")
+        said = "not described by its law" if one.misfit else limit_words(limit)
+        axes.set_title(f"{canvas.run_text(one.run)}: {said}", loc="left")
         if sparsity and one.response == "activation_ratio":
             canvas.sparsity_axis(axes)
         if legend:

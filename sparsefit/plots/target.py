@@ -142,6 +142,12 @@ def _draw_run(
     single: bool,
 ) -> None:
     colour, _, dash = looks.series_look(index)
+    if fit.misfit:
+        # No curve: a line out of sight keeps the targets on the axis and the run in the legend.
+        label = f"{canvas.run_text(fit.run)}: not described by its law"
+        unseen = np.full(goals.size, 1e-9 * top)
+        axes.plot(x, unseen, color=colour, linestyle="-" if single else dash, label=label)
+        return
     found = [_ask(fit, float(goal), level) for goal in goals]
     lower = np.array([budget.lower for budget in found])
     middle = np.array([budget.estimate for budget in found])

@@ -207,13 +207,7 @@ def _budget(numbers: RunNumbers, key: str, settings: Settings) -> Part:
     rows = [
         (
             f"{row.what} ({row.target:.4f})" if "limit" in row.what else row.what,
-            "never" if np.isnan(row.estimate) else words.count(row.estimate),
-            "never"
-            if np.isnan(row.lower)
-            else f"{words.count(row.lower)} to "
-            + ("never" if np.isnan(row.upper) else words.count(row.upper)),
-            row.status,
-            f"{100 * row.probability:.0f}%",
+            *_budget_cells(row),
         )
         for row in records(numbers.budgets)
     ]
@@ -226,6 +220,18 @@ def _budget(numbers: RunNumbers, key: str, settings: Settings) -> Part:
     )
     asked = tuple(row.sentence for row in records(numbers.budgets) if "limit" not in row.what)
     return Part("Token budget", asked, tables=(table,))
+
+
+def _budget_cells(row: Any) -> tuple[str, str, str, str]:
+    """Tokens, their interval, the status and the share of draws that ever get there."""
+    if row.status == "misfit":
+        return "-", "-", "not described by the law", "-"
+    estimate, lower, upper = (
+        "never" if np.isnan(value) else words.count(value)
+        for value in (row.estimate, row.lower, row.upper)
+    )
+    interval = lower if lower == "never" else f"{lower} to {upper}"
+    return estimate, interval, row.status, f"{100 * row.probability:.0f}%"
 
 
 def _derivative(fit: Fit, numbers: RunNumbers, key: str, settings: Settings) -> Part:

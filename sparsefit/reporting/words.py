@@ -79,6 +79,8 @@ def warmup_sentence(fit: Fit, table: pd.DataFrame) -> str:
 
 def forecast_sentence(fit: Fit, table: pd.DataFrame, level: float) -> str:
     """The farthest forecast of the table."""
+    if fit.misfit:
+        return "The law does not describe this run: its forecasts should not be used."
     last = table.iloc[-1]
     seen = float(fit.tokens[-1])
     what = "activation ratio" if fit.response == "activation_ratio" else "loss"

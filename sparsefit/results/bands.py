@@ -73,6 +73,13 @@ def forecast_table(
     )
 
 
+def no_budget(target: float, asked: str, level: float, seen: tuple[float, float]) -> Budget:
+    """Answer for a run that its law does not describe; parameters as of `budget`."""
+    nan = float("nan")
+    first, last = (value * TOKENS_PER_UNIT for value in seen)
+    return Budget(nan, nan, nan, "misfit", target, level, nan, last, first, asked)
+
+
 def budget(
     crossing: Array,
     target: float,

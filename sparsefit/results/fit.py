@@ -16,7 +16,7 @@ from sparsefit.estimation.points import Points
 from sparsefit.estimation.predictive import observations
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.results import checks, text
-from sparsefit.results.bands import budget, edge_draws, forecast_table
+from sparsefit.results.bands import budget, edge_draws, forecast_table, no_budget
 from sparsefit.results.estimates import Budget, Limit, identification
 
 if TYPE_CHECKING:
@@ -352,6 +352,8 @@ class Fit:
                 if sparsity is None
                 else f"sparsity {sparsity:g}"
             )
+        if self.misfit:
+            return no_budget(target, asked, level, self._seen)
         theta = self.averaged.draws.theta(self.law)
         crossing = self.law.inverse(target, theta)
         if sparsity is not None and self.law.sign < 0:
@@ -378,9 +380,10 @@ class Fit:
         draws = self.averaged.draws
         theta = draws.theta(self.law)
         targets = draws.limit * (1.0 + self.law.sign * share)
-        crossing = self.law.inverse(targets, theta)
-        asked = f"a distance of {100 * share:g}% from the limit"
-        return budget(crossing, float(np.median(targets)), asked, level, self._seen)
+        asked, target = f"a distance of {100 * share:g}% from the limit", float(np.median(targets))
+        if self.misfit:
+            return no_budget(target, asked, level, self._seen)
+        return budget(self.law.inverse(targets, theta), target, asked, level, self._seen)
 
     # Warm-up and diagnostics ----------------------------------------------------------------
 
@@ -417,7 +420,11 @@ class Fit:
 
     @property
     def misfit(self) -> bool:
-        """Whether the points go against the law (see `notes`); its limit is then not identified."""
+        """Whether the points go against the law (see `notes`).
+
+        Its limit is then not identified, budgets have no answer, and its forecasts, which are given
+        all the same, should not be used.
+        """
         from sparsefit.estimation.misfit import NOT_DESCRIBED
 
         return any(NOT_DESCRIBED in note for note in self.notes)

@@ -39,6 +39,25 @@ def test_infinite_budgets_are_null(document, folder):
     assert budget["asked"] == "sparsity 0.99"
 
 
+def test_a_law_that_does_not_describe_the_run_answers_nothing(command, document, folder, tmp_path):
+    wrong = sf.read_table(folder / "two.csv")
+    wrong = wrong[wrong["run"] == "rising_sim"].assign(activation="relu")
+    sf.write_table(wrong, tmp_path / "wrong.csv")
+    words = ["forecast", tmp_path / "wrong.csv", "--target-activation", "0.3"]
+    status, answer = document(*words)
+    assert status == 0
+    (run,) = answer["runs"]
+    assert run["misfit"] is True
+    assert run["limit"]["identified"] == "no"
+    (budget,) = run["budgets"]
+    assert (budget["status"], budget["estimate"], budget["lower"]) == ("misfit", None, None)
+    _, text, _ = command(*words)
+    assert "0.3: no answer, as the law does not describe this run." in text
+    assert "Do not use these forecasts" in text
+    _, good = document("forecast", folder / "two.csv")
+    assert [run["misfit"] for run in good["runs"]] == [False, False]
+
+
 def test_a_sparsity_that_a_rising_run_left_behind_is_not_reached(document, folder):
     _, answer = document(
         "forecast", folder / "two.csv", "--run", "rising_sim", "--target-sparsity", "0.93"

@@ -47,6 +47,19 @@ def test_bands_end_at_the_forecasts_numbers(fits, axes):
     np.testing.assert_allclose(labelled(axes, "least-squares fit").get_ydata(), fit.predict(tokens))
 
 
+def test_a_run_that_its_law_does_not_describe_gets_no_limit_and_no_budget(table, axes):
+    rising = table[table["run"] == "rising_sim"].assign(activation="relu")
+    fit = sf.fit(rising)
+    sf.plots.fit(fit, axes)
+    assert axes.get_title("left") == "rising_sim: not described by its law"
+    axes.clear()
+    sf.plots.budget(fit, axes, targets=[0.2, 0.3])
+    assert 0 < axes.get_xlim()[1] < axes.get_xlim()[0] < 1
+    (line,) = [line for line in axes.lines if not line.get_label().startswith("_")]
+    assert line.get_label() == "rising_sim: not described by its law"
+    assert line.get_ydata().max() < axes.get_ylim()[0]
+
+
 def test_every_row_is_drawn_in_its_role(fits, axes):
     fit = fits["falling_sim"]
     sf.plots.fit(fit, axes)

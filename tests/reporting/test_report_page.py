@@ -180,6 +180,18 @@ def test_single_run_of_the_loss(simulated_table: pd.DataFrame, tmp_path: Path) -
     assert "sparsity ratio" not in text
 
 
+def test_a_run_that_its_law_does_not_describe(
+    simulated_table: pd.DataFrame, tmp_path: Path
+) -> None:
+    wrong = simulated_table[simulated_table["activation"] == "silu"].assign(
+        run="wrong", activation="relu"
+    )
+    page = sf.report(wrong, tmp_path / "wrong.html", targets=[0.3]).read_text(encoding="utf-8")
+    assert "its forecasts should not be used" in page
+    assert "0.3: no answer, as the law does not describe this run." in page
+    assert page.count("<td>not described by the law</td>") == 4
+
+
 def test_methods_name_laws_measure_and_versions(tree: Tree, simulated_fits: Any) -> None:
     text = " ".join(tree.text)
     for fit in simulated_fits.values():
