@@ -78,9 +78,9 @@ class Comparison:
         from sparsefit.backtesting.text import align
 
         header, rows = comparison_text.shown(self.table)
-        lines = [self.sentence, "", *align(header, rows)]
+        lines = [self.sentence, "", *align(header, rows), "", comparison_text.UNITS]
         if self.remarks:
-            lines += ["", *self.remarks]
+            lines += self.remarks
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,7 +104,8 @@ class Comparison:
         from sparsefit.backtesting.text import html_table
 
         header, rows = comparison_text.shown(self.table)
-        return html_table(header, rows, " ".join([self.sentence, *self.remarks]))
+        said = [self.sentence, comparison_text.UNITS, *self.remarks]
+        return html_table(header, rows, " ".join(said))
 
 
 def compare(
@@ -199,8 +200,15 @@ def compare(
 
 def _by_run(fits: Iterable[Any] | Mapping[str, Any]) -> dict[str, dict[str, Fit]]:
     """Fits by run and then by name."""
+    import pandas as pd
+
     from sparsefit.results.fit import Fit
 
+    if isinstance(fits, pd.DataFrame):
+        raise ArgumentError(
+            "fits: a table cannot be compared; fit it in two or more ways first, e.g. "
+            "compare({'Eq. 4': sf.fit(table, law='eq4'), 'Eq. 5': sf.fit(table, law='eq5')})."
+        )
     # A `Fits` is a mapping too, but of runs, not of names.
     named = isinstance(fits, Mapping) and not hasattr(fits, "fits")
     items = list(fits.items()) if named and isinstance(fits, Mapping) else [(None, f) for f in fits]

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from sparsefit.backtesting.result import Backtest
 
 
+UNITS = (
+    "Higher is better for log_evidence and loo (nats), lower for aicc, bic, future_mae and "
+    "future_crps (percentage points)."
+)
+"""What the columns of `shown` are in, and which way is better."""
+
+
 def sentence(table: pd.DataFrame, future: Backtest | None) -> str:
     """Which fit forecasts best and which the evidence favours, run by run where they differ."""
     parts = []

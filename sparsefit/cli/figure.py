@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import ArgumentError
 
@@ -53,12 +53,34 @@ def write_panels(
             plots.fit(fit, panel, until=end, level=level, held_out=held_out, legend=index == 0)
         for panel in panels[len(fits) :]:
             panel.set_axis_off()
-        if len(fits) < len(panels):
+        if len(fits) == len(panels):
+            _name_the_rest(panels)
+        else:
             # A free panel has room for the legend.
-            handles, labels = panels[0].get_legend_handles_labels()
+            handles, labels = _entries(panels[: len(fits)])
             panels[0].get_legend().remove()
             panels[-1].legend(handles, labels, loc="center", fontsize="large")
         try:
             figure.savefig(path, dpi=120)
         except (OSError, ValueError) as error:
             raise ArgumentError(f"--out {path}: {error}") from None
+
+
+def _entries(panels: Any) -> tuple[list[Any], list[str]]:
+    """Legend entries of all panels, each label once."""
+    found: dict[str, Any] = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return list(found.values()), list(found)
+
+
+def _name_the_rest(panels: Any) -> None:
+    """Give later panels a legend of what no panel before them shows, such as a warm-up."""
+    known = set(panels[0].get_legend_handles_labels()[1])
+    for panel in panels[1:]:
+        entries = zip(*panel.get_legend_handles_labels(), strict=True)
+        new = {label: handle for handle, label in entries if label not in known}
+        if new:
+            panel.legend(list(new.values()), list(new), loc="best")
+            known |= set(new)

@@ -81,7 +81,8 @@ def derivative(
         axes.set_xscale("log")
         axes.set_yscale("log")
         shown = [
-            _draw_run(axes, fit, i, wrt, until, level) for i, fit in enumerate(chosen.values())
+            _draw_run(axes, fit, i, wrt, until, level, len(chosen) == 1)
+            for i, fit in enumerate(chosen.values())
         ]
         axes.set_ylim(
             _DEPTH**0.5 * min(low for low, _ in shown), 3 * max(high for _, high in shown)
@@ -102,7 +103,7 @@ def derivative(
 
 
 def _draw_run(
-    axes: Any, fit: Fit, index: int, wrt: str, until: float, level: float
+    axes: Any, fit: Fit, index: int, wrt: str, until: float, level: float, single: bool
 ) -> tuple[float, float]:
     """Draw one run; returns the smallest and largest slope where checkpoints were seen."""
     colour, marker, _ = looks.series_look(index)
@@ -115,8 +116,10 @@ def _draw_run(
     low, high = np.maximum(ends.min(axis=1), 1e-300), np.maximum(ends.max(axis=1), 1e-300)
     middle = np.maximum(np.abs(table["median"].to_numpy()), 1e-300)
     past, ahead = grid <= seen, grid >= seen
-    axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+    # One run names its band and its forecast; of several, only the runs.
+    band, forecast = (f"{100 * level:g}% band", "forecast") if single else ("_", "_")
+    axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, label=band)
     axes.plot(x[past], middle[past], color=colour, label=canvas.run_text(fit.run))
-    axes.plot(x[ahead], middle[ahead], color=colour, linestyle=(0, (3, 1.5)))
+    axes.plot(x[ahead], middle[ahead], color=colour, linestyle=(0, (3, 1.5)), label=forecast)
     axes.plot([x[past][-1]], [middle[past][-1]], color=colour, marker=marker)
     return float(middle[past].min()), float(middle[past].max())

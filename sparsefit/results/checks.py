@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsefit.errors import ArgumentError
 
+# Share of the first point's tokens below which a forecast is taken for one in another unit.
+_FAR_BEFORE = 1e-3
+
 WRT = ("tokens", "data_scale_ratio", "log_tokens")
 
 
@@ -30,6 +33,16 @@ def check_tokens(tokens: ArrayLike) -> NDArray[np.float64]:
         first = array[bad][0] if bad.any() else "nothing"
         raise ArgumentError(f"tokens must be finite and > 0 (raw counts), got {first!r}")
     return array
+
+
+def check_ahead(tokens: NDArray[np.float64], first: float) -> None:
+    """Refuse token counts of a forecast that cannot be raw counts: far before the first point."""
+    least = float(tokens.min())
+    if least < _FAR_BEFORE * first:
+        raise ArgumentError(
+            f"tokens must be raw counts: {least:g} is far before the run's first checkpoint (at "
+            f"{first:g} tokens). Was it in billions?"
+        )
 
 
 def check_target(activation_ratio: float | None, sparsity: float | None) -> float:

@@ -208,7 +208,8 @@ class Fit:
         Parameters
         ----------
         tokens : array_like
-            Raw token counts.
+            Raw token counts; under a thousandth of the first checkpoint's are refused, as they are
+            in billions or the like.
         level : float
             Level of both bands.
 
@@ -221,6 +222,7 @@ class Fit:
         """
         level = checks.check_level(level)
         tokens = checks.check_tokens(tokens)
+        checks.check_ahead(tokens, float(self.tokens[0]))
         curve, seen = self.simulate(tokens, "curve"), self.simulate(tokens, "observation")
         return forecast_table(tokens, curve, seen, level, self._edge(level), self.law.sign)
 

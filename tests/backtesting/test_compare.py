@@ -194,6 +194,11 @@ def test_fits_of_other_points_are_refused(run, fits):
         sf.compare([fits["eq4"], sf.fit(run.iloc[:-1], law="eq4")], cuts=None)
 
 
+def test_a_table_is_no_comparison(two_runs):
+    with pytest.raises(ArgumentError, match="fit it in two or more ways first"):
+        sf.compare(two_runs)
+
+
 def test_one_fits_object_is_no_comparison(two_runs):
     with pytest.raises(ArgumentError, match="list of fits"):
         sf.compare(sf.fit(two_runs))

@@ -177,3 +177,17 @@ def test_progress_shows_after_patience_and_on_standard_error(command, folder, mo
     assert status == 0
     assert "fitting 1/2: falling_sim" in err and "fitting 2/2: rising_sim" in err
     assert "fitting" not in out
+
+
+def test_what_only_a_later_panel_shows_is_in_a_legend():
+    from matplotlib.figure import Figure
+
+    from sparsefit.cli.figure import _name_the_rest
+
+    panels = Figure().subplots(1, 2)
+    panels[0].plot([1], [1], label="used")
+    panels[1].plot([1], [1], label="used")
+    panels[1].plot([2], [1], label="warm-up")
+    _name_the_rest(panels)
+    assert panels[0].get_legend() is None
+    assert [text.get_text() for text in panels[1].get_legend().get_texts()] == ["warm-up"]

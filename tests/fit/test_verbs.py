@@ -289,6 +289,12 @@ def test_loss_and_sparsity_converge_at_different_speeds(simulated_run: Simulate)
         loss.tokens_to(sparsity=0.9)
 
 
+def test_forecasts_at_billions_are_refused(fit: sf.Fit) -> None:
+    with pytest.raises(ArgumentError, match=r"raw counts: 2000 is far before .* in billions"):
+        fit.forecast([2e12, 2000])
+    assert np.isfinite(fit.forecast(fit.tokens[0] / 100)["median"][0])
+
+
 def test_a_law_that_does_not_describe_the_run_is_noticed(simulated_run: Simulate) -> None:
     rising = simulated_run(law="eq5", theta=(0.7, 0.08, 0.39)).assign(activation="relu")
     assert any("does not describe this run" in note for note in sf.fit(rising).notes)

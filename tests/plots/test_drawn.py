@@ -207,6 +207,8 @@ def test_derivative_is_drawn_against_the_data_scale_ratio(fits, axes):
     assert line.get_xdata()[-1] == pytest.approx(fit.tokens[-1] / 1e8)
     expected = fit.derivative(fit.tokens[-1], "data_scale_ratio")["median"][0]
     assert line.get_ydata()[-1] == pytest.approx(-expected)
+    entries = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert entries == ["90% band", "falling_sim", "forecast"]
 
 
 def test_derivative_without_parameter_counts_uses_tokens(table, axes):
