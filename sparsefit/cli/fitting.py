@@ -260,9 +260,10 @@ class Progress:
 
 
 def head_line(fit: Fit) -> str:
-    """Name the run, its law and its data in one line."""
+    """Name the run, its law and its data, with the value it has come to, in one line."""
     span = f"{count_text(fit.tokens[0])} to {count_text(fit.tokens[-1])} tokens"
-    return f"{fit.run}: {len(fit.points)} checkpoints, {span}; {fit.law.name} ({fit.law_reason})"
+    data = f"{len(fit.points)} checkpoints, {span}, the last at {fit.points.y[-1]:.4f}"
+    return f"{fit.run}: {data}; {fit.law.name} ({fit.law_reason})"
 
 
 def limit_sentence(limit: Limit) -> str:
@@ -337,6 +338,7 @@ def run_document(fit: Fit, level: float) -> dict[str, Any]:
         "n_warmup": fit.n_warmup,
         "warmup": fit.warmup,
         "tokens_seen": fit.tokens[-1],
+        "last_measured": fit.points.y[-1],
         "limit": {**limit.to_dict(), "sentence": limit_sentence(limit)},
         "notes": list(fit.notes),
         "misfit": fit.misfit,
