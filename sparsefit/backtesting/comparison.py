@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +115,7 @@ def compare(
     min_seen: int = 6,
     rng: int | np.random.Generator = 0,
     jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Compare two or more fits of the same points.
 
@@ -132,6 +133,8 @@ def compare(
         Seed of the repeated fits.
     jobs : int
         Processes for them.
+    progress : callable, optional
+        Called with how many of them are done, and how many there are.
 
     Returns
     -------
@@ -164,7 +167,9 @@ def compare(
     named = _by_run(fits)
     seed = int(rng.integers(2**31)) if isinstance(rng, np.random.Generator) else int(rng)
     remarks: list[str] = []
-    future = None if cuts is None else _leave_future_out(named, cuts, min_seen, seed, jobs)
+    future = (
+        None if cuts is None else _leave_future_out(named, cuts, min_seen, seed, jobs, progress)
+    )
     loos = {
         (run, name): psis_loo(conditional_log_likelihood(fit))
         for run, group in named.items()
@@ -364,6 +369,7 @@ def _leave_future_out(
     min_seen: int,
     seed: int,
     jobs: int,
+    progress: Callable[[int, int], None] | None,
 ) -> Backtest:
     import pandas as pd
 
@@ -379,7 +385,7 @@ def _leave_future_out(
         )
         for name in names
     ]
-    return backtest(table, methods, cuts, min_seen=min_seen, rng=seed, jobs=jobs)
+    return backtest(table, methods, cuts, min_seen=min_seen, rng=seed, jobs=jobs, progress=progress)
 
 
 def _stacking(future: Backtest, remarks: list[str]) -> dict[tuple[str, str], float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,6 +48,7 @@ def backtest(
     rng: int | np.random.Generator = 0,
     jobs: int = 1,
     on_error: Literal["record", "raise"] = "record",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Backtest:
     """Score forecasting methods on checkpoints that they have not seen.
 
@@ -78,6 +79,8 @@ def backtest(
         Processes.
     on_error : {"record", "raise"}
         Whether a method's exception is kept as that cell's message, or raised.
+    progress : callable, optional
+        Called after each forecast with how many are done, and how many there are.
 
     Returns
     -------
@@ -119,7 +122,11 @@ def backtest(
         for cell in cells
         for method in chosen
     ]
-    outcomes = list(_run(tasks, jobs))
+    outcomes = []
+    for outcome in _run(tasks, jobs):
+        outcomes.append(outcome)
+        if progress is not None:
+            progress(len(outcomes), len(tasks))
     points = pd.DataFrame([row for one in outcomes for row in one.points], columns=POINT_COLUMNS)
     budgets = pd.DataFrame([row for one in outcomes for row in one.budgets], columns=BUDGET_COLUMNS)
     return Backtest(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from sparsefit.cli.counting import counter
 from sparsefit.cli.narrow import show
 from sparsefit.cli.outputs import check_figure
 from sparsefit.errors import ArgumentError
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         others=arguments.others,
         rng=arguments.seed,
         jobs=arguments.jobs,
+        progress=counter("forecasts", jobs=arguments.jobs),
     )
     if arguments.out:
         _write_figure(result, arguments.out)

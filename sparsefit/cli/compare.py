@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.cli.counting import counter
 from sparsefit.cli.narrow import show
 from sparsefit.cli.outputs import check_figure
 from sparsefit.errors import ArgumentError
@@ -67,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         cuts=None if arguments.no_future else arguments.cuts,
         rng=arguments.seed,
         jobs=arguments.jobs,
+        progress=counter("fitting again to first parts", jobs=arguments.jobs),
     )
     if arguments.out:
         _write_figure(result, arguments.out)

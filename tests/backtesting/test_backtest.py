@@ -135,6 +135,14 @@ def test_same_seed_same_result_whatever_order_or_jobs(two_runs):
     assert not sf.backtest(two_runs, FAST, [0.3, 0.6], rng=5).points.equals(first.points)
 
 
+def test_progress_counts_every_forecast(two_runs):
+    told = []
+    result = sf.backtest(
+        two_runs, ["last_value"], progress=lambda done, total: told.append((done, total))
+    )
+    assert told == [(done, len(result.cells)) for done in range(1, len(result.cells) + 1)]
+
+
 def test_a_lambda_in_two_processes_is_a_typed_error(make_run):
     with pytest.raises(ArgumentError, match="jobs=1"):
         sf.backtest(make_run(), {"mine": lambda s, t, r: None}, jobs=2)

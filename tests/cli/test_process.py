@@ -12,6 +12,7 @@ from typing import IO
 import pytest
 
 import sparsefit.cli
+from sparsefit.cli import counting
 from sparsefit.cli.narrow import fold
 
 PROGRAM = [sys.executable, "-c", "import sys; from sparsefit.cli import main; sys.exit(main())"]
@@ -136,3 +137,28 @@ class TestFold:
 
     def test_one_column_that_is_too_wide_still_stands(self) -> None:
         assert "-14.5" in fold(self.TABLE, 5)
+
+
+def test_a_long_job_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter([0.0, 1.0, 5.0, 6.0, 7.0])
+    monkeypatch.setattr(counting.time, "monotonic", lambda: next(now))
+    step = counting.counter("forecasts")
+    for done in range(1, 5):
+        step(done, 4)
+    said = capsys.readouterr()
+    assert said.out == ""
+    # A log gets one line, however many steps there are.
+    assert said.err == "forecasts: 2 of 4 after 5 s (--jobs 2 takes two processes)\n"
+
+
+def test_a_terminal_is_left_clean(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(counting, "PATIENCE", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    step = counting.counter("forecasts")
+    step(1, 2)
+    step(2, 2)
+    assert capsys.readouterr().err == "\r\033[Kforecasts: 1 of 2\r\033[K"

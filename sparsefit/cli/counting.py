@@ -1,0 +1,42 @@
+"""How far a long job has come, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+# A wait longer than this is explained.
+PATIENCE = 2.0
+
+
+def counter(what: str, jobs: int = 1) -> Callable[[int, int], None]:
+    """Make a function that is told ``(done, total)`` and says so once a job takes long.
+
+    A terminal gets one line that changes and goes away at the end, a log a single line.
+
+    Parameters
+    ----------
+    what : str
+        What is counted.
+    jobs : int
+        Processes at work; a log is told of ``--jobs`` where there is one.
+    """
+    start = time.monotonic()
+    said = False
+
+    def step(done: int, total: int) -> None:
+        nonlocal said
+        passed = time.monotonic() - start
+        if passed < PATIENCE:
+            return
+        if sys.stderr.isatty():
+            line = "" if done == total else f"{what}: {done} of {total}"
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+        elif not said and done < total:
+            hint = " (--jobs 2 takes two processes)" if jobs == 1 else ""
+            line = f"{what}: {done} of {total} after {passed:.0f} s{hint}"
+            print(line, file=sys.stderr, flush=True)
+        said = True
+
+    return step
