@@ -224,7 +224,7 @@ def _budget(numbers: RunNumbers, key: str, settings: Settings) -> Part:
 
 def _budget_cells(row: Any) -> tuple[str, str, str, str]:
     """Tokens, their interval, the status and the share of draws that ever get there."""
-    if row.status == "misfit":
+    if row.misfit:
         return "-", "-", "not described by the law", "-"
     estimate, lower, upper = (
         "never" if np.isnan(value) else words.count(value)

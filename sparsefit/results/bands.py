@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -73,13 +75,6 @@ def forecast_table(
     )
 
 
-def no_budget(target: float, asked: str, level: float, seen: tuple[float, float]) -> Budget:
-    """Answer for a run that its law does not describe; parameters as of `budget`."""
-    nan = float("nan")
-    first, last = (value * TOKENS_PER_UNIT for value in seen)
-    return Budget(nan, nan, nan, "misfit", target, level, nan, last, first, asked)
-
-
 def budget(
     crossing: Array,
     target: float,
@@ -133,3 +128,12 @@ def budget(
         tokens_first=first * TOKENS_PER_UNIT,
         asked=asked,
     )
+
+
+def without_answer(found: Budget) -> Budget:
+    """The budget of a run that its law does not describe: any number of tokens, or never.
+
+    Its points may have met the target where the law's curve has not, and the other way round.
+    """
+    lower = min(found.lower, found.tokens_first)
+    return replace(found, lower=lower, upper=float("inf"), status="undetermined", misfit=True)

@@ -138,9 +138,9 @@ class Budget:
         Median of the draws, raw tokens; ``inf`` where at least half of them never get there.
     lower, upper : float
         Interval ends, raw tokens; ``inf`` where the draws at that end never get there.
-    status : {"reached", "reachable", "unreachable", "undetermined", "misfit"}
-        Met within the data; will be met, with a finite interval; will not be met; the data do
-        not tell; or the law does not describe the run, and all numbers are NaN.
+    status : {"reached", "reachable", "unreachable", "undetermined"}
+        Met within the data; will be met, with a finite interval; will not be met; or the data do
+        not tell.
     target : float
         The target in the response's unit (activation ratio as a fraction).
     level : float
@@ -153,6 +153,9 @@ class Budget:
         Tokens of the first point seen.
     asked : str
         The target as it was asked for, such as ``"sparsity 0.93"``.
+    misfit : bool
+        The law does not describe the run (`Fit.misfit`): status ``undetermined``, an interval from
+        the first point to ``inf``, and an estimate that should not be used.
     """
 
     estimate: float
@@ -165,12 +168,13 @@ class Budget:
     tokens_seen: float
     tokens_first: float
     asked: str
+    misfit: bool = False
 
     @property
     def sentence(self) -> str:
         """One plain sentence."""
         what = f"{self.asked[:1].upper()}{self.asked[1:]}"
-        if self.status == "misfit":
+        if self.misfit:
             return f"{what}: no answer, as the law does not describe this run."
         lower, upper = count_text(self.lower), count_text(self.upper)
         end = f"to {upper} tokens" if math.isfinite(self.upper) else "tokens, open above"
@@ -208,8 +212,8 @@ class Budget:
         return {key: _finite(value) for key, value in plain.items()}
 
     def __repr__(self) -> str:
-        if self.status == "misfit":
-            return f"Budget({self.asked}, misfit: the law does not describe this run)"
+        if self.misfit:
+            return f"Budget({self.asked}, undetermined: the law does not describe this run)"
         return (
             f"Budget({self.asked}, {self.status}: {count_text(self.estimate)} "
             f"[{count_text(self.lower)}, {count_text(self.upper)}] tokens, {100 * self.level:g}%)"

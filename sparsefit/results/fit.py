@@ -16,7 +16,7 @@ from sparsefit.estimation.points import Points
 from sparsefit.estimation.predictive import observations
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.results import checks, text
-from sparsefit.results.bands import budget, edge_draws, forecast_table, no_budget
+from sparsefit.results.bands import budget, edge_draws, forecast_table, without_answer
 from sparsefit.results.estimates import Budget, Limit, identification
 
 if TYPE_CHECKING:
@@ -354,15 +354,14 @@ class Fit:
                 if sparsity is None
                 else f"sparsity {sparsity:g}"
             )
-        if self.misfit:
-            return no_budget(target, asked, level, self._seen)
         theta = self.averaged.draws.theta(self.law)
         crossing = self.law.inverse(target, theta)
         if sparsity is not None and self.law.sign < 0:
             # Sparsity falls along a rising law: a sparsity that the run had before its first
             # checkpoint, if ever, is not one that more training brings.
             crossing = np.where(crossing < self.points.d[0], np.inf, crossing)
-        return budget(crossing, target, asked, level, self._seen, self._edge(level))
+        found = budget(crossing, target, asked, level, self._seen, self._edge(level))
+        return without_answer(found) if self.misfit else found
 
     def tokens_within(self, share: float = 0.05, level: float = 0.9) -> Budget:
         """Training tokens after which the curve stays within a share of its limit.
@@ -383,9 +382,8 @@ class Fit:
         theta = draws.theta(self.law)
         targets = draws.limit * (1.0 + self.law.sign * share)
         asked, target = f"a distance of {100 * share:g}% from the limit", float(np.median(targets))
-        if self.misfit:
-            return no_budget(target, asked, level, self._seen)
-        return budget(self.law.inverse(targets, theta), target, asked, level, self._seen)
+        found = budget(self.law.inverse(targets, theta), target, asked, level, self._seen)
+        return without_answer(found) if self.misfit else found
 
     # Warm-up and diagnostics ----------------------------------------------------------------
 

@@ -50,7 +50,7 @@ def test_a_law_that_does_not_describe_the_run_answers_nothing(command, document,
     assert run["misfit"] is True
     assert run["limit"]["identified"] == "no"
     (budget,) = run["budgets"]
-    assert (budget["status"], budget["estimate"], budget["lower"]) == ("misfit", None, None)
+    assert (budget["status"], budget["misfit"], budget["upper"]) == ("undetermined", True, None)
     _, text, _ = command(*words)
     assert "0.3: no answer, as the law does not describe this run." in text
     assert "Do not use these forecasts" in text

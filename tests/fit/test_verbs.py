@@ -306,8 +306,9 @@ def test_a_law_that_does_not_describe_the_run_is_noticed(simulated_run: Simulate
     assert turned.misfit and turned.limit().identified == "no"
     # A value that the run has had: even there the law's curve says nothing about the run.
     for budget in (turned.tokens_to(activation_ratio=0.1), turned.tokens_within(0.05)):
-        assert budget.status == "misfit" and np.isnan([budget.estimate, budget.probability]).all()
-        assert "no answer" in budget.sentence and "misfit" in repr(budget)
+        assert budget.status == "undetermined" and budget.misfit
+        assert budget.lower <= turned.tokens[0] and budget.upper == np.inf
+        assert "no answer" in budget.sentence and "does not describe" in repr(budget)
     assert not any("does not describe this run" in n for n in sf.fit(simulated_run()).notes)
 
 
