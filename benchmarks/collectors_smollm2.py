@@ -41,6 +41,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=16384)
     parser.add_argument("--fixed", type=int, default=1, help="texts measured at the CETT found")
     parser.add_argument("--reference-tokens", type=int, default=4096, help="0: no reference")
+    parser.add_argument(
+        "--reference-root", action="store_true", help="the reference's own root too (40 minutes)"
+    )
     parser.add_argument("--memory-tokens", type=int, default=2048, help="0: no memory comparison")
     parser.add_argument("-p", type=float, default=1.0)
     parser.add_argument("--rows", type=Path, help="JSON lines, read and continued")
@@ -68,6 +71,8 @@ def main() -> None:
         if at == 0 and arguments.reference_tokens:
             part = text(name, arguments.reference_tokens)
             rows.once("reference", lambda: against_reference(model, part, cett))  # noqa: B023
+            if arguments.reference_root:
+                rows.once("root", lambda: against_root(model, part, arguments.p))  # noqa: B023
     summary(rows.known, target)
 
 
@@ -208,6 +213,32 @@ def against_reference(model: Any, text: EvaluationText, cett: float) -> dict[str
         "activation_ratio_difference": fast.activation_ratio - plain.activation_ratio,
         "loss_dense_difference": fast.loss_dense.mean - dense,
         "loss_sparse_difference": fast.loss_sparse.mean - plain.loss,
+    }
+
+
+def against_root(model: Any, text: EvaluationText, p: float) -> dict[str, Any]:
+    """Same tokens: our solve, and Algorithm 1 with the plain measurement in every step."""
+    loaded = LoadedCheckpoint.of(model, text, 1)
+    dense = dense_seconds(model, text)
+    start = time.process_time()
+    fast = solving.solve_model(loaded, text, math.log1p(p / 100))
+    fast_seconds = time.process_time() - start
+    start = time.process_time()
+    cett = reference.find_cett([model], text, p)
+    seconds = time.process_time() - start
+    plain = reference.sparse_run(model, text, cett)
+    loss, _ = reference.dense_run(model, text)
+    return {
+        "eval_data": text.label,
+        "tokens": text.n_tokens,
+        "dfe": round(fast_seconds / dense, 2),
+        "reference_dfe": round(seconds / dense, 1),
+        "cett": fast.step.cett,
+        "reference_cett": cett,
+        "log_ratio_error": fast.measurement.log_ratio - math.log1p(p / 100),
+        "reference_log_ratio_error": plain.loss - loss - math.log1p(p / 100),
+        "activation_ratio": fast.measurement.activation_ratio,
+        "reference_activation_ratio": plain.activation_ratio,
     }
 
 
