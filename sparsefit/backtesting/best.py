@@ -19,6 +19,7 @@ from sparsefit.backtesting.rolling import backtest, joined
 from sparsefit.backtesting.seen import kin_of, target_of, with_target
 from sparsefit.backtesting.stacking import mix
 from sparsefit.errors import ArgumentError, SparsefitError
+from sparsefit.results.checks import check_ahead
 from sparsefit.table import usable_rows
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class BestForecast:
             raise ArgumentError("tokens: positive, finite token counts are expected.")
         table = self.table if run is None else with_target(self.table, run)
         target = str(target_of(table)["run"])
+        check_ahead(wanted, float(table.loc[table["run"] == target, "tokens"].min()))
         used = [m for m in self.methods if self.weights[m.name] > NEGLIGIBLE]
         forecasts, failures = [], []
         for method in used:

@@ -131,8 +131,19 @@ def _text(fit: Fit, arguments: argparse.Namespace) -> str:
         lines.append(
             "  Do not use these forecasts: the law does not describe this run (see notes)."
         )
+        lines += _hints(fit)
     lines += forecast_lines(forecast_table(fit, arguments), fit, level)
     return "\n".join([*lines, *fitting.notes_of(fit)])
+
+
+def _hints(fit: Fit) -> list[str]:
+    """What may have gone wrong where a law of falling ratios meets a run that rises."""
+    y = fit.points.y
+    if fit.response == "activation_ratio" and fit.law.sign > 0 and y[-1] > y[0] and y.min() > 0.5:
+        return [
+            "  These ratios are above 0.5 and rise: are they sparsities (1 - activation ratio)?"
+        ]
+    return []
 
 
 def forecast_lines(table: pd.DataFrame, fit: Fit, level: float) -> list[str]:

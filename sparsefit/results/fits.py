@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -166,4 +167,7 @@ class Fits(Mapping[str, Fit]):
             "identified",
             "rmse",
         ]
-        return str(self.glance()[keep].to_html(index=False, float_format="{:.4g}".format))
+        table = str(self.glance()[keep].to_html(index=False, float_format="{:.4g}".format))
+        notes = [(run, note) for run, fit in self.fits.items() for note in fit.notes]
+        items = "".join(f"<li>{escape(run)}: {escape(note)}</li>" for run, note in notes)
+        return table + (f"<ul>{items}</ul>" if items else "")

@@ -132,6 +132,8 @@ def test_forecast_has_the_columns_of_a_fit_and_ordered_ends(make_run):
     wider = found.forecast([4e10, 8e10], level=0.98)
     assert (wider["obs_lower"] < table["obs_lower"]).all()
     pd.testing.assert_frame_equal(found.forecast([4e10, 8e10]), table)
+    with pytest.raises(ArgumentError, match="in billions"):
+        found.forecast([40.0])
 
 
 def test_several_runs_share_their_evidence_and_get_a_run_column(two_runs):

@@ -191,3 +191,12 @@ def test_what_only_a_later_panel_shows_is_in_a_legend():
     _name_the_rest(panels)
     assert panels[0].get_legend() is None
     assert [text.get_text() for text in panels[1].get_legend().get_texts()] == ["warm-up"]
+
+
+def test_sparsities_given_for_activation_ratios_are_suspected(command, folder, tmp_path):
+    table = sf.read_table(folder / "two.csv")
+    table = table[table["run"] == "falling_sim"]
+    table = table.assign(activation_ratio=1 - table["activation_ratio"])
+    sf.write_table(table, tmp_path / "sparsity.csv")
+    _, text, _ = command("forecast", tmp_path / "sparsity.csv")
+    assert "are they sparsities" in text
