@@ -69,7 +69,7 @@ def simulate(law: Law, likelihood: str, rng: np.random.Generator) -> tuple[Model
     if noise.kind == "student_t":
         residual = noise.scale(D, D[-1]) * rng.standard_t(noise.rho, D.size)
     else:
-        covariance = noise.covariance(D, D[-1], float(np.median(np.diff(D))), None)
+        covariance = noise.covariance(Points(D, D))
         residual = np.linalg.cholesky(covariance) @ rng.standard_normal(D.size)
     y = curve + truth.sigma[0] * residual
     width = WARMUP_SCALE * abs(curve[-1] - curve[0])

@@ -35,7 +35,9 @@ class Stratum:
 
     `kappa` is the number of e-foldings of Eq. 4's excess within the data, `drop` the excess at the
     first point, `ratio` the last D over the first, `warmup` the number of early points that are
-    displaced by a share of the drop that fades linearly.
+    displaced by a share of the drop that fades linearly. Checkpoints are evenly spaced in `spacing`
+    (tokens, log tokens); `rho` is the residuals' correlation over one `memory` (a checkpoint, or a
+    median gap in tokens).
     """
 
     name: str
@@ -51,10 +53,14 @@ class Stratum:
     spread: float = 0.0
     warmup: int = 0
     identified: bool = True
+    spacing: str = "tokens"
+    memory: str = "checkpoints"
 
 
 _RELU = Stratum("relu")
 _SILU = Stratum("silu", law="vanilla_power", limit=0.39, drop=0.08, alpha=0.7, noise=0.001)
+_RELU_LOG = replace(_RELU, spacing="log")
+_SILU_LOG = replace(_SILU, spacing="log")
 STRATA = (
     replace(_RELU, name="relu base"),
     replace(_RELU, name="relu limit near zero", limit=0.005, drop=0.1, kappa=1.5, identified=False),
@@ -76,6 +82,21 @@ STRATA = (
     replace(_SILU, name="silu spread falls", spread=0.7),
     replace(_SILU, name="silu warm-up", warmup=4),
     replace(_SILU, name="silu short run", points=12, ratio=8.0),
+    replace(_RELU_LOG, name="relu log"),
+    replace(_RELU_LOG, name="relu log autocorrelated", rho=0.6),
+    replace(_RELU_LOG, name="relu log in tokens", rho=0.6, memory="tokens"),
+    replace(_RELU_LOG, name="relu log wide", rho=0.6, ratio=100.0, points=40),
+    replace(_RELU_LOG, name="relu log fast", rho=0.6, ratio=100.0, alpha=1.2, kappa=4.0),
+    replace(_RELU_LOG, name="relu log warm-up", warmup=4),
+    replace(_SILU_LOG, name="silu log"),
+    replace(_SILU_LOG, name="silu log autocorrelated", rho=0.6),
+    replace(_SILU_LOG, name="silu log in tokens", rho=0.6, memory="tokens"),
+    replace(_SILU_LOG, name="silu log wide", rho=0.6, ratio=100.0, points=40),
+    replace(_SILU_LOG, name="silu log warm-up", warmup=4),
+    replace(_RELU, name="relu six points", points=6, identified=False),
+    replace(_SILU, name="silu six points", points=6),
+    replace(_RELU, name="relu correlation .8", rho=0.8),
+    replace(_SILU, name="silu correlation .8", rho=0.8),
 )
 HORIZONS = (1.1, 1.5, 3.0)
 
@@ -94,13 +115,17 @@ class Simulated:
 def simulate(stratum: Stratum, rng: np.random.Generator) -> Simulated:
     """Simulate one run, its residuals continued at the horizons."""
     law = laws.get(stratum.law)
-    d = np.linspace(1.0, stratum.ratio, stratum.points)
+    log = stratum.spacing == "log"
+    d = (np.geomspace if log else np.linspace)(1.0, stratum.ratio, stratum.points)
     span = (float(d[0]), float(d[-1]))
     shape = [stratum.alpha, stratum.kappa][: law.n_shape]
     theta = law.to_theta(np.array(shape), stratum.drop, stratum.limit, span)
     future = d[-1] * np.array(HORIZONS)
     everywhere = np.concatenate([d, future])
-    gap = np.diff(everywhere) / (d[1] - d[0])
+    if log and stratum.memory == "checkpoints":
+        gap = np.diff(np.log(everywhere)) / np.log(d[1] / d[0])
+    else:
+        gap = np.diff(everywhere) / np.median(np.diff(d))
     shock = rng.standard_normal(everywhere.size)
     residual = shock.copy()
     for i in range(1, everywhere.size):

@@ -107,4 +107,4 @@ def carry(noise: NoiseModel, points: Points) -> Array:
     if share == 0.0:
         return np.zeros(len(points) - 1)
     d = points.d
-    return np.diag(noise.correlation(d[:-1], d[1:], points.step)) / share
+    return np.diag(noise.correlation(d[:-1], d[1:], points)) / share

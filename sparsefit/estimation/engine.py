@@ -67,10 +67,10 @@ class Averaged:
 def warmup_choices(n: int, n_parameters: int) -> NDArray[np.intp]:
     """Numbers of first points that ``warmup="auto"`` considers leaving out.
 
-    Up to a third of the points, and never so many that fewer than the law's parameters plus two
-    stay.
+    Up to a third of the points, and never so many that fewer than the law's parameters plus five
+    stay: fewer predict the first points so loosely that leaving those out always looks better.
     """
-    return np.arange(0, max(0, min(n // 3, n - n_parameters - 2)) + 1)
+    return np.arange(0, max(0, min(n // 3, n - n_parameters - 5)) + 1)
 
 
 def average(

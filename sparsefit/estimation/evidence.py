@@ -77,9 +77,7 @@ class Whitener:
     @classmethod
     def of(cls, points: Points, noise: NoiseModel) -> Whitener:
         """Factorise the covariance; `log_det[m - 1]` is that of the last m points."""
-        covariance = noise.covariance(points.d, points.d[-1], points.step, points.relative_se)
-        covariance = covariance * np.outer(points.inflation, points.inflation)
-        covariance = covariance + noise.transient_covariance(points.d, points.step)
+        covariance = noise.covariance(points) + noise.transient_covariance(points)
         factor: Array = np.linalg.cholesky(covariance[::-1, ::-1]).astype(np.float64, copy=False)
         return cls(factor, 2.0 * np.cumsum(np.log(np.diag(factor))))
 

@@ -46,7 +46,7 @@ class LimitLikelihood:
     relative : ndarray, shape (q,)
         Likelihood divided by its maximum, averaged over warm-up choices.
     dof : float
-        Degrees of freedom behind the cut-off.
+        Degrees of freedom behind the cut-off: points kept minus coefficients, at least 1.
     bounds : tuple of float
         Physical bounds of the limit.
     """
@@ -59,7 +59,7 @@ class LimitLikelihood:
     def interval(self, level: float) -> tuple[float, float]:
         """Limits whose relative likelihood is above the Student-t cut-off of `level`.
 
-        Gaussian data with a known shape make this the exact t interval.
+        Gaussian data make this the exact t interval where the law is linear in its shape.
         """
         t = student_t.ppf(0.5 + level / 2.0, self.dof)
         cut = -(self.dof + 1.0) / 2.0 * np.log1p(t * t / self.dof)
@@ -157,9 +157,11 @@ def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLik
         mass = np.maximum(cells.weight.sum(axis=(0, 2)), 1e-300)
         log += (FLATTENING - 1.0) * np.log(mass)[:, None]
     total = np.logaddexp.reduce(log, axis=0)
+    # Integrating over the shape leaves a likelihood with as many degrees of freedom fewer.
+    dof = float(np.median(sample.limit_dof)) - law.n_shape
     return LimitLikelihood(
         grid,
         np.exp(total - total.max()),
-        float(np.median(sample.limit_dof)),
+        max(dof, 1.0),
         law.limit_bounds,
     )

@@ -3,6 +3,10 @@
 Residuals of one run are correlated from checkpoint to checkpoint and their spread changes with D.
 Neither is known beforehand, so every fit averages over this grid by evidence. All models share one
 unknown scale sigma, which is integrated out.
+
+AR(1) counts checkpoints (`Points.count`), not tokens. Residuals of measured runs on log-spaced
+checkpoints do not tell the two apart, but intervals do: those that count checkpoints cover under
+either, those that count tokens fail where correlation goes from checkpoint to checkpoint.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sparsefit.estimation.points import Points
 
 Array = NDArray[np.float64]
 
@@ -54,18 +60,19 @@ class NoiseModel:
             scale = scale * relative_se**self.se_exponent
         return scale
 
-    def correlation(self, a: Array, b: Array, step: float) -> Array:
+    def correlation(self, a: Array, b: Array, points: Points) -> Array:
         """Correlation of the non-white part between points at `a` and `b`, shape (len(a), len(b)).
 
         Parameters
         ----------
         a, b : ndarray
             Billions of tokens.
-        step : float
-            Typical distance of neighbouring checkpoints, billions of tokens.
+        points : Points
+            The run, whose checkpoints are counted.
         """
         if self.kind == "ar1":
-            return np.asarray(self.rho ** (np.abs(a[:, None] - b[None, :]) / step))
+            distance = np.abs(points.count(a)[:, None] - points.count(b)[None, :])
+            return np.asarray(self.rho**distance)
         if self.kind == "ou":
             return self.rho * np.exp(-np.abs(np.log(a)[:, None] - np.log(b)[None, :]))
         return np.zeros((a.size, b.size))
@@ -76,25 +83,24 @@ class NoiseModel:
         share = {"ar1": 0.0, "ou": 1.0 - self.rho}
         return share.get(self.kind, 1.0)
 
-    def covariance(self, d: Array, d_last: float, step: float, relative_se: Array | None) -> Array:
-        """Covariance matrix of residuals at distinct points, up to sigma^2, shape (n, n)."""
-        scale = self.scale(d, d_last, relative_se)
-        correlation = self.correlation(d, d, step) + self.white_share * np.eye(d.size)
+    def covariance(self, points: Points) -> Array:
+        """Covariance matrix of the residuals of a run, up to sigma^2, shape (n, n).
+
+        Without what a fading start adds to it.
+        """
+        d = points.d
+        scale = self.scale(d, float(d[-1]), points.relative_se) * points.inflation
+        correlation = self.correlation(d, d, points) + self.white_share * np.eye(d.size)
         return np.asarray(correlation * np.outer(scale, scale))
 
-    def transient_covariance(self, d: Array, step: float) -> Array:
+    def transient_covariance(self, points: Points) -> Array:
         """Covariance that a fading start adds, up to sigma^2, shape (n, n); zero for other kinds.
 
-        Parameters
-        ----------
-        d : ndarray, shape (n,)
-            All points of the run, ascending: the departure starts at the first.
-        step : float
-            Typical distance of neighbouring checkpoints.
+        The departure starts at the first of all points of the run.
         """
         if self.kind != "transient":
-            return np.zeros((d.size, d.size))
-        fade = TRANSIENT_SIZE * np.exp(-(d - d[0]) / (self.rho * step))
+            return np.zeros((len(points), len(points)))
+        fade = TRANSIENT_SIZE * np.exp(-points.counts / self.rho)
         return np.outer(fade, fade)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -39,10 +41,32 @@ class Points:
         """First and last D."""
         return float(self.d[0]), float(self.d[-1])
 
-    @property
-    def step(self) -> float:
-        """Typical distance of neighbouring checkpoints in billions of tokens."""
-        return float(np.median(np.diff(self.d)))
+    @cached_property
+    def counts(self) -> Array:
+        """Checkpoints since the first, shape (n,): their numbers, also where some are missing.
+
+        The distance of neighbours is their gap over the median of up to five gaps about it. That is
+        1 wherever gaps only grow, as on log-spaced checkpoints, and on even ones the distance in
+        tokens: 2 where a checkpoint is missing.
+        """
+        gaps = np.diff(self.d)
+        usual = gaps.copy()
+        # Windows are symmetric, so they shrink towards the ends.
+        for reach in (1, 2):
+            if gaps.size > 2 * reach:
+                windows = sliding_window_view(gaps, 2 * reach + 1)
+                usual[reach:-reach] = np.median(windows, axis=1)
+        return np.concatenate([[0.0], np.cumsum(gaps / usual)])
+
+    def count(self, d: Array) -> Array:
+        """Checkpoints since the first at any D, shape of `d`: linear between checkpoints.
+
+        Beyond the last they go on as the last three gaps do, before the first as the first three.
+        """
+        gaps = np.diff(self.d)
+        out = np.interp(d, self.d, self.counts)
+        out = out + np.maximum(d - self.d[-1], 0.0) / np.median(gaps[-3:])
+        return np.asarray(out - np.maximum(self.d[0] - d, 0.0) / np.median(gaps[:3]))
 
     @property
     def weights(self) -> Array:

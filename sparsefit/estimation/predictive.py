@@ -58,19 +58,19 @@ def observations(
             # A fading start has nothing left at the end of the run.
             out[members] += normal * scale * draws.sigma[members, None]
             continue
-        prior = noise.correlation(d, d, points.step) * np.outer(scale, scale)
+        prior = noise.correlation(d, d, points) * np.outer(scale, scale)
+        everything = noise.covariance(points)
         white = np.diag(noise.white_share * scale**2)
         for k in np.unique(draws.drop[members]):
             inside = draws.drop[members] == k
             chosen = members[inside]
             seen = points.since(int(k))
             seen_scale = noise.scale(seen.d, points.d[-1], seen.relative_se)
-            covariance = noise.covariance(seen.d, points.d[-1], points.step, seen.relative_se)
-            covariance = covariance * np.outer(seen.inflation, seen.inflation)
+            covariance = everything[k:, k:]
             if errors is not None:
                 known = errors[int(k) :] / float(np.median(draws.sigma[chosen]))
                 covariance = covariance + np.diag(known**2)
-            cross = noise.correlation(d, seen.d, points.step) * np.outer(scale, seen_scale)
+            cross = noise.correlation(d, seen.d, points) * np.outer(scale, seen_scale)
             gain = np.linalg.solve(covariance, cross.T).T
             left = prior - gain @ cross.T
             # Positive semi-definite up to rounding: an eigendecomposition never fails on it.

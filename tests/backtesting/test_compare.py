@@ -71,7 +71,7 @@ def test_conditional_density_matches_the_joint_normal(fits):
         if noise.kind != "ar1" or draws.drop[index] != 0:
             continue
         residual = points.y - draws.curve(fit.law, points.d)[index]
-        covariance = noise.covariance(points.d, points.d[-1], points.step, None)
+        covariance = noise.covariance(points)
         covariance = draws.sigma[index] ** 2 * covariance
         whole = multivariate_normal(np.zeros(n), covariance).logpdf(residual)
         for point in (0, 11, n - 1):

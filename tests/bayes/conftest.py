@@ -58,9 +58,10 @@ def model_of() -> Callable[..., Model]:
         se: np.ndarray | None = None,
         n: int = 14,
         seed: int = 0,
+        log_spaced: bool = False,
     ) -> Model:
         chosen = laws.get(law)
-        d = np.linspace(2.0, 40.0, n)
+        d = (np.geomspace if log_spaced else np.linspace)(2.0, 40.0, n)
         theta = FALLING if chosen.n_shape == 2 else RISING
         y = chosen.value(d, theta) + 3e-4 * np.random.default_rng(seed).standard_normal(n)
         drops = warmup_choices(n, chosen.n_parameters)

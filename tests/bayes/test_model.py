@@ -92,13 +92,14 @@ def test_coordinates_of_the_sampler_and_their_inverse(law: str) -> None:
     assert abs(x[:, 2].mean()) < 0.15 and abs(x[:, 2].std() - 1) < 0.15
 
 
+@pytest.mark.parametrize("log_spaced", [False, True])
 @pytest.mark.parametrize("with_errors", [False, True])
 def test_likelihood_table_against_brute_force(
-    model_of: Callable[..., Model], with_errors: bool
+    model_of: Callable[..., Model], with_errors: bool, log_spaced: bool
 ) -> None:
     n = 14
     se = np.linspace(1e-4, 5e-4, n) if with_errors else None
-    model = model_of(se=se, n=n)
+    model = model_of(se=se, n=n, log_spaced=log_spaced)
     rng = np.random.default_rng(3)
     residual = 4e-4 * rng.standard_normal((3, n))
     change, sigma = np.array([0.03, 0.02, 0.05]), np.array([2e-4, 4e-4, 1e-3])
@@ -113,7 +114,7 @@ def test_likelihood_table_against_brute_force(
                 late = student_t.logpdf(residual[1, k:] / scale, noise.rho) - np.log(scale)
                 expected = early.sum() + late.sum()
             else:
-                covariance = 4e-4**2 * noise.covariance(d, d[-1], model.points.step, None)
+                covariance = 4e-4**2 * noise.covariance(model.points)
                 covariance = (covariance + np.diag(known**2))[k:, k:]
                 late = multivariate_normal(np.zeros(n - k), covariance, allow_singular=False)
                 expected = early.sum() + late.logpdf(residual[1, k:])

@@ -23,7 +23,18 @@ def simulation() -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    "name", ["relu base", "relu limit near zero", "relu warm-up", "silu base", "silu warm-up"]
+    "name",
+    [
+        "relu base",
+        "relu limit near zero",
+        "relu warm-up",
+        "silu base",
+        "silu warm-up",
+        "relu log autocorrelated",
+        "silu log autocorrelated",
+        "silu log warm-up",
+        "silu six points",
+    ],
 )
 def test_intervals_cover(simulation: ModuleType, name: str) -> None:
     """40 runs at 90%: fewer than 30 covered has a chance below 1% if coverage is .86."""
