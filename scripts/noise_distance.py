@@ -2,10 +2,11 @@
 
     python scripts/noise_distance.py
 
-Log evidence of each run of `reference_scales` and `reference_scales_repeated` under the noise models
-of `sf.fit` without a fading start, with the distance between checkpoints counted in checkpoints (as
-`sf.fit` does), in tokens and in log tokens, both in units of their median gap. Differences from
-tokens, in nats, summed over runs, with the standard error of a sum over independent runs.
+Log evidence of each run of `reference_scales` and `reference_scales_repeated` under the noise
+models of `sf.fit` without a fading start, with the distance between checkpoints counted in
+checkpoints (as `sf.fit` does), in tokens and in log tokens, both in units of their median gap.
+Differences from tokens, in nats, summed over runs, with the standard error of a sum over
+independent runs.
 """
 
 from __future__ import annotations
