@@ -186,8 +186,11 @@ def results(figures: Path) -> str:
         ]
         parts.append("Forecast from the first checkpoints of each run alone:")
         parts.append(markdown(pd.DataFrame(tested)))
+        alike = [table]
         if name == "reference_scales_repeated":
-            spread = seed_spread([sf.datasets.load("reference_scales"), table])
+            alike.append(sf.datasets.load("reference_scales"))
+        if name in ("reference_scales_repeated", "reference_width_depth"):
+            spread = seed_spread(alike)
             parts.append(
                 "Runs that differ in the seed alone (initial weights and order of the text), last "
                 "checkpoint:"
