@@ -158,10 +158,10 @@ def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLik
         log += (FLATTENING - 1.0) * np.log(mass)[:, None]
     total = np.logaddexp.reduce(log, axis=0)
     # Integrating over the shape leaves a likelihood with as many degrees of freedom fewer.
-    dof = float(np.median(sample.limit_dof)) - law.n_shape
+    above = float(np.median(sample.limit_dof)) - law.n_shape
     return LimitLikelihood(
         grid,
         np.exp(total - total.max()),
-        max(dof, 1.0),
+        max(above, 1.0),
         law.limit_bounds,
     )
