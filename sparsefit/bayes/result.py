@@ -194,11 +194,15 @@ class BayesFit(Fit):
         Limit
             Posterior median and equal-tailed interval. Where the likelihood alone, with the prior
             of the limit divided out, does not exclude a physical bound, the interval ends there
-            and says that the data do not bound that side.
+            and says that the data do not bound that side. Where the law does not describe the run
+            (`Fit.misfit`), it holds all that is possible.
         """
         level = checks.check_level(level)
         checks.check_choice("method", method, _INTERVALS)
         lower, upper = self._limit_ends(level)
+        if self.misfit and np.all(np.isfinite(self.law.limit_bounds)):
+            # A law that does not describe the run says nothing about where the run will end.
+            lower, upper = self.law.limit_bounds
         median = float(np.median(self.averaged.draws.limit))
         return Limit(
             estimate=median,

@@ -13,7 +13,7 @@ from sparsefit import laws
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.estimation.engine import DRAWS, Averaged, average, warmup_choices
 from sparsefit.estimation.least_squares import LeastSquares, fit_least_squares
-from sparsefit.estimation.misfit import misfit_notes
+from sparsefit.estimation.misfit import leaves_at_the_start, misfit_notes
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import ShapePrior
 from sparsefit.estimation.robust import robust_inflation
@@ -161,10 +161,11 @@ def fit_notes(
     if rule == "auto" and drop:
         what = "first point" if drop == 1 else f"first {drop} points"
         notes.append(f"the law does not describe the {what} (set aside as warm-up)")
-    if averaged.transient_weight > 0.5:
+    if averaged.transient_weight > 0.5 and (drop or leaves_at_the_start(law, data.points, best)):
+        rest = "only through the points set aside" if drop else "do not"
         notes.append(
             "the first points leave the law and fade into it: intervals allow for it, the "
-            "least-squares coefficients only through the points set aside"
+            f"least-squares coefficients {rest}"
         )
     failed = len(data.frame) - len(data.points)
     if failed:

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 
 from sparsefit.estimation.acceleration import acceleration_p_value
 from sparsefit.estimation.least_squares import LeastSquares
+from sparsefit.estimation.noise import FADE
 from sparsefit.estimation.points import Points
 from sparsefit.laws import Law
 
@@ -27,6 +28,8 @@ _ALARM = 1e-3
 # Level of the test for acceleration: it is exact for a line in log D, the law's edge, and warns of
 # some 2% of simulated runs that follow the law.
 _ACCELERATES = 0.2
+# One false alarm in a hundred runs that follow the law with independent residuals.
+_DEPARTS = 0.01
 # Rank correlation that counts as going one way.
 _MONOTONE = 0.8
 # A turn rises by this many noise scales and by this share of the range of the data, which
@@ -38,6 +41,37 @@ _TURN_RANGE = 0.1
 def _noise(y: Array) -> float:
     """Noise scale from second differences, which a smooth curve hardly enters."""
     return float(np.median(np.abs(np.diff(y, 2))) / 0.6745 / np.sqrt(6.0))
+
+
+def leaves_at_the_start(law: Law, points: Points, best: LeastSquares) -> bool:
+    """Whether a departure that fades from the first point on improves a fit to all points.
+
+    The evidence of models with such a departure says how far intervals have to allow for one; it
+    grows on points that follow the law, too, where few shapes would do so. This is the test of one
+    more coefficient, in the linear approximation about the optimum.
+
+    Parameters
+    ----------
+    law, points : Law, Points
+        The law and all points of the run.
+    best : LeastSquares
+        The least-squares fit to all of them.
+    """
+    root = np.sqrt(points.weights)
+    residual = (points.y - law.value(points.d, best.theta)) * root
+    slopes = law.gradient(points.d, best.theta) * root[:, None]
+    norms = np.linalg.norm(slopes, axis=0)
+    basis, _ = np.linalg.qr(slopes[:, norms > 0] / norms[norms > 0])
+    fade = np.exp(-points.counts / FADE) * root
+    fade = fade - basis @ (basis.T @ fade)
+    left = residual - basis @ (basis.T @ residual)
+    dof = len(points) - law.n_parameters - 1
+    size = float(fade @ fade)
+    if dof < 1 or size <= 1e-12 * len(points):
+        return False
+    gained = float(fade @ left) ** 2 / size
+    rest = max(float(left @ left) - gained, 1e-300)
+    return bool(f_distribution.sf(gained / (rest / dof), 1, dof) < _DEPARTS)
 
 
 def misfit_notes(law: Law, points: Points, drop: int, best: LeastSquares) -> tuple[str, ...]:

@@ -24,6 +24,9 @@ Array = NDArray[np.float64]
 TRANSIENT_SIZE = 25.0
 """Prior standard deviation of a fading start in noise standard deviations."""
 
+FADE = 2.0
+"""Checkpoints over which a fading start falls to 1/e."""
+
 
 @dataclass(frozen=True)
 class NoiseModel:
@@ -137,7 +140,7 @@ def noise_grid(se_known: bool = False, transient: bool = False) -> tuple[NoiseMo
     ]
     if transient:
         shares = [(kind, rho, 0.9 * prior) for kind, rho, prior in shares]
-        shares.append(("transient", 2.0, 0.1))
+        shares.append(("transient", FADE, 0.1))
     spreads = (0.0, 0.5, 1.0)
     exponents = (0.0, 1.0) if se_known else (0.0,)
     share = 1.0 / (len(spreads) * len(exponents))

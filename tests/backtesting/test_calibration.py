@@ -110,23 +110,31 @@ def faster() -> pd.DataFrame:
     return pd.concat([rising_faster(f"r{i}", i, 1e8 * 2**i) for i in range(3)], ignore_index=True)
 
 
-def test_other_runs_that_leave_the_law_correct_a_young_run(faster):
-    """Corrected by two runs that rose above their forecasts, the third is forecast better."""
-    young = faster[(faster["run"] != "r2") | (faster["tokens"] < 5.5e9)]
-    later = faster[(faster["run"] == "r2") & (faster["tokens"] >= 5.5e9)]
-    tokens, truth = later["tokens"].to_numpy(float), later["activation_ratio"].to_numpy()
-    together = sf.forecast_best(young, ["fit"])
-    alone = sf.forecast_best(young[young["run"] == "r2"], ["fit"])
-    error = {}
-    for name, found in (("together", together), ("alone", alone)):
-        forecast = found.predictive(tokens, "r2")
-        low, high = forecast.interval(0.9)
-        error[name] = float(np.abs(forecast.median - truth).mean())
-        if name == "together":
-            assert np.mean((low <= truth) & (truth <= high)) >= 0.7
-    assert error["together"] < 0.7 * error["alone"]
-    assert "do not describe these runs well" in together.why
-    assert "lay above the forecasts" in together.why and "describe these runs" not in alone.why
+def test_other_runs_that_leave_the_law_correct_a_young_run():
+    """Corrected by two runs that rose above their forecasts, the third is forecast better.
+
+    Six families. The correction is held back, so that bands of runs that speed up are still short.
+    """
+    shares = {"together": [], "alone": []}
+    for family in range(6):
+        runs = [rising_faster(f"r{i}", 10 * family + i, 1e8 * 2**i) for i in range(3)]
+        young = pd.concat([*runs[:2], runs[2][runs[2]["tokens"] < 5.5e9]], ignore_index=True)
+        later = runs[2][runs[2]["tokens"] >= 5.5e9]
+        tokens, truth = later["tokens"].to_numpy(float), later["activation_ratio"].to_numpy()
+        together = sf.forecast_best(young, ["fit"])
+        alone = sf.forecast_best(young[young["run"] == "r2"], ["fit"])
+        error = {}
+        for name, found in (("together", together), ("alone", alone)):
+            forecast = found.predictive(tokens, "r2")
+            low, high = forecast.interval(0.9)
+            error[name] = float(np.abs(forecast.median - truth).mean())
+            shares[name].append(np.mean((low <= truth) & (truth <= high)))
+        assert error["together"] < 0.7 * error["alone"]
+        assert "do not describe these runs well" in together.why
+        assert "lay above the forecasts" in together.why
+        assert "describe these runs" not in alone.why
+    assert np.mean(shares["alone"]) < 0.1
+    assert np.mean(shares["together"]) > 0.4
 
 
 def test_a_runs_own_errors_do_not_correct_it(faster):

@@ -261,3 +261,11 @@ def test_points_without_noise_have_a_posterior_as_narrow_as_allowed(
     assert limit.lower < theta[-1] < limit.upper
     assert limit.upper - limit.lower < 1e-3
     assert fit.averaged.draws.sigma.min() >= 1e-6
+
+
+def test_a_run_that_its_law_does_not_describe_has_no_limit(run_table: Run) -> None:
+    rising = run_table(law="vanilla_power", theta=(0.5, 0.05, 0.42)).assign(activation="relu")
+    wrong = sf.fit_bayes(rising, draws=400)
+    assert wrong.misfit
+    assert wrong.limit().identified == "no"
+    assert wrong.tokens_to(activation_ratio=0.4).status == "undetermined"
