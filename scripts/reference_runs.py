@@ -97,7 +97,7 @@ def draw(table: pd.DataFrame, fits: dict[str, Any], path: Path) -> None:
         ax.fill_between(
             grid, band["obs_lower"], band["obs_upper"], color="0.85", lw=0, label="90% band"
         )
-        ax.plot(grid, band["median"], color="0.3", lw=1, label="fit and forecast")
+        ax.plot(grid, band["median"], color="0.3", lw=1, label="median of the draws")
         used = np.arange(len(run)) >= fit.n_warmup
         size = run["tokens"].to_numpy()
         a = run["activation_ratio"].to_numpy()
