@@ -14,6 +14,8 @@ from sparsefit.errors import Fault
 if TYPE_CHECKING:
     import pandas as pd
 
+_LARGEST = int(np.finfo(float).max)
+
 _WHOLE_COLUMN = {
     "b": ("booleans", "Give numbers"),
     "M": ("dates", "Give numbers"),
@@ -32,6 +34,18 @@ def is_missing(cell: Any) -> bool:
         or cell is pd.NaT
         or (isinstance(cell, float) and cell != cell)
     )
+
+
+def as_floats(column: pd.Series) -> pd.Series:
+    """Numbers of a column of any kind, NaN for what is none, infinite what is too large."""
+    import pandas as pd
+
+    if column.dtype == object:
+        # pandas.to_numeric stumbles over Python integers beyond the range of floats.
+        column = column.map(
+            lambda cell: np.inf if isinstance(cell, int) and abs(cell) > _LARGEST else cell
+        )
+    return pd.to_numeric(column, errors="coerce")
 
 
 def to_numbers(series: pd.Series) -> tuple[np.ndarray, np.ndarray, list[Fault]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sparsefit.errors import ArgumentError, Fault, TableError
 from sparsefit.table import checks
-from sparsefit.table.coerce import is_missing, to_numbers, to_text
+from sparsefit.table.coerce import as_floats, is_missing, to_numbers, to_text
 from sparsefit.table.schema import COLUMNS, MIN_POINTS, MISTAKEN_NAMES, REQUIRED, RESPONSES
 
 if TYPE_CHECKING:
@@ -201,15 +201,11 @@ _SPARSITY = re.compile(r"(?<![a-z])sparsity(?![a-z])(?!.*__(?:min|max)$)")
 
 def _percent(column: pd.Series) -> bool:
     """Whether a column's numbers go beyond what fractions can be."""
-    import pandas as pd
-
-    return bool((pd.to_numeric(column, errors="coerce") > 1.0).any())
+    return bool((as_floats(column) > 1.0).any())
 
 
 def _numeric(column: pd.Series) -> bool:
-    import pandas as pd
-
-    return bool(pd.to_numeric(column, errors="coerce").notna().any())
+    return bool(as_floats(column).notna().any())
 
 
 def _missing_remedy(name: str, present: list[str], table: pd.DataFrame) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sparsefit.errors import ArgumentError, Fault, FitError, TableError
+from sparsefit.table.coerce import as_floats
 from sparsefit.width_depth.kernel import Array
 
 Replicates = Literal["error", "keep"]
@@ -154,7 +155,7 @@ def number_column(
         faults.append(Fault(None, name, "is missing", "Add the column"))
         return np.full(len(table), np.nan)
     column = table[name]
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    numbers = as_floats(column).to_numpy(dtype=float, na_value=np.nan)
     numbers = numbers.copy()
     for row in range(len(table)):
         value = numbers[row]

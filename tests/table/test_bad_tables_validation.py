@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -126,6 +127,11 @@ def test_damaged_tables(table: pd.DataFrame) -> None:
 
 
 NAMES = st.one_of(st.sampled_from(sorted(COLUMNS)), st.text(max_size=4), st.integers(0, 3))
+
+
+@pytest.mark.parametrize("name", ["activation", "sparsity", "eval/sparsity"])
+def test_integers_beyond_floats_in_any_column(name: str) -> None:
+    accounted_for(pd.DataFrame({"cett": [None] * 3, name: [None, None, 10**400]}))
 
 
 @settings(max_examples=300, **COMMON)  # type: ignore[arg-type]
