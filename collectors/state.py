@@ -64,6 +64,13 @@ def clear(folder: Path) -> None:
             path.unlink()
 
 
+def remove(folder: Path) -> None:
+    """Delete the parts in a folder, and the folder; what somebody else put there keeps it."""
+    clear(folder)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
 class Parts:
     """Finished pieces of a measurement, one JSON file each.
 
@@ -138,10 +145,7 @@ class Parts:
         """Delete every part: nothing in them is worth going on from."""
         self._memory.clear()
         if self.folder is not None:
-            clear(self.folder)
-            # What somebody else put there stays, and the folder with it.
-            if not any(self.folder.iterdir()):
-                self.folder.rmdir()
+            remove(self.folder)
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None

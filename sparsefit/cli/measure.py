@@ -168,10 +168,11 @@ def _measure(
     output: Path,
 ) -> RunMeasurement:
     from sparsefit.collectors.run import measure_run
+    from sparsefit.collectors.state import clear
 
     parts = _parts(output)
     if arguments.restart:
-        _clear(parts)
+        clear(parts)
     first = Path(arguments.run[0])
     return measure_run(
         checkpoints,
@@ -195,6 +196,7 @@ def _write(
 ) -> None:
     from dataclasses import asdict
 
+    from sparsefit.collectors.state import remove
     from sparsefit.collectors.tables import write_run
     from sparsefit.provenance import provenance
 
@@ -206,21 +208,11 @@ def _write(
     )
     write_run(result, output, origin)
     if not arguments.keep_parts:
-        parts = _parts(output)
-        _clear(parts)
-        # What somebody else put there stays, and the folder with it.
-        if not any(parts.iterdir()):
-            parts.rmdir()
+        remove(_parts(output))
 
 
 def _parts(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
-
-
-def _clear(parts: Path) -> None:
-    from sparsefit.collectors.state import clear
-
-    clear(parts)
 
 
 def _document(result: RunMeasurement, output: Path, notes: list[str]) -> dict[str, Any]:
