@@ -14,7 +14,7 @@ from sparsefit.bayes.posterior import Posterior
 from sparsefit.estimation.predictive import observations
 from sparsefit.laws import TOKENS_PER_UNIT
 from sparsefit.results import checks
-from sparsefit.results.estimates import Limit, identification
+from sparsefit.results.estimates import Limit
 from sparsefit.results.fit import Fit
 
 if TYPE_CHECKING:
@@ -200,21 +200,8 @@ class BayesFit(Fit):
         level = checks.check_level(level)
         checks.check_choice("method", method, _INTERVALS)
         lower, upper = self._limit_ends(level)
-        if self.misfit and np.all(np.isfinite(self.law.limit_bounds)):
-            # A law that does not describe the run says nothing about where the run will end.
-            lower, upper = self.law.limit_bounds
         median = float(np.median(self.averaged.draws.limit))
-        return Limit(
-            estimate=median,
-            lower=lower,
-            upper=upper,
-            median=median,
-            identified=identification(lower, upper, self.law.limit_bounds),
-            level=level,
-            kind="posterior",
-            response=self.response,
-            bounds=self.law.limit_bounds,
-        )
+        return self._limit(median, lower, upper, level, "posterior")
 
     # Checks and output ----------------------------------------------------------------------
 

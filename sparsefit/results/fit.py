@@ -305,19 +305,26 @@ class Fit:
         # over all of them that left it out would contradict the number printed beside it.
         lower, upper = min(float(lower), estimate), max(float(upper), estimate)
         kind = "integrated likelihood" if method == "integrated" else method
-        if self.misfit and np.all(np.isfinite(self.law.limit_bounds)):
-            # A law that does not describe the run says nothing about where the run will end.
-            lower, upper = self.law.limit_bounds
+        return self._limit(estimate, lower, upper, level, kind)
+
+    def _limit(self, estimate: float, lower: float, upper: float, level: float, kind: str) -> Limit:
+        """A limit with an interval; all that is possible where the law does not describe the run.
+
+        Such a law says nothing about where the run will end.
+        """
+        bounds = self.law.limit_bounds
+        if self.misfit and np.all(np.isfinite(bounds)):
+            lower, upper = bounds
         return Limit(
             estimate=estimate,
             lower=lower,
             upper=upper,
             median=float(np.median(self.averaged.draws.limit)),
-            identified=identification(lower, upper, self.law.limit_bounds),
+            identified=identification(lower, upper, bounds),
             level=level,
             kind=kind,
             response=self.response,
-            bounds=self.law.limit_bounds,
+            bounds=bounds,
         )
 
     def tokens_to(
