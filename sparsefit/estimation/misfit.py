@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from sparsefit.estimation.acceleration import acceleration_p_value
 from sparsefit.estimation.least_squares import LeastSquares
-from sparsefit.estimation.noise import FADE
+from sparsefit.estimation.noise import fading
 from sparsefit.estimation.points import Points
 from sparsefit.laws import Law
 
@@ -62,7 +62,7 @@ def leaves_at_the_start(law: Law, points: Points, best: LeastSquares) -> bool:
     slopes = law.gradient(points.d, best.theta) * root[:, None]
     norms = np.linalg.norm(slopes, axis=0)
     basis, _ = np.linalg.qr(slopes[:, norms > 0] / norms[norms > 0])
-    fade = np.exp(-points.counts / FADE) * root
+    fade = fading(points) * root
     fade = fade - basis @ (basis.T @ fade)
     left = residual - basis @ (basis.T @ residual)
     dof = len(points) - law.n_parameters - 1

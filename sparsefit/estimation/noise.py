@@ -28,6 +28,11 @@ FADE = 2.0
 """Checkpoints over which a fading start falls to 1/e."""
 
 
+def fading(points: Points, checkpoints: float = FADE) -> Array:
+    """Departure that starts at 1 and falls to 1/e over some checkpoints, shape (n,)."""
+    return np.asarray(np.exp(-points.counts / checkpoints))
+
+
 @dataclass(frozen=True)
 class NoiseModel:
     """Covariance of the residuals up to sigma^2.
@@ -103,7 +108,7 @@ class NoiseModel:
         """
         if self.kind != "transient":
             return np.zeros((len(points), len(points)))
-        fade = TRANSIENT_SIZE * np.exp(-points.counts / self.rho)
+        fade = TRANSIENT_SIZE * fading(points, self.rho)
         return np.outer(fade, fade)
 
 
