@@ -10,6 +10,11 @@ from collections.abc import Callable
 PATIENCE = 2.0
 
 
+def rewrite(line: str) -> None:
+    """Replace a terminal's last line on standard error; an empty one clears it."""
+    print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
 def counter(what: str, jobs: int = 1) -> Callable[[int, int], None]:
     """Make a function that is told ``(done, total)`` and says so once a job takes long.
 
@@ -31,8 +36,7 @@ def counter(what: str, jobs: int = 1) -> Callable[[int, int], None]:
         if passed < PATIENCE:
             return
         if sys.stderr.isatty():
-            line = "" if done == total else f"{what}: {done} of {total}"
-            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+            rewrite("" if done == total else f"{what}: {done} of {total}")
         elif not said and done < total:
             hint = " (--jobs 2 takes two processes)" if jobs == 1 else ""
             line = f"{what}: {done} of {total} after {passed:.0f} s{hint}"

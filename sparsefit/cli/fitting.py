@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.cli.counting import PATIENCE, rewrite
 from sparsefit.cli.outputs import check_figure, check_file
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.results.counts import count_text
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from sparsefit.results.estimates import Limit
     from sparsefit.results.fit import Fit
     from sparsefit.results.fits import Fits
-
-# A wait longer than this is explained on standard error.
-PATIENCE = 2.0
 
 # Notes on files shown; one a file would bury the answer.
 _NOTES = 2
@@ -249,14 +247,14 @@ class Progress:
         line = f"{self._verb} {self._count}/{self._total}: {name}"
         # A terminal gets one line that changes, a log one line an item.
         if self._live:
-            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+            rewrite(line)
         else:
             print(line, file=sys.stderr, flush=True)
 
     def done(self) -> None:
         """Clear the line."""
         if self._shown and self._live:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            rewrite("")
 
 
 def head_line(fit: Fit) -> str:
