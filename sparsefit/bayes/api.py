@@ -30,6 +30,7 @@ from sparsefit.laws import Law
 from sparsefit.provenance import provenance
 from sparsefit.results.checks import check_choice
 from sparsefit.results.fits import Fits
+from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import usable_rows
 
 Array = NDArray[np.float64]
@@ -89,7 +90,7 @@ def fit_bayes(
     priors: Priors | Mapping[str, Any] | None = None,
     pool: str = "none",
     engine: str = "auto",
-    rng: int = 0,
+    rng: Rng = 0,
     draws: int = DRAWS,
     covariates: Sequence[str] = (),
 ) -> Any:
@@ -118,8 +119,8 @@ def fit_bayes(
     engine : {"auto", "importance", "nuts"}
         Importance sampling from the exact flat-prior posterior, No-U-Turn sampling with PyMC, or
         the first and, where its checks fail, the second.
-    rng : int
-        Seed; the same seed gives the same draws.
+    rng : int or numpy.random.Generator
+        Seed; the same seed gives the same draws. One is drawn from a Generator.
     draws : int
         Number of draws kept.
     covariates : sequence of str
@@ -147,10 +148,10 @@ def fit_bayes(
     check_choice("engine", engine, ENGINES)
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 400:
         raise ArgumentError(f"draws must be a whole number of at least 400, got {draws!r}")
-    runs = check_call(table, response, rng)
+    runs, seed = check_call(table, response), seed_of(rng)
     fits = {
         data.run: fit_run_bayes(
-            data, law, warmup, response, likelihood, priors, engine, int(rng), int(draws)
+            data, law, warmup, response, likelihood, priors, engine, seed, int(draws)
         )
         for data in runs
     }
@@ -159,8 +160,8 @@ def fit_bayes(
         from sparsefit.bayes.pooling import pool_fits
 
         names = ("n_params", *(name for name in covariates if name != "n_params"))
-        pooled = pool_fits(fits, names, int(rng))
-        return PooledFits(dict(pooled), alone=fits, covariates=names, seed=int(rng))
+        pooled = pool_fits(fits, names, seed)
+        return PooledFits(dict(pooled), alone=fits, covariates=names, seed=seed)
     return next(iter(fits.values())) if len(fits) == 1 else Fits(dict(fits))
 
 
@@ -172,14 +173,14 @@ def fit_run_bayes(
     likelihood: str,
     priors: Priors | Mapping[str, Any] | None,
     engine: str,
-    rng: int,
+    seed: int,
     size: int,
 ) -> BayesFit:
     """Fit one run; see `fit_bayes`."""
     candidates, reason = candidate_laws(data, law, response)
     se, shared, notes = measured_errors(data, response)
     tried: list[tuple[Sampled, str]] = []
-    generator = np.random.default_rng(rng)
+    generator = np.random.default_rng(seed)
     for candidate in candidates:
         check_points(data, candidate)
         drops, rule = warmup_rule(data, candidate, warmup)
@@ -197,7 +198,7 @@ def fit_run_bayes(
         if engine == "nuts" or (engine == "auto" and not sampled.sampling.reliable):
             again = sample_model(sampled.model, engine, generator, size)
             sampled = replace(again, log_evidence=sampled.log_evidence)
-    return finish(data, sampled, reason, rule, likelihood, shared, rng, notes, generator)
+    return finish(data, sampled, reason, rule, likelihood, shared, seed, notes, generator)
 
 
 def finish(
@@ -207,7 +208,7 @@ def finish(
     rule: str,
     likelihood: str,
     shared: float,
-    rng: int,
+    seed: int,
     notes: tuple[str, ...],
     generator: np.random.Generator,
 ) -> BayesFit:
@@ -234,8 +235,8 @@ def finish(
         robust=False,
         n_params=data.n_params,
         notes=(*found, *notes),
-        seed=rng,
-        provenance=provenance(seed=rng),
+        seed=seed,
+        provenance=provenance(seed=seed),
         posterior=Posterior(
             priors=model.priors,
             likelihood=likelihood,

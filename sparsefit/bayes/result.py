@@ -16,6 +16,7 @@ from sparsefit.laws import TOKENS_PER_UNIT
 from sparsefit.results import checks
 from sparsefit.results.estimates import Limit
 from sparsefit.results.fit import Fit
+from sparsefit.seeds import Rng, seed_of
 
 if TYPE_CHECKING:
     from sparsefit.bayes.diagnostics import BayesDiagnostics
@@ -93,7 +94,7 @@ class BayesFit(Fit):
         sd = self.averaged.draws.theta(self.law).std(axis=0, ddof=1)
         return pd.Series(sd, index=list(self.law.parameter_names), name=self.run)
 
-    def conf_int(self, level: float = 0.9, method: str = "posterior", rng: int = 0) -> pd.DataFrame:
+    def conf_int(self, level: float = 0.9, method: str = "posterior", rng: Rng = 0) -> pd.DataFrame:
         """Equal-tailed posterior intervals of the coefficients.
 
         Parameters
@@ -102,7 +103,7 @@ class BayesFit(Fit):
             Probability inside.
         method : {"posterior"}
             Only the posterior; the intervals of least squares belong to `sf.fit`.
-        rng : int
+        rng : int or numpy.random.Generator
             Not used.
 
         Returns
@@ -124,7 +125,7 @@ class BayesFit(Fit):
         return np.asarray(self.averaged.draws.curve(self.law, d).mean(axis=0))
 
     def simulate(
-        self, tokens: ArrayLike, kind: str = "observation", rng: int | None = None
+        self, tokens: ArrayLike, kind: str = "observation", rng: Rng | None = None
     ) -> Array:
         """Draws of the curve or of new measurements, see `Fit.simulate`.
 
@@ -135,7 +136,7 @@ class BayesFit(Fit):
         if kind == "curve":
             return super().simulate(tokens, kind, rng)
         d = checks.check_tokens(tokens) / TOKENS_PER_UNIT
-        generator = np.random.default_rng(self.seed if rng is None else rng)
+        generator = np.random.default_rng(self.seed if rng is None else seed_of(rng))
         model, se = self.model, self.posterior.se
         values = observations(
             self.law,

@@ -204,8 +204,9 @@ def fit_table(
 ) -> Outcome:
     """Fit each run of a table, with progress on standard error where it takes long."""
     from sparsefit.estimation.api import check_call, fit_run
+    from sparsefit.seeds import seed_of
 
-    runs = check_call(table, arguments.response, arguments.seed)
+    runs, seed = check_call(table, arguments.response), seed_of(arguments.seed)
     fits: dict[str, Fit] = {}
     failed: dict[str, str] = {}
     progress = Progress(len(runs), "fitting")
@@ -218,7 +219,7 @@ def fit_table(
                 arguments.warmup,
                 arguments.response,
                 arguments.robust,
-                arguments.seed,
+                seed,
             )
         except FitError as error:
             failed[data.run] = str(error)

@@ -22,6 +22,7 @@ from sparsefit.provenance import provenance
 from sparsefit.results.checks import check_choice
 from sparsefit.results.fit import Fit
 from sparsefit.results.fits import Fits
+from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import usable_rows, validate
 
 Array = NDArray[np.float64]
@@ -184,7 +185,7 @@ def fit_run(
     warmup: str | float | None,
     response: str,
     robust: bool,
-    rng: int,
+    seed: int,
     prior: ShapePrior | None = None,
     size: int = DRAWS,
 ) -> Fit:
@@ -197,7 +198,7 @@ def fit_run(
         if robust:
             points = replace(points, robust_inflation=robust_inflation(candidate, points))
         choices, rule = warmup_rule(data, candidate, warmup)
-        averaged = average(candidate, points, choices, np.random.default_rng(rng), prior, size)
+        averaged = average(candidate, points, choices, np.random.default_rng(seed), prior, size)
         tried.append((averaged.log_evidence, candidate, points, rule, averaged))
     tried.sort(key=lambda item: -item[0])
     _, chosen, points, rule, averaged = tried[0]
@@ -226,16 +227,14 @@ def fit_run(
         robust=robust,
         n_params=data.n_params,
         notes=fit_notes(data, chosen, best, averaged, drop, rule),
-        seed=rng,
-        provenance=provenance(seed=rng),
+        seed=seed,
+        provenance=provenance(seed=seed),
     )
 
 
-def check_call(table: Any, response: str, rng: Any) -> list[RunData]:
+def check_call(table: Any, response: str) -> list[RunData]:
     """Validate the arguments that all fitting functions share; returns the runs."""
     check_choice("response", response, RESPONSES)
-    if isinstance(rng, bool) or not isinstance(rng, int | np.integer) or rng < 0:
-        raise ArgumentError(f"rng must be a whole number >= 0 (the seed), got {rng!r}")
     # A run that is too short is judged against its own law, further on.
     valid = validate(table, response=response, min_points=0)
     return [run_data(frame, response) for _, frame in valid.groupby("run", sort=False)]
@@ -247,7 +246,7 @@ def fit(
     warmup: str | float | None = "auto",
     response: str = "activation_ratio",
     robust: bool = False,
-    rng: int = 0,
+    rng: Rng = 0,
 ) -> Fit | Fits:
     """Fit the law of activation sparsity to the checkpoints of one or many runs.
 
@@ -269,8 +268,8 @@ def fit(
         Column to fit.
     robust : bool
         Down-weight outliers (Student-t with 4 degrees of freedom).
-    rng : int
-        Seed of the draws; the same seed gives the same result.
+    rng : int or numpy.random.Generator
+        Seed of the draws; the same seed gives the same result. One is drawn from a Generator.
 
     Returns
     -------
@@ -298,6 +297,6 @@ def fit(
     0  0.03m_silu_s0    0.49       0.47       0.51
     1  0.11m_relu_s0    0.22       0.22       0.22
     """
-    runs = check_call(table, response, rng)
-    fits = {data.run: fit_run(data, law, warmup, response, robust, int(rng)) for data in runs}
+    runs, seed = check_call(table, response), seed_of(rng)
+    fits = {data.run: fit_run(data, law, warmup, response, robust, seed) for data in runs}
     return next(iter(fits.values())) if len(fits) == 1 else Fits(fits)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sparsefit.errors import ArgumentError
 from sparsefit.plots.canvas import new_axes, run_text, token_axis
+from sparsefit.seeds import Rng, seed_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ Array = NDArray[np.float64]
 _POSTERIOR, _PRIOR, _DATA = "#0072B2", "#7F7F7F", "#000000"
 
 
-def prior(fit: BayesFit, ax: Axes | None = None, *, quantity: str = "limit", rng: int = 0) -> Axes:
+def prior(fit: BayesFit, ax: Axes | None = None, *, quantity: str = "limit", rng: Rng = 0) -> Axes:
     """Prior and posterior of one quantity.
 
     Parameters
@@ -33,8 +34,8 @@ def prior(fit: BayesFit, ax: Axes | None = None, *, quantity: str = "limit", rng
         Where to draw; a new figure by default.
     quantity : str
         ``"limit"``, ``"alpha"``, ``"change"`` (over the data) or ``"sigma"``.
-    rng : int
-        Seed of the prior draws.
+    rng : int or numpy.random.Generator
+        Seed of the prior draws, or what one is drawn from.
 
     Returns
     -------
@@ -43,7 +44,7 @@ def prior(fit: BayesFit, ax: Axes | None = None, *, quantity: str = "limit", rng
     from sparsefit.bayes.to_arviz import prior_draws
 
     axes = new_axes(ax)
-    before = _quantity(fit, prior_draws(fit, 4000, rng), quantity)
+    before = _quantity(fit, prior_draws(fit, 4000, seed_of(rng)), quantity)
     after = _quantity(fit, fit.averaged.draws, quantity)
     logged = quantity != "limit" or fit.response != "activation_ratio"
     both = np.concatenate([before, after])

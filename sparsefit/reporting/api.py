@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sparsefit.plots.style import Style
     from sparsefit.results.fit import Fit
     from sparsefit.results.fits import Fits
+    from sparsefit.seeds import Rng
     from sparsefit.width_depth import BreakpointFit
 
 GLOSSARY = (
@@ -64,7 +65,7 @@ def report(
     width_depth: BreakpointFit | None = None,
     style: Style = None,
     left_out: Mapping[str, str] | None = None,
-    rng: int = 0,
+    rng: Rng = 0,
 ) -> Path:
     """Write one self-contained HTML page about one or many runs.
 

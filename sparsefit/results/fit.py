@@ -18,6 +18,7 @@ from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.results import checks, text
 from sparsefit.results.bands import budget, edge_draws, forecast_table, without_answer
 from sparsefit.results.estimates import Budget, Limit, identification
+from sparsefit.seeds import Rng, seed_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +128,7 @@ class Fit:
         return pd.Series(se, index=list(self.law.parameter_names), name=self.run)
 
     def conf_int(
-        self, level: float = 0.9, method: str = "integrated", rng: int = 0
+        self, level: float = 0.9, method: str = "integrated", rng: Rng = 0
     ) -> pd.DataFrame:
         """Intervals of the coefficients.
 
@@ -139,8 +140,8 @@ class Fit:
             From the draws (default); by profile likelihood or curvature of the least-squares fit,
             both for independent residuals and this warm-up choice alone; or from 200 resampled
             series with blocks of residuals.
-        rng : int
-            Seed of the bootstrap.
+        rng : int or numpy.random.Generator
+            Seed of the bootstrap, or what one is drawn from.
 
         Returns
         -------
@@ -151,7 +152,7 @@ class Fit:
 
         level = checks.check_level(level)
         checks.check_choice("method", method, METHODS)
-        ends = coefficient_intervals(self, level, method, rng)
+        ends = coefficient_intervals(self, level, method, seed_of(rng))
         return pd.DataFrame(ends, index=list(self.law.parameter_names), columns=["lower", "upper"])
 
     # Curves ---------------------------------------------------------------------------------
@@ -171,7 +172,7 @@ class Fit:
         return self.law.value(checks.check_tokens(tokens) / TOKENS_PER_UNIT, self._theta)
 
     def simulate(
-        self, tokens: ArrayLike, kind: str = "observation", rng: int | None = None
+        self, tokens: ArrayLike, kind: str = "observation", rng: Rng | None = None
     ) -> Array:
         """Draws of the curve or of new measurements.
 
@@ -181,8 +182,8 @@ class Fit:
             Raw token counts.
         kind : {"curve", "observation"}
             The law's mean, or a measurement with its (correlated) residual.
-        rng : int, optional
-            Seed of the residuals; that of the fit by default.
+        rng : int or numpy.random.Generator, optional
+            Seed of the residuals, or what one is drawn from; that of the fit by default.
 
         Returns
         -------
@@ -194,7 +195,7 @@ class Fit:
         if kind == "curve":
             values = self.averaged.draws.curve(self.law, d)
         else:
-            generator = np.random.default_rng(self.seed if rng is None else rng)
+            generator = np.random.default_rng(self.seed if rng is None else seed_of(rng))
             values = observations(
                 self.law, self.points, self.averaged.noises, self.averaged.draws, d, generator
             )

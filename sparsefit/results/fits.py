@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from sparsefit.errors import ArgumentError
 from sparsefit.results.fit import Fit
+from sparsefit.seeds import Rng, seed_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,11 +71,12 @@ class Fits(Mapping[str, Fit]):
         )
 
     def conf_int(
-        self, level: float = 0.9, method: str = "integrated", rng: int = 0
+        self, level: float = 0.9, method: str = "integrated", rng: Rng = 0
     ) -> pd.DataFrame:
         """Intervals of the coefficients, see `Fit.conf_int`."""
+        seed = seed_of(rng)
         return self._table(
-            lambda f: f.conf_int(level, method, rng).rename_axis("term").reset_index()
+            lambda f: f.conf_int(level, method, seed).rename_axis("term").reset_index()
         )
 
     def predict(self, tokens: ArrayLike) -> pd.DataFrame:

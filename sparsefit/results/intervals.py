@@ -57,17 +57,17 @@ def _wald(fit: Fit, level: float) -> Array:
     return np.clip(np.stack([theta - reach, theta + reach], axis=1), lower[:, None], upper[:, None])
 
 
-def _bootstrap(fit: Fit, level: float, rng: int) -> Array:
+def _bootstrap(fit: Fit, level: float, seed: int) -> Array:
     from sparsefit.estimation.bootstrap import bootstrap_thetas
 
     tail = (1.0 - level) / 2.0
     points = fit.points.since(fit.n_warmup)
-    generator = np.random.default_rng(rng)
+    generator = np.random.default_rng(seed)
     thetas = bootstrap_thetas(fit.law, points, fit.least_squares, _RESAMPLES, generator)
     return np.asarray(np.quantile(thetas, [tail, 1 - tail], axis=0).T)
 
 
-def coefficient_intervals(fit: Fit, level: float, method: str, rng: int) -> Array:
+def coefficient_intervals(fit: Fit, level: float, method: str, seed: int) -> Array:
     """Interval of each coefficient, shape (p, 2).
 
     Parameters
@@ -78,7 +78,7 @@ def coefficient_intervals(fit: Fit, level: float, method: str, rng: int) -> Arra
         Confidence level in (0, 1).
     method : str
         One of `METHODS`, see `Fit.conf_int`.
-    rng : int
+    seed : int
         Seed of the bootstrap.
     """
     if method == "integrated":
@@ -86,7 +86,7 @@ def coefficient_intervals(fit: Fit, level: float, method: str, rng: int) -> Arra
     if method == "wald":
         return _wald(fit, level)
     if method == "bootstrap":
-        return _bootstrap(fit, level, rng)
+        return _bootstrap(fit, level, seed)
     from sparsefit.estimation.profile import profile_intervals
 
     return profile_intervals(fit.law, fit.points.since(fit.n_warmup), fit.least_squares, level)

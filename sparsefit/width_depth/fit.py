@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparsefit.errors import ArgumentError, FitError
+from sparsefit.seeds import Rng, seed_of
 from sparsefit.width_depth.intervals import Inference
 from sparsefit.width_depth.models import MODELS, ModelName
 from sparsefit.width_depth.points import (
@@ -28,7 +29,7 @@ def fit_width_depth(
     model: ModelName = "line_plateau",
     replicates: Replicates = "error",
     draws: int = 999,
-    rng: int | np.random.Generator = 0,
+    rng: Rng = 0,
 ) -> BreakpointFit:
     """Fit the law of the limit activation ratio over the width-depth ratio.
 
@@ -51,7 +52,7 @@ def fit_width_depth(
     draws : int
         Simulated samples behind intervals and tests.
     rng : int or numpy.random.Generator
-        Seed.
+        Seed, or what one is drawn from.
 
     Returns
     -------
@@ -87,7 +88,7 @@ def fit_segmented(
     *,
     model: ModelName = "line_line",
     draws: int = 999,
-    rng: int | np.random.Generator = 0,
+    rng: Rng = 0,
 ) -> BreakpointFit:
     """Fit a continuous law with one break to any two arrays (no physical range assumed).
 
@@ -130,14 +131,14 @@ def _fit(
     points: Points,
     model: ModelName,
     draws: int,
-    rng: int | np.random.Generator,
+    rng: Rng,
     bounds: tuple[float, float],
 ) -> BreakpointFit:
     if model not in MODELS:
         raise ArgumentError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
     if not isinstance(draws, int) or draws < 99:
         raise ArgumentError(f"draws: expected an integer of at least 99, got {draws!r}")
-    seed = as_seed(rng)
+    seed = seed_of(rng)
     scaled = scale(model, points.ratio, points.value, points.se)
     if scaled.weights.df < 1:
         raise FitError(f"{len(points.ratio)} points leave no degree of freedom for {model!r}")
@@ -164,12 +165,3 @@ def _fit(
         seed=seed,
         _inference=inference,
     )
-
-
-def as_seed(rng: int | np.random.Generator) -> int:
-    """One integer seed, so that a result repeats its own draws at every call."""
-    if isinstance(rng, np.random.Generator):
-        return int(rng.integers(2**62))
-    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0:
-        return int(rng)
-    raise ArgumentError(f"rng: expected a non-negative integer or a numpy Generator, got {rng!r}")

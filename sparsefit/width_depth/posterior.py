@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from sparsefit.errors import ArgumentError
+from sparsefit.seeds import Rng, seed_of
 from sparsefit.width_depth import text
-from sparsefit.width_depth.fit import as_seed
 from sparsefit.width_depth.intervals import Interval, Placement
 from sparsefit.width_depth.kernel import Array
 from sparsefit.width_depth.points import Points, Replicates, read_points, require_enough
@@ -267,7 +267,7 @@ def fit_width_depth_bayes(
     engine: Engine = "grid",
     replicates: Replicates = "error",
     draws: int = 4000,
-    rng: int | np.random.Generator = 0,
+    rng: Rng = 0,
 ) -> PosteriorFit:
     """Bayesian fit of the width-depth law (a line, then level).
 
@@ -298,7 +298,7 @@ def fit_width_depth_bayes(
         raise ArgumentError(f"engine: expected 'grid' or 'nuts', got {engine!r}")
     if not isinstance(draws, int) or draws < 400:
         raise ArgumentError(f"draws: expected an integer of at least 400, got {draws!r}")
-    seed = as_seed(rng)
+    seed = seed_of(rng)
     read = read_points(points, ratios=ratios, replicates=replicates)
     require_enough(read)
     scaled = scale("line_plateau", read.ratio, read.value, read.se)
