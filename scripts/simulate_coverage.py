@@ -179,7 +179,7 @@ def one_run(stratum: Stratum, seed: int) -> dict[str, float]:
         "identified": limit.identified == "yes",
         "limit width": limit.upper - limit.lower,
         "warm-up dropped": fit.n_warmup,
-        "notes": sum("does not describe this run" in note for note in fit.notes),
+        "notes": int(fit.misfit),
         "cpu s": seconds,
     }
 

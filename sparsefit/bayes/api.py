@@ -26,6 +26,7 @@ from sparsefit.estimation.api import (
 )
 from sparsefit.estimation.draws import Draws, truncated_normal
 from sparsefit.estimation.least_squares import fit_least_squares
+from sparsefit.estimation.notes import Note
 from sparsefit.laws import Law
 from sparsefit.provenance import provenance
 from sparsefit.results.checks import check_choice
@@ -220,7 +221,7 @@ def finish(
     best = fit_least_squares(model.law, data.points.since(drop))
     found = fit_notes(data, model.law, best, summary, drop, rule)
     if not sampled.sampling.reliable:
-        found = (sampled.sampling.sentence, *found)
+        found = (Note(sampled.sampling.sentence), *found)
     return BayesFit(
         run=data.run,
         law=model.law,
@@ -234,7 +235,7 @@ def finish(
         method="fit_bayes",
         robust=False,
         n_params=data.n_params,
-        notes=(*found, *notes),
+        notes=(*found, *map(Note, notes)),
         seed=seed,
         provenance=provenance(seed=seed),
         posterior=Posterior(

@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 
 from sparsefit import laws
 from sparsefit.errors import ArgumentError, FitError
+from sparsefit.estimation.alternatives import better_law
 from sparsefit.estimation.engine import DRAWS, Averaged, average, warmup_choices
 from sparsefit.estimation.least_squares import LeastSquares, fit_least_squares
-from sparsefit.estimation.misfit import leaves_at_the_start, misfit_notes
+from sparsefit.estimation.misfit import departures, goes_against, leaves_at_the_start
+from sparsefit.estimation.notes import Note
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import ShapePrior
 from sparsefit.estimation.robust import robust_inflation
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.provenance import provenance
 from sparsefit.results.checks import check_choice
+from sparsefit.results.counts import count_text
 from sparsefit.results.fit import Fit
 from sparsefit.results.fits import Fits
 from sparsefit.seeds import Rng, seed_of
@@ -120,7 +123,7 @@ def warmup_rule(
         drop, rule = int(warmup), f"first {int(warmup)} points"
     else:
         drop = int(np.sum(data.points.d * TOKENS_PER_UNIT < warmup))
-        rule = f"points before {warmup:.3g} tokens"
+        rule = f"points before {count_text(warmup)} tokens"
     if drop > most:
         raise FitError(
             f"run {data.run!r}: a warm-up of {drop} of {n} points leaves {n - drop}, "
@@ -150,33 +153,53 @@ def candidate_laws(data: RunData, law: str | Law, response: str) -> tuple[list[L
 
 def fit_notes(
     data: RunData, law: Law, best: LeastSquares, averaged: Averaged, drop: int, rule: str
-) -> tuple[str, ...]:
+) -> tuple[Note, ...]:
     """What a reader of the fit should know, in sentences."""
     notes = []
     if best.edge_form:
         tail = "" if law.edge_has_limit else ", which has no limit"
-        notes.append(f"least squares runs into the limiting form {best.edge_form}{tail}")
+        words = f"least squares runs into the limiting form {best.edge_form}{tail}"
+        notes.append(Note(words, "limiting form"))
     if best.bounds_hit:
-        notes.append("least squares ends on a bound: " + "; ".join(best.bounds_hit))
-    notes.extend(misfit_notes(law, data.points, drop, best))
+        words = "least squares ends on a bound: " + "; ".join(best.bounds_hit)
+        notes.append(Note(words, "bound"))
+    against = goes_against(law, data.points)
+    if against is None:
+        notes.extend(departures(law, data.points, drop, best))
+    else:
+        notes.append(_naming(against, better_law(law, data.points, averaged.drops, rule == "auto")))
     if rule == "auto" and drop:
         what = "first point" if drop == 1 else f"first {drop} points"
-        notes.append(f"the law does not describe the {what} (set aside as warm-up)")
+        words = f"the law does not describe the {what} (set aside as warm-up)"
+        notes.append(Note(words, "warm-up"))
     if averaged.transient_weight > 0.5 and (drop or leaves_at_the_start(law, data.points, best)):
         rest = "only through the points set aside" if drop else "do not"
-        notes.append(
+        words = (
             "the first points leave the law and fade into it: intervals allow for it, the "
             f"least-squares coefficients {rest}"
         )
+        notes.append(Note(words, "fading start"))
     failed = len(data.frame) - len(data.points)
     if failed:
-        notes.append(f"{failed} rows carry no value (failed measurements) and are not fitted")
+        words = f"{failed} rows carry no value (failed measurements) and are not fitted"
+        notes.append(Note(words, "failed rows"))
     if averaged.ess < 200:
-        notes.append(
+        words = (
             f"the draws rest on an effective sample of only {averaged.ess:.0f}: treat intervals "
             "as rough"
         )
+        notes.append(Note(words, "few draws"))
     return tuple(notes)
+
+
+def _naming(note: Note, better: tuple[Law, float] | None) -> Note:
+    """The note, with the law that describes the run better."""
+    if better is None:
+        return note
+    law, ahead = better
+    return Note(
+        f"{note}; {law.name} describes it better, by {ahead:.0f} nats of evidence", note.kind
+    )
 
 
 def fit_run(

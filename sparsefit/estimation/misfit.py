@@ -15,13 +15,12 @@ from scipy.stats import spearmanr
 from sparsefit.estimation.acceleration import acceleration_p_value
 from sparsefit.estimation.least_squares import LeastSquares
 from sparsefit.estimation.noise import fading
+from sparsefit.estimation.notes import Note
 from sparsefit.estimation.points import Points
-from sparsefit.laws import Law
+from sparsefit.laws import TOKENS_PER_UNIT, Law
+from sparsefit.results.counts import count_text
 
 Array = NDArray[np.float64]
-
-NOT_DESCRIBED = "this law does not describe this run"
-"""Words of the notes on points that go against the law."""
 
 # One false alarm in a thousand runs that follow the law, if their residuals were independent.
 _ALARM = 1e-3
@@ -74,17 +73,14 @@ def leaves_at_the_start(law: Law, points: Points, best: LeastSquares) -> bool:
     return bool(f_distribution.sf(gained / (rest / dof), 1, dof) < _DEPARTS)
 
 
-def misfit_notes(law: Law, points: Points, drop: int, best: LeastSquares) -> tuple[str, ...]:
-    """Sentences on how the law fails to describe the points (none if it does).
+def goes_against(law: Law, points: Points) -> Note | None:
+    """Note on points that go, or from some point on turn, against the law; None if they do not.
 
     Parameters
     ----------
     law, points : Law, Points
         The law and all points of the run.
-    drop, best : int, LeastSquares
-        The least-squares fit and the number of first points that it leaves out.
     """
-    notes = []
     n = len(points)
     log_d = np.log(points.d)
     way, against = ("fall", "rise") if law.sign > 0 else ("rise", "fall")
@@ -104,23 +100,45 @@ def misfit_notes(law: Law, points: Points, drop: int, best: LeastSquares) -> tup
         and spearmanr(log_d[turning:], signed[turning:]).statistic > _MONOTONE
     )
     if wrong:
-        return (
-            f"the points {against} with training where {law.name} can only {way}: {NOT_DESCRIBED}",
+        return Note(
+            f"the points {against} with training where {law.name} can only {way}: this law does "
+            "not describe this run",
+            "misfit",
         )
     if turned:
-        return (
-            f"the points turn and {against} after {points.d[turning] * 1e9:.3g} tokens where "
-            f"{law.name} can only {way}: {NOT_DESCRIBED}, and its limit and forecast should not be "
-            "used",
+        after = count_text(points.d[turning] * TOKENS_PER_UNIT)
+        return Note(
+            f"the points turn and {against} after {after} tokens where {law.name} can only {way}: "
+            "this law does not describe this run, and its limit and forecast should not be used",
+            "misfit",
         )
+    return None
+
+
+def departures(law: Law, points: Points, drop: int, best: LeastSquares) -> tuple[Note, ...]:
+    """Notes on how points that go the way of the law still leave it (none if they do not).
+
+    Parameters
+    ----------
+    law, points : Law, Points
+        The law and all points of the run.
+    drop, best : int, LeastSquares
+        The least-squares fit and the number of first points that it leaves out.
+    """
+    notes = []
+    n = len(points)
+    log_d = np.log(points.d)
     if (
         law.n_shape == 1
         and law.response == "activation_ratio"
-        and acceleration_p_value(log_d[drop:], -signed[drop:]) < _ACCELERATES
+        and acceleration_p_value(log_d[drop:], -law.sign * points.y[drop:]) < _ACCELERATES
     ):
         notes.append(
-            f"the points speed up in log D where {law.name} can only slow down: its forecast would "
-            "flatten too early, and its limit should not be used"
+            Note(
+                f"the points speed up in log D where {law.name} can only slow down: its forecast "
+                "would flatten too early, and its limit should not be used",
+                "speeds up",
+            )
         )
     if n - drop >= law.n_parameters + 6:
         used = points.since(drop)
@@ -136,7 +154,10 @@ def misfit_notes(law: Law, points: Points, drop: int, best: LeastSquares) -> tup
             statistic = (total - rest_ss) / 2.0 / (rest_ss / dof)
             if f_distribution.sf(statistic, 2, dof) < _ALARM:
                 notes.append(
-                    "the residuals form a smooth pattern in log D that the law cannot follow: "
-                    "its form is only approximate for this run"
+                    Note(
+                        "the residuals form a smooth pattern in log D that the law cannot follow: "
+                        "its form is only approximate for this run",
+                        "pattern",
+                    )
                 )
     return tuple(notes)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.engine import Averaged
 from sparsefit.estimation.least_squares import LeastSquares
+from sparsefit.estimation.notes import kind_of
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.predictive import observations
 from sparsefit.laws import TOKENS_PER_UNIT, Law
@@ -64,7 +65,7 @@ class Fit:
         Non-embedding parameters of the model.
     notes : tuple of str
         What a reader should know: bounds hit, points set aside, a law that does not describe the
-        data.
+        data. Each is a `Note`, a sentence with a `kind` to go by.
     seed : int
         Seed of the draws.
     provenance : dict
@@ -433,9 +434,7 @@ class Fit:
         Its limit is then not identified, budgets have no answer, and its forecasts, which are given
         all the same, should not be used.
         """
-        from sparsefit.estimation.misfit import NOT_DESCRIBED
-
-        return any(NOT_DESCRIBED in note for note in self.notes)
+        return any(kind_of(note) == "misfit" for note in self.notes)
 
     def residuals(self) -> Array:
         """Residuals of the points after the warm-up, shape (n - n_warmup,)."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.errors import ArgumentError
+from sparsefit.estimation.notes import Note, kind_of
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -89,6 +90,7 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
         "robust": fit.robust,
         "n_params": fit.n_params,
         "notes": list(fit.notes),
+        "note_kinds": [kind_of(note) for note in fit.notes],
         "seed": fit.seed,
         "provenance": fit.provenance,
     }
@@ -155,7 +157,7 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
         method=plain["method"],
         robust=plain["robust"],
         n_params=plain["n_params"],
-        notes=tuple(plain["notes"]),
+        notes=_notes(plain),
         seed=plain["seed"],
         provenance=plain["provenance"],
     )
@@ -164,6 +166,15 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
     from sparsefit.bayes.serialize import bayes_fit_from
 
     return bayes_fit_from(fit, plain["posterior"])
+
+
+def _notes(plain: dict[str, Any]) -> tuple[Note, ...]:
+    """Notes with their kinds; files of earlier versions have only the words."""
+    words = plain["notes"]
+    kinds = plain.get("note_kinds") or [
+        "misfit" if "this law does not describe this run" in note else "other" for note in words
+    ]
+    return tuple(Note(note, kind) for note, kind in zip(words, kinds, strict=True))
 
 
 def _write(document: dict[str, Any], path: str | Path | None) -> str:

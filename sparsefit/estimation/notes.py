@@ -1,0 +1,47 @@
+"""Notes of a fit: sentences for readers, of a kind that programs go by."""
+
+from __future__ import annotations
+
+from typing import Self
+
+KINDS = {
+    "misfit": "the points go against the law: use no limit, forecast or budget",
+    "speeds up": "the points speed up in log D where the law can only slow down",
+    "pattern": "the residuals form a smooth pattern that the law cannot follow",
+    "limiting form": "least squares runs into a limiting form of the law",
+    "bound": "a coefficient of least squares ends on a bound",
+    "warm-up": "first points are set aside",
+    "fading start": "the first points leave the law and fade into it",
+    "failed rows": "rows carry no value",
+    "few draws": "the draws rest on a small effective sample",
+    "other": "anything else",
+}
+"""Kinds of notes and what they say."""
+
+
+class Note(str):
+    """A sentence about a fit that knows its kind.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    """
+
+    kind: str
+
+    def __new__(cls, words: str, kind: str = "other") -> Self:
+        """Build from the sentence and its kind."""
+        if kind not in KINDS:
+            raise ValueError(f"no kind of note: {kind!r}")
+        new = super().__new__(cls, words)
+        new.kind = kind
+        return new
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return str(self), self.kind
+
+
+def kind_of(note: str) -> str:
+    """Kind of a note; that of a plain sentence is "other"."""
+    return note.kind if isinstance(note, Note) else "other"

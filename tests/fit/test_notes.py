@@ -1,0 +1,101 @@
+"""Notes: sentences that know their kind, and that name a law which describes the run better."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import re
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+import sparsefit as sf
+from sparsefit import laws
+from sparsefit.estimation.notes import KINDS, Note, kind_of
+from sparsefit.laws.vanilla_power import VanillaPower
+
+Simulate = Callable[..., pd.DataFrame]
+
+
+def kinds(fit: sf.Fit) -> list[str]:
+    return [kind_of(note) for note in fit.notes]
+
+
+def misfit_note(fit: sf.Fit) -> str:
+    (note,) = [note for note in fit.notes if kind_of(note) == "misfit"]
+    return note
+
+
+@pytest.fixture(scope="module")
+def rising(simulated_run: Simulate) -> pd.DataFrame:
+    """A run that rises, with an activation whose law can only fall."""
+    return simulated_run(law="eq5", theta=(0.7, 0.08, 0.39), n=15).assign(activation="relu")
+
+
+def test_a_note_is_its_sentence() -> None:
+    note = Note("the points turn", "misfit")
+    assert note == "the points turn" and f"{note}" == "the points turn"
+    assert json.dumps([note]) == '["the points turn"]'
+    for same in (copy.deepcopy(note), pickle.loads(pickle.dumps(note))):
+        assert (same, same.kind) == (note, "misfit")
+    assert kind_of("words from elsewhere") == "other"
+    with pytest.raises(ValueError, match="no kind"):
+        Note("the points turn", "turn")
+
+
+def test_a_misfit_goes_by_the_kind_of_the_note(rising: pd.DataFrame) -> None:
+    found = sf.fit(rising)
+    assert "misfit" in kinds(found) and found.misfit
+    assert set(kinds(found)) <= set(KINDS)
+
+
+def test_kinds_survive_the_file_and_files_without_them_are_read(rising: pd.DataFrame) -> None:
+    found = sf.fit(rising)
+    again = sf.load_fit(found.to_json())
+    assert isinstance(again, sf.Fit)
+    assert (again.notes, kinds(again)) == (found.notes, kinds(found))
+    posterior = sf.fit_bayes(rising)
+    assert all(isinstance(note, Note) for note in posterior.notes) and posterior.misfit
+    document = json.loads(found.to_json())
+    del document["fits"][0]["note_kinds"]
+    old = sf.load_fit(json.dumps(document))
+    assert isinstance(old, sf.Fit)
+    assert old.notes == found.notes and old.misfit
+    assert old.limit() == found.limit()
+
+
+def test_a_law_that_describes_the_run_better_is_named(
+    rising: pd.DataFrame, simulated_run: Simulate
+) -> None:
+    for verb in (sf.fit, sf.fit_bayes):
+        assert "vanilla_power describes it better, by" in misfit_note(verb(rising))
+    falling = sf.fit(simulated_run(n=15), law="eq5", warmup=None)
+    assert "logspace_power describes it better, by" in misfit_note(falling)
+
+
+def test_only_laws_that_the_points_do_not_go_against_are_named(
+    rising: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(laws, "names", lambda: ("logspace_power", "loss_power"))
+    assert "better" not in misfit_note(sf.fit(rising))
+
+
+def test_registered_laws_take_part(rising: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mine(VanillaPower):
+        name = "mine"
+        aliases = ()
+
+    monkeypatch.setattr(laws, "_LAWS", {"logspace_power": laws.get("eq4")})
+    monkeypatch.setattr(laws, "_BY_ALIAS", {"logspace_power": "logspace_power"})
+    laws.register(Mine())
+    assert "mine describes it better" in misfit_note(sf.fit(rising, law="logspace_power"))
+
+
+def test_token_counts_stand_in_words(simulated_run: Simulate) -> None:
+    turning = simulated_run(n=40)
+    late = turning["tokens"] > 1.2e10
+    turning.loc[late, "activation_ratio"] += 2e-3 * (turning["tokens"][late] / 1e9 - 12)
+    assert re.search(r"turn and rise after \d+(\.\d+)?B tokens", misfit_note(sf.fit(turning)))
+    assert sf.fit(simulated_run(n=15), warmup=2.5e9).warmup == "points before 2.5B tokens"
