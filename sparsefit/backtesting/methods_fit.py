@@ -43,7 +43,7 @@ def fit_bayes_pooled(
     """
     from sparsefit.bayes.api import fit_bayes as run
     from sparsefit.bayes.pooled_result import PooledFits
-    from sparsefit.bayes.pooling import pool_fits
+    from sparsefit.bayes.pooling import alike, learn, pool_run
 
     target = target_of(seen)
     name, activation = target["run"], target.get("activation")
@@ -55,17 +55,25 @@ def fit_bayes_pooled(
             raise ArgumentError(f"run {name!r}: no other run of activation {activation!r} is shown")
         alone = fit_bayes(seen, tokens, rng)
         return replace(alone, fallback="fit_bayes_pooled: no other run is shown; fit_bayes used")
-    # Other runs are the same in many cells and are fitted once, with one seed.
+    # Other runs are the same in many cells: they are fitted, and learnt from, once, with one seed.
+    marks = {str(other): fingerprint(rows) for other, rows in others.groupby("run", sort=False)}
     fits = {
-        str(other): recalled(
-            ("fit_bayes", fingerprint(rows)), partial(run, rows, engine="importance")
+        other: recalled(
+            ("fit_bayes", mark), partial(run, others[others["run"] == other], engine="importance")
         )
-        for other, rows in others.groupby("run", sort=False)
+        for other, mark in marks.items()
     }
+    covariates = ("n_params",)
     if not own.empty:
-        fits[name] = run(own, engine="importance", rng=_seed(rng))
-        pooled = pool_fits(fits, ("n_params",), _seed(rng), only=[name])
-        return from_fit(pooled[name], tokens, rng)
+        mine = run(own, engine="importance", rng=_seed(rng))
+        known = alike(mine, fits.values())
+        learnt = None
+        if known:
+            learnt = recalled(
+                ("population", *(marks[other.run] for other in known)),
+                lambda: learn(known, covariates, np.random.default_rng(0)),
+            )
+        return from_fit(pool_run(mine, known, covariates, _seed(rng), learnt), tokens, rng)
     seed = _seed(rng)
     family = PooledFits(fits, alone=fits, seed=seed)
     new = family.predict_scale(float(target["n_params"]), activation, rng=seed)

@@ -3,6 +3,7 @@
 Two stages: each run was fitted alone under a wide prior; a draw of it then stands for the run with
 a weight, the population's density over that prior. A Gibbs sampler alternates between picking one
 draw a run, the straight lines given the picked draws (conjugate), and the spreads (on a grid).
+Successive states are alike, so many chains run side by side and give a few draws each.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ factor of about three."""
 
 _INTERCEPT_SD = 10.0
 _SPREADS = np.geomspace(0.005, 3.0, 80)
-_BURN, _KEEP, _THIN = 200, 300, 3
+_CHAINS, _BURN, _KEEP, _THIN = 50, 60, 6, 12
 
 
 @dataclass(frozen=True)
@@ -68,34 +69,42 @@ def sample_hyper(
     count, p = len(draws), design.shape[1]
     size = draws[0].shape[1]
     z, prior = _stacked(draws, log_prior)
+    # Distances are multiplied out below: a common origin keeps the terms small.
+    origin = z.mean(axis=(0, 1))
+    squares = np.concatenate([(z - origin) ** 2, z - origin], axis=2)
     precision = np.diag([_INTERCEPT_SD**-2, *[SLOPE_SD**-2] * (p - 1)])
     # A flat prior over log spread on the grid's cells times the half-normal.
-    log_spread_prior = -0.5 * (_SPREADS[:, None] / SPREAD_SCALE) ** 2 + np.log(_SPREADS[:, None])
-    picked = np.stack([np.median(own, axis=0) for own in draws])
-    spread = np.full(size, SPREAD_SCALE)
+    log_spread_prior = -0.5 * (_SPREADS / SPREAD_SCALE) ** 2 + np.log(_SPREADS)
+    run = np.arange(count)[:, None]
+    picked = z[run, (rng.random((count, _CHAINS)) * [[len(own)] for own in draws]).astype(int)]
+    spread = np.full((_CHAINS, size), SPREAD_SCALE)
     kept_c, kept_s, sizes = [], [], []
     for step in range(_BURN + _KEEP * _THIN):
-        weight = spread[:, None, None] ** -2.0
-        matrix = precision + weight * (design.T @ design)
+        # Shapes: chains, features, coefficients; `picked` has runs, chains, features.
+        weight = spread[:, :, None] ** -2.0
+        matrix = precision + weight[..., None] * (design.T @ design)
         # The intercept's prior is centred at zero: it only has to be wide.
-        target = weight * (picked.T @ design)[:, :, None]
+        target = weight * np.einsum("rcf,rp->cfp", picked, design)
         root = np.linalg.cholesky(matrix)
-        noise = np.linalg.solve(np.swapaxes(root, 1, 2), rng.standard_normal((size, p, 1)))
-        coefficients = (np.linalg.solve(matrix, target) + noise)[:, :, 0]
-        middle = design @ coefficients.T
-        off = ((picked - middle) ** 2).sum(axis=0)
-        log = (
-            log_spread_prior - count * np.log(_SPREADS)[:, None] - off / 2 / _SPREADS[:, None] ** 2
+        noise = np.linalg.solve(np.swapaxes(root, -1, -2), rng.standard_normal((*target.shape, 1)))
+        coefficients = (np.linalg.solve(matrix, target[..., None]) + noise)[..., 0]
+        middle = np.einsum("rp,cfp->rcf", design, coefficients)
+        off = ((picked - middle) ** 2).sum(axis=0)[..., None]
+        log = log_spread_prior - count * np.log(_SPREADS) - off / 2 / _SPREADS**2
+        spread = _SPREADS[_pick(log, rng)]
+        factors = np.concatenate(
+            [np.broadcast_to(-0.5 * spread**-2.0, middle.shape), (middle - origin) / spread**2],
+            axis=2,
         )
-        spread = _SPREADS[_pick(log.T, rng)]
-        log = -0.5 * (((z - middle[:, None]) / spread) ** 2).sum(axis=2) - prior
-        picked = z[np.arange(count), _pick(log, rng)]
+        log = factors @ np.swapaxes(squares, 1, 2) - prior[:, None]
+        picked = z[run, _pick(log, rng)]
         if step >= _BURN and (step - _BURN) % _THIN == 0:
             kept_c.append(coefficients)
             kept_s.append(spread)
-            weights = np.exp(log - log.max(axis=1, keepdims=True))
-            sizes.append(weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1))
-    return Hyper(np.array(kept_c), np.array(kept_s), np.median(sizes, axis=0))
+            weights = np.exp(log - log.max(axis=2, keepdims=True))
+            sizes.append(weights.sum(axis=2) ** 2 / (weights**2).sum(axis=2))
+    ess = np.median(np.concatenate(sizes, axis=1), axis=1)
+    return Hyper(np.concatenate(kept_c), np.concatenate(kept_s), ess)
 
 
 def _stacked(draws: list[Array], log_prior: list[Array]) -> tuple[Array, Array]:
@@ -109,7 +118,7 @@ def _stacked(draws: list[Array], log_prior: list[Array]) -> tuple[Array, Array]:
 
 
 def _pick(log: Array, rng: np.random.Generator) -> NDArray[np.intp]:
-    """One index a row, in proportion to exp(log)."""
-    cumulative = np.cumsum(np.exp(log - log.max(axis=1, keepdims=True)), axis=1)
-    at = rng.random((len(log), 1)) * cumulative[:, -1:]
-    return np.asarray(np.minimum((cumulative < at).sum(axis=1), log.shape[1] - 1))
+    """One index along the last axis, in proportion to exp(log)."""
+    cumulative = np.cumsum(np.exp(log - log.max(axis=-1, keepdims=True)), axis=-1)
+    at = rng.random((*log.shape[:-1], 1)) * cumulative[..., -1:]
+    return np.asarray(np.minimum((cumulative < at).sum(axis=-1), log.shape[-1] - 1))

@@ -7,7 +7,7 @@ enter once, through its likelihood, and the spread about the line keeps the pool
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,11 @@ def group_key(fit: BayesFit) -> tuple[str, str]:
     """Law and activation: runs that are pooled share both."""
     known = fit.frame["activation"].dropna().tolist() if "activation" in fit.frame else []
     return fit.law.name, str(known[0]).lower() if known else ""
+
+
+def alike(fit: BayesFit, others: Iterable[BayesFit]) -> list[BayesFit]:
+    """Those of the other runs that can be pooled with a run."""
+    return [other for other in others if group_key(other) == group_key(fit)]
 
 
 def covariate_values(fit: BayesFit, covariates: Sequence[str]) -> dict[str, float]:
@@ -112,16 +117,25 @@ def learn(
 
 
 def pool_run(
-    fit: BayesFit, others: Sequence[BayesFit], covariates: Sequence[str], seed: int
+    fit: BayesFit,
+    others: Sequence[BayesFit],
+    covariates: Sequence[str],
+    seed: int,
+    learnt: tuple[Population, Array] | None = None,
 ) -> BayesFit:
-    """Fit of one run under the prior that other runs predict for it."""
+    """Fit of one run under the prior that other runs predict for it.
+
+    `learnt` is what `learn` returned for these other runs, where that is known.
+    """
     from sparsefit.bayes.api import rebuild
 
-    rng = np.random.default_rng([seed, 7])
     if not others:
         note = "pooling: no other run of this law and activation; fitted alone"
         return replace(fit, notes=(*fit.notes, note))
-    population, stand_ins = learn(others, covariates, rng)
+    if learnt is None:
+        learnt = learn(others, covariates, np.random.default_rng([seed, 7]))
+    population, stand_ins = learnt
+    rng = np.random.default_rng([seed, 11])
     row = population.design(covariate_values(fit, covariates))
     model = replace(fit.model, population=Located(population, row))
     flat = flat_posterior(model, rng)
@@ -162,11 +176,6 @@ def pool_fits(
     wanted = list(fits) if only is None else list(only)
     pooled = {}
     for run in wanted:
-        fit = fits[run]
-        others = [
-            other
-            for name, other in fits.items()
-            if name != run and group_key(other) == group_key(fit)
-        ]
-        pooled[run] = pool_run(fit, others, covariates, seed)
+        rest = [other for name, other in fits.items() if name != run]
+        pooled[run] = pool_run(fits[run], alike(fits[run], rest), covariates, seed)
     return pooled

@@ -154,3 +154,20 @@ def test_hyper_parameters_recover_a_line() -> None:
     assert np.all(np.abs(slope.mean(axis=0) - [0.3, -0.5]) < 3 * slope.std(axis=0))
     assert np.all(np.median(hyper.spread, axis=0) < 0.25)
     assert np.all(hyper.ess > 100)
+
+
+def test_seeds_agree_on_a_population_of_badly_known_runs() -> None:
+    """States of one chain are so alike that a few hundred of them say what the seed wants."""
+    rng = np.random.default_rng(4)
+    x = np.array([-1.0, -0.3, 0.6])
+    truth = np.column_stack([0.3 * x, -0.5 * x])
+    draws = [t + np.array([0.2, 1.5]) * rng.standard_normal((1000, 2)) for t in truth]
+    design, row = np.column_stack([np.ones(3), x]), np.array([1.0, 1.5])
+    means, spreads = [], []
+    for seed in range(8):
+        generator = np.random.default_rng(seed)
+        hyper = sample_hyper(draws, [np.zeros(1000)] * 3, design, generator)
+        predicted = hyper.coefficients @ row
+        means.append(predicted.mean(axis=0))
+        spreads.append(np.sqrt(predicted.var(axis=0) + (hyper.spread**2).mean(axis=0)))
+    assert np.all(np.std(means, axis=0) < 0.12 * np.mean(spreads, axis=0))
