@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from sparsefit.backtesting.result import Backtest
 
 # Candidates where the user names none: unlike in the way they fail, and all with a curve.
-CANDIDATES = ("fit", "log_linear", "damped_smoothing", "lm_multistart")
+CANDIDATES = ("fit", "fit_bayes_pooled", "log_linear", "damped_smoothing", "lm_multistart")
 INNER_CUTS = (0.3, 0.5, 0.7, 0.85)
+MIN_SEEN = 6
 MIXTURE_DRAWS = 2000
 
 
@@ -199,7 +201,7 @@ def forecast_best(
     methods: Iterable[str | Method | MethodFunction] | Mapping[str, MethodFunction] | None = None,
     *,
     cuts: Sequence[float] = INNER_CUTS,
-    min_seen: int = 6,
+    min_seen: int = MIN_SEEN,
     strength: float = 1.0,
     rng: int | np.random.Generator = 0,
     jobs: int = 1,
@@ -235,14 +237,28 @@ def forecast_best(
     -------
     BestForecast
     """
-    import pandas as pd
-
     if "run" in table:
         table = table.assign(run=table["run"].astype(str))
-    chosen = resolve(methods if methods is not None else [n for n in CANDIDATES if n in METHODS])
+    chosen = resolve(methods) if methods is not None else _candidates(table)
     seed = int(rng.integers(2**31)) if isinstance(rng, np.random.Generator) else int(rng)
+    return _stacked(table, chosen, cuts, min_seen, strength, seed, jobs)
+
+
+def _stacked(
+    table: pd.DataFrame,
+    chosen: tuple[Method, ...],
+    cuts: Sequence[float] = INNER_CUTS,
+    min_seen: int = MIN_SEEN,
+    strength: float = 1.0,
+    seed: int = 0,
+    jobs: int = 1,
+    target: str | None = None,
+) -> BestForecast:
+    """`forecast_best` with arguments checked; `target` is the run that has only begun, if any."""
+    import pandas as pd
+
     try:
-        inner = _inner(table, chosen, cuts, min_seen, seed, jobs)
+        inner = _inner(table, chosen, cuts, min_seen, seed, jobs, target)
         weights = inner.stacking(prior=_prior(chosen), strength=strength)
         errors = stacked_errors(inner, weights, table)
         why = _reason(inner, weights)
@@ -265,6 +281,15 @@ def forecast_best(
     return BestForecast(weights, inner, why, table, chosen, seed, errors)
 
 
+def _candidates(table: pd.DataFrame) -> tuple[Method, ...]:
+    """Candidates that can work on a table: pooling needs runs of known sizes."""
+    found = resolve([name for name in CANDIDATES if name in METHODS])
+    sizes = table.groupby("run")["n_params"].first() if "n_params" in table else None
+    if sizes is not None and sizes.notna().all() and sizes.nunique() > 1:
+        return found
+    return tuple(method for method in found if not method.pooled)
+
+
 def _inner(
     table: pd.DataFrame,
     methods: tuple[Method, ...],
@@ -272,24 +297,40 @@ def _inner(
     min_seen: int,
     seed: int,
     jobs: int,
+    target: str | None,
 ) -> Backtest:
-    """Backtest inside the runs given; what it found of a run before is not computed again."""
-    settings = (tuple(cuts), min_seen, seed)
-    if jobs > 1 or any(m.pooled or not isinstance(m.target, str) for m in methods):
-        return backtest(table, methods, cuts, min_seen=min_seen, rng=seed, jobs=jobs)
+    """Backtest inside the runs given; what it found of a run before is not computed again.
+
+    Pooled methods see the other runs in full, whatever their size, as they do when they forecast
+    beyond the table: only so do the scores tell what pooling is worth there. Points of `target`, a
+    run that has only begun, are not shown for the other runs, whose scores then stay the same as it
+    grows.
+    """
+    import pandas as pd
+
+    settings = (tuple(m.name for m in methods), tuple(cuts), min_seen, seed)
+    if jobs > 1 or any(not isinstance(m.target, str) for m in methods):
+        return backtest(table, methods, cuts, others="all", min_seen=min_seen, rng=seed, jobs=jobs)
+    pooled = any(method.pooled for method in methods)
     parts: list[Backtest] = []
     short: ArgumentError | None = None
-    for _, rows in table.groupby("run", sort=False):
-        key = ("inner", fingerprint(rows), tuple(m.name for m in methods), *settings)
+    for run, rows in table.groupby("run", sort=False):
+        shown = rows
+        if pooled:
+            others = table[~table["run"].isin([run, target])]
+            shown = pd.concat([rows, others], ignore_index=True)
+        one = partial(
+            backtest,
+            shown,
+            methods,
+            cuts,
+            runs=str(run),
+            others="all",
+            min_seen=min_seen,
+            rng=seed,
+        )
         try:
-            parts.append(
-                recalled(
-                    key,
-                    lambda rows=rows: backtest(  # type: ignore[misc]
-                        rows, methods, cuts, min_seen=min_seen, rng=seed
-                    ),
-                )
-            )
+            parts.append(recalled(("inner", str(run), fingerprint(shown), *settings), one))
         except ArgumentError as error:
             if "nothing to forecast" not in str(error):
                 raise
@@ -316,8 +357,9 @@ def best(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> Me
     if not (seen["run"] == run).any():
         raise ArgumentError(f"run {run!r}: forecast_best needs points of the run itself.")
     kin = kin_of(seen)
+    kin = kin.assign(run=kin["run"].astype(str))
     # The same seed in every cell: what was found of other runs is then found once.
-    found = forecast_best(kin, rng=0)
+    found = _stacked(kin, _candidates(kin), target=str(run))
     leading = found.weights.sort_values(ascending=False)
     note = ", ".join(f"{name} {weight:.2f}" for name, weight in leading.items())
     kind = kind_of(kin[kin["run"] == run])

@@ -56,11 +56,18 @@ def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Skipped]]:
 
 
 def form_cells(
-    table: pd.DataFrame, cuts: Sequence[float], scheme: str, others: str, min_seen: int
+    table: pd.DataFrame,
+    runs: Sequence[str],
+    cuts: Sequence[float],
+    scheme: str,
+    others: str,
+    min_seen: int,
 ) -> Iterator[Cell | Skipped]:
-    """Form one cell for each run and cut, or say why it cannot be formed."""
-    for run in table["run"].drop_duplicates():
+    """Form one cell for each run to be forecast and cut, or say why it cannot be formed."""
+    for run in runs:
         rows = table[table["run"] == run]
+        if rows.empty:  # `usable` has counted what it lost
+            continue
         rest, note = _others(table, rows, others)
         for cut in cuts:
             count = round(cut * len(rows))
@@ -97,9 +104,17 @@ def _others(
     rest = table[table["run"] != rows["run"].iloc[0]]
     if others == "all":
         return rest, None
-    if "n_params" not in table.columns or rows["n_params"].isna().any():
+    smaller = smaller_runs(table, rows)
+    if smaller is None:
         return rest.iloc[:0], "no n_params: smaller runs cannot be told, none is shown"
-    return rest[rest["n_params"] < rows["n_params"].iloc[0]], None
+    return smaller, None
+
+
+def smaller_runs(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame | None:
+    """Rows of the runs with strictly fewer parameters than the run of `rows`; None if unknown."""
+    if "n_params" not in table.columns or rows["n_params"].isna().any():
+        return None
+    return table[table["n_params"] < rows["n_params"].iloc[0]]
 
 
 def alone(cell: Cell) -> Cell:

@@ -42,6 +42,7 @@ def backtest(
     | None = None,
     cuts: Sequence[float] = (0.3, 0.5, 0.7),
     *,
+    runs: Sequence[str] | str | None = None,
     scheme: Scheme = "rolling",
     others: Others = "smaller",
     min_seen: int = 6,
@@ -65,6 +66,8 @@ def backtest(
         ``(seen, tokens, rng) -> MethodForecast``. Default: all registered but the slow ones.
     cuts : sequence of float
         Shares of each run's checkpoints that are seen, each inside (0, 1).
+    runs : str or sequence of str, optional
+        Runs that are forecast, all by default; the others are only shown to pooled methods.
     scheme : {"rolling", "leave-one-run-out"}
         Rolling origin, or forecasting a whole run from the others alone (pooled methods only).
     others : {"smaller", "all"}
@@ -107,8 +110,10 @@ def backtest(
         chosen = tuple(method for method in chosen if method.name not in own)
         cuts = (0.0,)
     kept, skipped = usable(table)
+    wanted = _wanted(table, runs)
+    skipped = [one for one in skipped if one.run in wanted]
     cells: list[Cell] = []
-    for item in form_cells(kept, cuts, scheme, others, min_seen):
+    for item in form_cells(kept, wanted, cuts, scheme, others, min_seen):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:
@@ -208,6 +213,21 @@ def _check_arguments(
         raise ArgumentError(f"jobs: at least 1 process is needed, got {jobs}.")
     if min_seen < 2:
         raise ArgumentError(f"min_seen: at least 2 points must be seen, got {min_seen}.")
+
+
+def _wanted(table: pd.DataFrame, runs: Sequence[str] | str | None) -> tuple[str, ...]:
+    """Names of the runs to be forecast, in the order of the table."""
+    known = [str(run) for run in table["run"].drop_duplicates()]
+    if runs is None:
+        return tuple(known)
+    asked = {runs} if isinstance(runs, str) else {str(run) for run in runs}
+    unknown = sorted(asked - set(known))
+    if unknown or not asked:
+        raise ArgumentError(
+            f"runs: {'no run is named' if not asked else 'no run of the table is called '}"
+            f"{', '.join(map(repr, unknown))}; there are {', '.join(known)}."
+        )
+    return tuple(run for run in known if run in asked)
 
 
 def _seed(rng: int | np.random.Generator) -> int:

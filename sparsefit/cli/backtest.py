@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shares of each run's checkpoints that are seen (default: .3 .5 .7)",
     )
     parser.add_argument(
+        "--runs",
+        nargs="+",
+        metavar="RUN",
+        help="forecast these runs only; the others are still shown to pooled methods",
+    )
+    parser.add_argument(
         "--leave-one-run-out",
         action="store_true",
         help="forecast each run from the others alone (pooled methods only)",
@@ -61,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         read_table(arguments.files),
         arguments.methods,
         arguments.cuts,
+        runs=arguments.runs,
         scheme="leave-one-run-out" if arguments.leave_one_run_out else "rolling",
         others=arguments.others,
         rng=arguments.seed,

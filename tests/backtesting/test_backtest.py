@@ -301,3 +301,30 @@ def test_command_prints_a_table_or_one_json_document(tmp_path, two_runs, capsys)
     assert "lm_multistart" in capsys.readouterr().out
     assert main(["backtest"]) == 1
     assert main(["backtest", str(path), "--methods", "nonsense"]) == 1
+
+
+def test_only_the_runs_asked_for_are_forecast_and_pooled_methods_still_see_the_others(two_runs):
+    shown = []
+
+    def spy(seen, tokens, rng):
+        shown.append((target_of(seen)["run"], frozenset(seen["run"])))
+        return METHODS["log_linear"].function()(seen[seen["run"] == "rising"], tokens, rng)
+
+    methods = [Method("spy", spy, pooled=True), METHODS["log_linear"]]
+    some = sf.backtest(two_runs, methods, runs="rising", others="all")
+    assert set(shown) == {("rising", frozenset({"falling", "rising"}))}
+    assert set(some.points["run"]) == {"rising"}
+    whole = sf.backtest(two_runs, ["log_linear"]).points
+    pd.testing.assert_frame_equal(
+        some.points[some.points["method"] == "log_linear"].reset_index(drop=True),
+        whole[whole["run"] == "rising"].reset_index(drop=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [("sideways", "'sideways'; there are falling, rising"), ([], "no run is named")],
+)
+def test_runs_that_are_not_there_are_named(runs, message, two_runs):
+    with pytest.raises(ArgumentError, match=message):
+        sf.backtest(two_runs, ["last_value"], runs=runs)

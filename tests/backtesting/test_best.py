@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 import sparsefit as sf
 from sparsefit.backtesting import METHODS, MethodForecast
+from sparsefit.backtesting.best import _candidates, _inner
+from sparsefit.backtesting.registry import resolve
 from sparsefit.backtesting.scores import crps
 from sparsefit.backtesting.stacking import mix, mixture_terms, stacking_weights
 from sparsefit.errors import ArgumentError
@@ -180,3 +182,39 @@ def test_bad_tokens_are_named(tokens, make_run):
 def test_a_bad_level_is_named(make_run):
     with pytest.raises(ArgumentError, match="level"):
         sf.forecast_best(make_run(), ["log_linear"]).forecast([5e10], level=90)
+
+
+def sized_runs(make_run, count: int = 3) -> pd.DataFrame:
+    runs = [
+        make_run(f"r{i}", seed=i, points=14, n_params=1e8 * 3**i, limit=0.07 + 0.002 * i)
+        for i in range(count)
+    ]
+    return pd.concat(runs, ignore_index=True)
+
+
+def test_pooling_is_a_candidate_where_sizes_are_known_and_differ(make_run):
+    table = sized_runs(make_run)
+    pooled = "fit_bayes_pooled"
+    assert pooled in [method.name for method in _candidates(table)]
+    for without in (
+        table[table["run"] == "r0"],
+        table.drop(columns="n_params"),
+        table.assign(n_params=1e8),
+    ):
+        assert pooled not in [method.name for method in _candidates(without)]
+
+
+def test_pooling_is_scored_with_the_other_runs_in_full_but_not_with_a_run_that_has_begun(
+    make_run,
+):
+    """The smallest run tells what pooling is worth too, and its scores stay as the target grows."""
+    table = sized_runs(make_run)
+    chosen = resolve(["log_linear", "fit_bayes_pooled"])
+    scores = []
+    for seen in (8, 11):
+        begun = table[(table["run"] != "r2") | (table["tokens"] <= seen * 1e9)]
+        inner = _inner(begun, chosen, (0.6,), 6, 0, 1, "r2")
+        assert not inner.cells["fallback"].notna().any()
+        points = inner.points
+        scores.append(points[points["run"] != "r2"].reset_index(drop=True))
+    pd.testing.assert_frame_equal(*scores)
