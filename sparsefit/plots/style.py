@@ -52,15 +52,24 @@ def applied(style: Style = None) -> Iterator[None]:
     """Apply `RC`, then `style`, for the length of a ``with`` block."""
     import matplotlib
 
-    with matplotlib.rc_context(RC):
-        if isinstance(style, str):
-            # Only a named style needs matplotlib's style library.
-            from matplotlib import style as library
+    interactive = matplotlib.is_interactive()
+    try:
+        with matplotlib.rc_context(RC):
+            if isinstance(style, str):
+                # Only a named style needs matplotlib's style library.
+                from matplotlib import style as library
 
-            library.use(style)
-        elif style is not None:
-            matplotlib.rcParams.update(style)
-        yield
+                library.use(style)
+            elif style is not None:
+                matplotlib.rcParams.update(style)
+            try:
+                yield
+            finally:
+                interactive = matplotlib.is_interactive()
+    finally:
+        # The first figure loads the backend, and that of notebooks turns interactive mode on: were
+        # it taken back with the rest, no later figure would be shown.
+        matplotlib.interactive(interactive)
 
 
 def ink() -> str:

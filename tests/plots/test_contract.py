@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 
@@ -109,3 +110,24 @@ def test_no_module_hides_the_plot_of_its_name(name):
     importlib.import_module(sf.plots._EXPORTS[name])
     assert inspect.isfunction(getattr(sf.plots, name))
     assert sf.plots._EXPORTS[name] != f"sparsefit.plots.{name}"
+
+
+def test_interactive_mode_that_the_backend_turns_on_stays_on(tmp_path):
+    """The backend of notebooks does so when the first figure loads it: the next has to be shown."""
+    (tmp_path / "like_a_notebook.py").write_text(
+        "import matplotlib\n"
+        "from matplotlib.backends.backend_agg import FigureCanvas, FigureManager\n"
+        "matplotlib.interactive(True)\n"
+    )
+    code = (
+        "import matplotlib\n"
+        "from sparsefit.plots.canvas import new_axes\n"
+        "from sparsefit.plots.style import applied\n"
+        "with applied():\n    new_axes(None)\n"
+        "assert matplotlib.is_interactive()\n"
+        "matplotlib.interactive(False)\n"
+        "with applied():\n    new_axes(None)\n"
+        "assert not matplotlib.is_interactive()\n"
+    )
+    settings = {"MPLBACKEND": "module://like_a_notebook", "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **settings})
