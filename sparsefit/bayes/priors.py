@@ -9,7 +9,7 @@ With D1 and D2 the first and last D of the run, the law is described by
     sigma     the noise scale at the last point,
 
 each with a prior truncated to what physics leaves once the ones before it are known, so that
-0 <= A0 < 1 and 0 < A <= 1 within the data hold for every draw. None of the defaults looks at the
+0 <= A0 <= 1 and 0 < A <= 1 within the data hold for every draw. None of the defaults looks at the
 data or was fitted to a series: see `default_priors`.
 """
 

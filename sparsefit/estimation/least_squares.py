@@ -22,6 +22,8 @@ _COARSE = {1: 400, 2: 64}
 _FINE = {1: 60, 2: 14}
 _BASINS = 6
 _ZOOMS = 9
+# Distance from a bound that counts as being on it.
+_AT_BOUND = 1e-9
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,14 @@ def _polish(law: Law, points: Points, theta: Array, ssr: float) -> Array:
     return polished if float(np.sum(residual(result.params) ** 2)) < ssr else theta
 
 
+def _on_bound(limit: float, bounds: tuple[float, float]) -> float:
+    """The bound that Levenberg-Marquardt has come to, from inside; else `limit`."""
+    for bound in bounds:
+        if abs(limit - bound) < _AT_BOUND:
+            return bound
+    return limit
+
+
 def fit_least_squares(law: Law, points: Points, polish: bool = True) -> LeastSquares:
     """Global weighted least-squares fit of a law under its physical bounds.
 
@@ -213,6 +223,7 @@ def fit_least_squares(law: Law, points: Points, polish: bool = True) -> LeastSqu
     inside = law.limit_bounds[0] < limit < law.limit_bounds[1] and not on_alpha and amplitude > 0
     if polish and inside and np.all(np.isfinite(theta)):
         theta = _polish(law, points, theta, ssr)
+        theta[-1] = _on_bound(float(theta[-1]), law.limit_bounds)
         shape, amplitude, limit = law.from_theta(theta, points.span)
         residual = points.y - law.value(points.d, theta)
         ssr = float(np.sum(points.weights * residual**2))

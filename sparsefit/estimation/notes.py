@@ -38,7 +38,7 @@ class Note(str):
         new.kind = kind
         return new
 
-    def __getnewargs__(self) -> tuple[str, str]:
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
         return str(self), self.kind
 
 

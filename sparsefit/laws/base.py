@@ -27,9 +27,6 @@ Array = NDArray[np.float64]
 TOKENS_PER_UNIT = 1e9
 """Tokens in one unit of D (Appendix G of the paper divides token counts by 1e9)."""
 
-BELOW_ONE = 1.0 - 1e-12
-"""Upper bound of a limit activation ratio: a limit of exactly 1 is not a sparse model."""
-
 
 @dataclass(frozen=True)
 class Parameter:
@@ -87,7 +84,7 @@ class Law(ABC):
     response: ClassVar[str] = "activation_ratio"
     sign: ClassVar[int]
     parameters: ClassVar[tuple[Parameter, ...]]
-    limit_bounds: ClassVar[tuple[float, float]] = (0.0, BELOW_ONE)
+    limit_bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     alpha_bounds: ClassVar[tuple[float, float]] = (0.01, 6.0)
     edge_form: ClassVar[str]
     edge_has_limit: ClassVar[bool]

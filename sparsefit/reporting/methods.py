@@ -16,7 +16,7 @@ _LEAST_SQUARES = (
     "Coefficients are the global optimum of (weighted) least squares over the points after the "
     "warm-up: the law is linear in its limit and amplitude once its shape is known, so the shape "
     "is searched on a grid, the linear pair is solved exactly, and the best candidates are "
-    "polished by Levenberg-Marquardt. Bounds on the coefficients are physical (0 ≤ A0 < 1, c > 0, "
+    "polished by Levenberg-Marquardt. Bounds on the coefficients are physical (0 ≤ A0 ≤ 1, c > 0, "
     "alpha > 0)."
 )
 _AVERAGE = (

@@ -142,7 +142,7 @@ def check_fit(fit: sf.Fit, table: pd.DataFrame) -> None:
 
     limit = fit.limit()
     assert 0 <= limit.lower <= limit.upper <= 1
-    assert 0 <= limit.estimate < 1
+    assert 0 <= limit.estimate <= 1
     assert limit.identified in ("yes", "one-sided", "no")
 
     last = float(fit.tokens[-1])

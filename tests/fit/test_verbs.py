@@ -354,3 +354,24 @@ def test_band_and_budget_hold_a_limit_on_its_bound(
         covered.append([band["curve_lower"] <= truth <= band["curve_upper"], budget.lower <= 6e10])
         assert band["obs_lower"] <= band["curve_lower"]
     assert np.mean(covered, axis=0).min() >= 0.6
+
+
+@pytest.mark.parametrize(
+    ("law", "theta", "bound"),
+    [("eq5", (0.05, 0.5, 1.0), 1.0), ("eq4", (0.08, 3.0, 4.0, 0.0), 0.0)],
+    ids=["rising", "falling"],
+)
+def test_what_lies_on_a_physical_bound_is_that_bound(
+    simulated_run: Simulate, law: str, theta: tuple[float, ...], bound: float
+) -> None:
+    """Not 1e-12 from it: in Python, in the coefficients and in JSON."""
+    found = sf.fit(simulated_run(law=law, theta=theta, n=15, noise=5e-4), warmup=None)
+    limit = found.limit()
+    assert limit.identified != "yes" and limit.bounds == (0.0, 1.0)
+    ends = (limit.lower, limit.upper)
+    assert bound in ends and 1.0 - bound in (limit.sparsity.lower, limit.sparsity.upper)
+    assert limit.estimate == found.params["A0"]
+    assert limit.estimate == bound or abs(limit.estimate - bound) > 1e-9
+    assert all(value == 0.0 or value > 1e-9 for value in (*ends, limit.estimate))
+    again = sf.load_fit(found.to_json())
+    assert isinstance(again, sf.Fit) and again.limit() == limit
