@@ -11,7 +11,13 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.checkpoints import Checkpoint
-from sparsefit.errors import ArgumentError, CheckpointError, MissingDependencyError, SparsefitError
+from sparsefit.errors import (
+    ArgumentError,
+    CheckpointError,
+    MissingDependencyError,
+    ModelError,
+    SparsefitError,
+)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -60,9 +66,16 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
     CheckpointError
         Missing or damaged files, missing or mismatched weights, weights that are not finite, or a
         folder that needs remote code without permission.
+    ModelError
+        An encoder-decoder.
     """
     transformers = _transformers()
     where, extra = _source(checkpoint)
+    if (_config(checkpoint) or {}).get("is_encoder_decoder") is True:
+        raise ModelError(
+            f"{checkpoint.name}: an encoder-decoder. On text alone its decoder is not the model "
+            "that was trained: causal language models are measured"
+        )
     try:
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
             where,
@@ -114,19 +127,15 @@ def load_tokenizer(checkpoint: Checkpoint, options: LoadOptions) -> Any:
 
 def context_length(checkpoint: Checkpoint) -> int | None:
     """Longest sequence that a checkpoint's configuration allows, or None where it does not say."""
-    path = Path(checkpoint.source) / "config.json"
-    if not path.is_file():
+    config = _config(checkpoint)
+    if config is None:
         return None
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint.name}: config.json cannot be read ({error})") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{checkpoint.name}: config.json is not an object")
+    text = config.get("text_config")
     lengths = [
-        config[key]
+        part[key]
+        for part in (config, text if isinstance(text, dict) else {})
         for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
-        if isinstance(config.get(key), int)
+        if isinstance(part.get(key), int)
     ]
     return min(lengths) if lengths else None
 
@@ -139,13 +148,23 @@ def _source(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file")
         return str(path.parent), {"gguf_file": path.name}
-    if not (path / "config.json").is_file():
+    if _config(checkpoint) is None:
         raise CheckpointError(f"{checkpoint.name}: config.json is missing")
+    return str(path), {}
+
+
+def _config(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Return a checkpoint folder's configuration as it was written; None where there is none."""
+    path = Path(checkpoint.source) / "config.json"
+    if not path.is_file():
+        return None
     try:
-        json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.name}: config.json cannot be read ({error})") from error
-    return str(path), {}
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{checkpoint.name}: config.json is not an object")
+    return config
 
 
 def _transformers() -> Any:
