@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from sparsefit.collectors.configs import text_config
 from sparsefit.collectors.display import activity_line, html_table
 from sparsefit.collectors.forward import Batch, checked_batch_size, with_batch_size
 from sparsefit.collectors.masking import OutputNorm, Rule, run_sparse
-from sparsefit.collectors.sites import Site, find_sites, text_config
+from sparsefit.collectors.sites import Site, find_sites
 from sparsefit.collectors.text import EvaluationText
+from sparsefit.collectors.trial import try_model
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -103,6 +105,7 @@ def measure_activity(
     neurons, tokens = [], []
     for name, text in texts.items():
         text.check_vocabulary(vocabulary)
+        try_model(model, sites, text)
 
         def count(size: int, text: EvaluationText = text) -> Any:
             return _count(model, sites, text, rule, vocabulary, size)

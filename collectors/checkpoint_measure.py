@@ -10,19 +10,16 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from sparsefit.collectors.activations import activation_name
 from sparsefit.collectors.calibrate import Calibration, Plan, calibrate
+from sparsefit.collectors.configs import text_config
 from sparsefit.collectors.curve import CurveRangeError
 from sparsefit.collectors.exact import exact_thresholds
 from sparsefit.collectors.forward import Losses, with_batch_size
 from sparsefit.collectors.masking import OutputNorm, Rule, SparseRun, run_sparse
-from sparsefit.collectors.sites import (
-    Site,
-    activation_name,
-    count_parameters,
-    find_sites,
-    text_config,
-)
+from sparsefit.collectors.sites import Site, count_parameters, find_sites
 from sparsefit.collectors.text import EvaluationText
+from sparsefit.collectors.trial import try_model
 from sparsefit.collectors.uncertainty import Influence, influence
 from sparsefit.errors import CheckpointError
 
@@ -67,12 +64,13 @@ class LoadedCheckpoint:
         pattern: str | None = None,
         advance: Callable[[int], None] | None = None,
     ) -> LoadedCheckpoint:
-        """Find a model's sites and check the text against its vocabulary and context."""
+        """Find a model's sites, check the text's vocabulary, and try both on a few tokens."""
         sites = find_sites(model, pattern)
         config = text_config(model)
         vocabulary = getattr(config, "vocab_size", None)
         if isinstance(vocabulary, int):
             text.check_vocabulary(vocabulary)
+        try_model(model, sites, text)
         return cls(model, sites, batch_size, advance)
 
     def calibrate(self, text: EvaluationText, plan: Plan) -> Calibration:
@@ -115,12 +113,14 @@ class LoadedCheckpoint:
 
     def describe(self) -> dict[str, Any]:
         """Columns of the table that the model itself decides."""
+        widths = {site.d_ff for site in self.sites}
         return {
-            "activation": activation_name(self.model),
-            "n_params": count_parameters(self.model),
+            "activation": activation_name(self.model, self.sites),
+            "n_params": count_parameters(self.model, self.sites),
             "hidden_size": int(self.sites[0].weight.shape[0]),
             "n_layers": len(self.sites),
-            "d_ff": self.sites[0].d_ff,
+            # Layers of different widths have no common one.
+            "d_ff": widths.pop() if len(widths) == 1 else None,
         }
 
 

@@ -56,7 +56,7 @@ class CountedStates:
                 "the model drops or packs positions, so they cannot be told apart"
             )
         bias = site.bias
-        _check_product(site, hidden, out)
+        check_product(site, hidden, out)
         total = torch.linalg.vector_norm((out if bias is None else out - bias).float(), dim=-1)
         if batch.complete:
             return cls(hidden, total, None)
@@ -119,7 +119,7 @@ def observe_states(
             handle.remove()
 
 
-def _check_product(site: Site, hidden: torch.Tensor, out: torch.Tensor) -> None:
+def check_product(site: Site, hidden: torch.Tensor, out: torch.Tensor) -> None:
     """Raise ModelError where ``W_out h`` is not what the module returns, on a few positions."""
     some = slice(None, None, max(1, hidden.shape[0] // _CHECKED))
     expected = hidden[some] @ site.weight.t()

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.text import EvaluationText
-from sparsefit.errors import ArgumentError, CheckpointError, CollectorError
+from sparsefit.errors import ArgumentError, CheckpointError, CollectorError, ModelError
 
 Result = TypeVar("Result")
 
@@ -115,6 +115,8 @@ def forward_losses(
     ------
     CheckpointError
         The loss is not finite.
+    ModelError
+        A window is longer than the model's positions.
     """
     device = model_device(model)
     sums = np.zeros(text.n_windows)
@@ -134,7 +136,13 @@ def forward_losses(
             )
             if on_batch is not None:
                 on_batch(batch)
-            logits = model(input_ids=tokens, use_cache=False).logits
+            try:
+                logits = model(input_ids=tokens, use_cache=False).logits
+            except IndexError as error:
+                raise ModelError(
+                    f"{type(model).__name__} fails on windows of {tokens.shape[1]} tokens "
+                    f"({str(error)[:200]}): use a --seq-len within its context"
+                ) from error
             sums[start:stop] = _window_losses(logits, tokens, text.predicted[start:stop])
             del logits
             if advance is not None:
@@ -189,7 +197,7 @@ def with_batch_size(call: Callable[[int], Result], batch_size: int) -> tuple[Res
         try:
             return call(size), size
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if size == 1:
                 raise CollectorError(
@@ -202,7 +210,8 @@ def with_batch_size(call: Callable[[int], Result], batch_size: int) -> tuple[Res
         size = max(1, size // 2)
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     message = str(error)

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from sparsefit.collectors.activations import EXACT_ZEROS, activation_name
 from sparsefit.collectors.blocks import ROWS, Buffers
 from sparsefit.collectors.curve import TINY
 from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
-from sparsefit.collectors.sites import Site, activation_name, find_sites, not_called
+from sparsefit.collectors.sites import Site, called_often, find_sites, not_called
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, ModelError
 
@@ -179,6 +180,8 @@ def run_sparse(
         batch = current[0]
         if kept.shape[0] != batch.counted.shape[0]:
             raise ModelError(f"{sites[layer].name}: the model drops or packs positions")
+        if not np.isnan(active[batch.start, layer]):
+            raise called_often(sites[layer])
         if not batch.complete:
             kept = kept * batch.counted
         sums = kept.view(batch.stop - batch.start, -1).double().sum(dim=1) / sites[layer].d_ff
@@ -306,10 +309,10 @@ def sparse(
         yield model
 
 
-def check_relu(model: nn.Module) -> None:
+def check_relu(model: nn.Module, sites: Sequence[Site]) -> None:
     """Raise ModelError unless the model's activation has exact zeros."""
-    name = activation_name(model)
-    if "relu" not in name:
+    name = activation_name(model, sites)
+    if name not in EXACT_ZEROS:
         raise ModelError(
             f"relu_zero counts exact zeros; this model's activation is {name}, which has none. "
             "Use the metric cett_ppl"
@@ -340,6 +343,11 @@ def _masker(
         hidden = flatten(args[0])
         s = outputs.pop(site.layer, None)
         if s is not None:
+            if s.numel() != hidden.numel():
+                raise ModelError(
+                    f"layer {site.layer}: the activation module returns {tuple(s.shape)} for "
+                    f"{site.d_ff} neurons. This metric cannot be measured here"
+                )
             s = s.reshape(hidden.shape)
         elif rule.needs_activation:
             raise ModelError(f"layer {site.layer}: the activation module was not called")

@@ -143,7 +143,7 @@ class Series:
         def describe() -> Any:
             loaded = self._model(checkpoint)
             if self.settings.metric == "relu_zero":
-                check_relu(loaded.model)
+                check_relu(loaded.model, loaded.sites)
             # One batch: NaN weights and a wrong vocabulary show here, before a joint solve.
             forward_losses(loaded.model, self.text.take(slice(0, 1)), 1)
             return self.parts.put(f"model-{checkpoint.name}", loaded.describe())

@@ -9,7 +9,6 @@ second, optional hook for the metrics that look at ``s = sigma(W_gate x)`` itsel
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparsefit.collectors.activations import find_activation
+from sparsefit.collectors.configs import layer_count, text_config
+from sparsefit.collectors.refusals import (
+    FOREIGN,
+    not_found,
+    refuse_encoder,
+    refuse_experts,
+    stem_of,
+)
 from sparsefit.errors import ModelError
 
 # Last component of the output projection's module name, over the model families of transformers.
@@ -29,24 +37,16 @@ OUTPUT_NAMES = (
     "w2",
     "Wo",
     "output_linear",
+    "dense",
 )
-# These names are also used for other things (c_proj: the attention output of GPT-2): they count
-# only below one of the parents.
-_AMBIGUOUS = ("c_proj", "w2", "Wo", "output_linear")
-FFN_PARENTS = ("mlp", "ffn", "feed_forward", "shared_mlp")
-ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl", "activation", "activation_func")
-# Families that fix the activation in code and say nothing in their configuration.
-_FIXED_ACTIVATIONS = {
-    "bloom": "gelu",
-    "mpt": "gelu",
-    "lfm2": "silu",
-    "lfm2_moe": "silu",
-    "lfm3": "silu",
+# Names that are also used for other things (c_proj: the attention output of GPT-2), with the
+# parents below which they count.
+_NETWORKS = ("mlp", "ffn", "feed_forward", "shared_mlp")
+_PARENTS = {
+    **dict.fromkeys(("c_proj", "w2", "Wo", "output_linear"), _NETWORKS),
+    # BERT and its many descendants: layer.N.output.dense.
+    "dense": ("output",),
 }
-_FOREIGN = re.compile(r"(^|[._])(attn|attention|vision|audio|lora)([._]|$)|_attn\b|_attention\b")
-_EXPERTS = re.compile(r"(^|[._])(experts?|shared_experts?|block_sparse_moe|moe|router)([._]|$)")
-# Gemma 3n's routers mix residual streams; no token is routed.
-_NO_EXPERTS = re.compile(r"(^|\.)altup\.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,32 +95,6 @@ class Site:
         return torch.linalg.vector_norm(self.weight.float(), dim=0)
 
 
-def text_config(model: nn.Module) -> Any:
-    """Return the configuration of the text decoder (the model's own where there is only one)."""
-    config = model.config
-    getter = getattr(config, "get_text_config", None)
-    return getter() if callable(getter) else config
-
-
-def layer_count(model: nn.Module) -> int:
-    """Return the number of decoder layers that the configuration promises.
-
-    Raises
-    ------
-    ModelError
-        The configuration does not say.
-    """
-    config = text_config(model)
-    for key in ("num_hidden_layers", "n_layer", "n_layers", "num_layers"):
-        count = getattr(config, key, None)
-        if isinstance(count, int) and count > 0:
-            return count
-    raise ModelError(
-        f"the configuration of {type(model).__name__} has no num_hidden_layers: "
-        "give the sites by a pattern on a model whose configuration states its depth"
-    )
-
-
 def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]:
     """Find the feed-forward output projection of every decoder layer.
 
@@ -140,30 +114,24 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
     Raises
     ------
     ModelError
-        Mixture-of-experts models, layers without a site, or more than one site in a layer: nothing
-        partial is ever measured.
+        Mixture-of-experts models, decoders of an encoder-decoder, layers without a site, or more
+        than one site in a layer: nothing partial is ever measured.
     """
     kind = type(model).__name__
+    refuse_experts(model)
+    refuse_encoder(model)
     depth = layer_count(model)
-    _refuse_experts(model, kind)
     if pattern is None:
         names = [name for name, module in model.named_modules() if _is_output(name, module)]
     else:
         names = [name for name, _ in model.named_modules() if fnmatch.fnmatchcase(name, pattern)]
     groups: dict[str, dict[int, str]] = {}
     for name in names:
-        parts = name.split(".")
-        numbers = [at for at, part in enumerate(parts) if part.isdigit()]
-        if not numbers:
-            continue
-        stem = ".".join("*" if at == numbers[0] else part for at, part in enumerate(parts))
-        groups.setdefault(stem, {})[int(parts[numbers[0]])] = name
+        place = stem_of(name)
+        if place is not None:
+            groups.setdefault(place[0], {})[place[1]] = name
     if not groups:
-        raise ModelError(
-            f"no feed-forward output projection found in {kind}"
-            + (f" by the pattern {pattern!r}" if pattern else "")
-            + ": name the modules with a pattern such as 'model.layers.*.mlp.down_proj'"
-        )
+        raise not_found(model, pattern)
     if len(groups) > 1:
         raise ModelError(
             f"{kind} has several candidates for the feed-forward output projection: "
@@ -176,7 +144,9 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
             f"{kind}: {stem} exists in {len(found)} of {depth} layers (missing: {_short(missing)}"
             "). Activation ratios over some of the layers are not comparable: nothing is measured"
         )
-    return tuple(_site(model, layer, found[layer]) for layer in range(depth))
+    sites = tuple(_site(model, layer, found[layer]) for layer in range(depth))
+    _check_widths(model, sites)
+    return sites
 
 
 def not_called(site: Site) -> ModelError:
@@ -187,54 +157,43 @@ def not_called(site: Site) -> ModelError:
     )
 
 
-def activation_name(model: nn.Module) -> str:
-    """Return the activation function's common name: relu, silu, gelu, relu2, ... or ``unknown``."""
-    config = text_config(model)
-    for key in ("hidden_activation", "hidden_act", "activation_function", "activation", "afn"):
-        raw = getattr(config, key, None)
-        if isinstance(raw, str):
-            name = raw.lower()
-            if name in ("swish", "silu"):
-                return "silu"
-            return "gelu" if "gelu" in name else name
-    return _FIXED_ACTIVATIONS.get(str(getattr(config, "model_type", "")), "unknown")
+def called_often(site: Site) -> ModelError:
+    """Return the error for a site that a forward pass uses more than once."""
+    return ModelError(
+        f"{site.name} is called more than once in a forward pass: layers that are run repeatedly "
+        "have no single activation ratio, and are not supported"
+    )
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Return the non-embedding parameter count (embedding, positions and output head left out)."""
-    skipped: set[int] = set()
+def count_parameters(model: nn.Module, sites: Sequence[Site]) -> int:
+    """Return the parameter count of the layers' stack, embeddings and output head left out.
+
+    Vision towers and other parts beside the stack do not count.
+    """
+    place = stem_of(sites[0].name)
+    assert place is not None
+    layers = place[0].partition(".*")[0]
+    stack = model.get_submodule(layers.rpartition(".")[0])
     getter: Any = getattr(model, "get_output_embeddings", None)
-    head = getter() if callable(getter) else None
-    for module in model.modules():
-        if isinstance(module, nn.Embedding) or (head is not None and module is head):
+    head: nn.Module | None = getter() if callable(getter) else None
+    skipped: set[int] = set()
+    for module in stack.modules():
+        if isinstance(module, nn.Embedding):
             skipped.update(id(weight) for weight in module.parameters(recurse=False))
-    return sum(p.numel() for p in model.parameters() if id(p) not in skipped)
+    if head is not None:
+        skipped.update(id(weight) for weight in head.parameters(recurse=False))
+    return sum(p.numel() for p in stack.parameters() if id(p) not in skipped)
 
 
 def _is_output(name: str, module: nn.Module) -> bool:
     parts = name.split(".")
-    if parts[-1] not in OUTPUT_NAMES or _FOREIGN.search(name):
+    if parts[-1] not in OUTPUT_NAMES or FOREIGN.search(name):
         return False
-    if parts[-1] in _AMBIGUOUS and (len(parts) < 2 or parts[-2] not in FFN_PARENTS):
+    parents = _PARENTS.get(parts[-1])
+    if parents is not None and (len(parts) < 2 or parts[-2] not in parents):
         return False
     weight = getattr(module, "weight", None)
     return weight is not None and weight.dim() == 2
-
-
-def _refuse_experts(model: nn.Module, kind: str) -> None:
-    for name, module in model.named_modules():
-        if _EXPERTS.search(name) and not _NO_EXPERTS.search(name):
-            raise ModelError(
-                f"{kind} routes tokens to experts ({name}): its neurons are not all offered to "
-                "every token, so an activation ratio over them has another meaning. "
-                "Mixture-of-experts models are not supported"
-            )
-        for key, parameter in module.named_parameters(recurse=False):
-            if parameter.dim() == 3 and any(part in key for part in ("proj", "w1", "w2", "w3")):
-                raise ModelError(
-                    f"{kind} has fused expert weights ({name}.{key}): "
-                    "mixture-of-experts models are not supported"
-                )
 
 
 def _site(model: nn.Module, layer: int, name: str) -> Site:
@@ -246,15 +205,20 @@ def _site(model: nn.Module, layer: int, name: str) -> Site:
         raise ModelError(f"{name} holds {weight.dtype} weights: load the model unquantised")
     # GPT-2's Conv1D stores (inputs, outputs); every linear layer stores (outputs, inputs).
     transposed = not isinstance(module, nn.Linear) and type(module).__name__ == "Conv1D"
-    parent = model.get_submodule(name.rpartition(".")[0])
-    activation = next(
-        (getattr(parent, key) for key in ACTIVATION_NAMES if _is_module(parent, key)), None
-    )
-    return Site(layer, name, module, activation, transposed)
+    return Site(layer, name, module, find_activation(model, name), transposed)
 
 
-def _is_module(parent: nn.Module, key: str) -> bool:
-    return isinstance(getattr(parent, key, None), nn.Module)
+def _check_widths(model: nn.Module, sites: Sequence[Site]) -> None:
+    """Raise ModelError unless every projection returns to the width of the residual stream."""
+    stated = getattr(text_config(model), "hidden_size", None)
+    width = stated if isinstance(stated, int) else sites[0].weight.shape[0]
+    for site in sites:
+        if site.weight.shape[0] != width:
+            raise ModelError(
+                f"{site.name} maps {site.d_ff} values to {site.weight.shape[0]}, the model is "
+                f"{width} wide: this is not the output projection of a feed-forward network. "
+                "Name that with a pattern"
+            )
 
 
 def _short(numbers: Sequence[int]) -> str:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from sparsefit.collectors.activations import EXACT_ZEROS, activation_name
 from sparsefit.collectors.calibrate import Calibration, Plan
 from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint
 from sparsefit.collectors.forward import Losses, checked_batch_size, forward_losses
 from sparsefit.collectors.masking import ForcedThreshold, NonZero, OutputNorm, Rule, TopK
-from sparsefit.collectors.sites import activation_name
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, ModelError
 
@@ -105,11 +105,11 @@ def pareto_sweep(
         thresholds = calibration.thresholds(value)
         rules.append(("cett", value, OutputNorm(loaded.sites, thresholds)))
     for ratio in sorted(set(ratios)):
-        k = max(1, round(ratio * loaded.sites[0].d_ff))
+        k = max(1, round(ratio * min(site.d_ff for site in loaded.sites)))
         rules.append(("topk", float(k), TopK(k)))
     for eps in activation_thresholds(loaded, text, sorted(set(ratios))):
         rules.append(("fat", eps, ForcedThreshold(eps)))
-    if "relu" in activation_name(model):
+    if activation_name(model, loaded.sites) in EXACT_ZEROS:
         rules.append(("relu_zero", math.nan, NonZero()))
     rows = [
         {"metric": name, "setting": setting, **_point(loaded, text, rule, calibration.losses)}

@@ -73,6 +73,46 @@ def train(model: Any, steps: int, *, save: Callable[[int], None] | None = None) 
     return model.eval()
 
 
+FAMILY = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+def family_model(family: str, **changes: Any) -> Any:
+    transformers.logging.set_verbosity_error()
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family}Config")(**{**FAMILY, **changes})
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # Default initialisation leaves feed-forward outputs too small to matter.
+            if parameter.dim() == 2:
+                parameter.mul_(5)
+    return model
+
+
+@pytest.fixture(scope="session")
+def family() -> Callable[..., Any]:
+    """Factory of random tiny models of any family: 3 layers, 32 wide, 48 neurons where asked."""
+    return family_model
+
+
+@pytest.fixture(scope="session")
+def windows() -> EvaluationText:
+    """Six windows of 24 random tokens."""
+    tokens = np.random.default_rng(0).integers(3, VOCABULARY, (6, 24))
+    return EvaluationText(tokens, np.ones_like(tokens, dtype=bool))
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Callable[..., Any]:
     """Factory of random tiny Llama models."""

@@ -1,0 +1,36 @@
+"""What a model's configuration says about its text decoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from sparsefit.errors import ModelError
+
+
+def text_config(model: nn.Module) -> Any:
+    """Return the configuration of the text decoder (the model's own where there is only one)."""
+    config = model.config
+    getter = getattr(config, "get_text_config", None)
+    return getter() if callable(getter) else config
+
+
+def layer_count(model: nn.Module) -> int:
+    """Return the number of decoder layers that the configuration promises.
+
+    Raises
+    ------
+    ModelError
+        The configuration does not say.
+    """
+    config = text_config(model)
+    for key in ("num_hidden_layers", "n_layer", "n_layers", "num_layers"):
+        count = getattr(config, key, None)
+        if isinstance(count, int) and count > 0:
+            return count
+    raise ModelError(
+        f"the configuration of {type(model).__name__} states no number of layers "
+        "(num_hidden_layers): whether a feed-forward network is found in every layer cannot be "
+        "checked, and nothing partial is measured. Set it where it is one stack of layers"
+    )

@@ -1,0 +1,111 @@
+"""Models that are not measured, and why: experts, encoders, networks that are not found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from torch import nn
+
+from sparsefit.errors import ModelError
+
+# Attention, other modalities and adapters: no feed-forward network of the text decoder.
+FOREIGN = re.compile(
+    r"(^|[._])(attn|attention|vision|audio|lora|adapters?)([._]|$)|_attn\b|_attention\b"
+    r"|crossattention"
+)
+# Recurrent and convolutional parts of a layer, which also map back to the model's width.
+MIXERS = re.compile(r"(^|[._])(o_proj|out_proj|mamba|mixer|ssm|conv|temporal_block)([._]|$)")
+_EXPERTS = re.compile(r"(^|[._])(experts?|shared_experts?|block_sparse_moe|moe|router)([._]|$)")
+# Gemma 3n's routers mix residual streams; no token is routed.
+_NO_EXPERTS = re.compile(r"(^|\.)altup\.")
+# Weights of all experts in one parameter, (experts, inputs, outputs).
+_FUSED = re.compile(r"((gate|up|down|gate_up|input|output)_(proj|linear)|w[123])(_weight)?$")
+_CROSS = re.compile(r"(^|\.)(encoder_attn|enc_dec_attn|cross_?attn|cross_?attention)(\.|$)", re.I)
+
+
+def stem_of(name: str) -> tuple[str, int] | None:
+    """Split a module's name into its stem and its layer (the first number); None without one.
+
+    >>> stem_of("model.layers.7.mlp.down_proj")
+    ('model.layers.*.mlp.down_proj', 7)
+    """
+    parts = name.split(".")
+    at = next((at for at, part in enumerate(parts) if part.isdigit()), None)
+    if at is None:
+        return None
+    return ".".join([*parts[:at], "*", *parts[at + 1 :]]), int(parts[at])
+
+
+def refuse_experts(model: nn.Module) -> None:
+    """Raise ModelError for a mixture of experts."""
+    kind = type(model).__name__
+    for name, module in model.named_modules():
+        if _EXPERTS.search(name) and not _NO_EXPERTS.search(name):
+            raise ModelError(
+                f"{kind} routes tokens to experts ({name}): its neurons are not all offered to "
+                "every token, so an activation ratio over them has another meaning. "
+                "Mixture-of-experts models are not supported"
+            )
+        for key, parameter in module.named_parameters(recurse=False):
+            if parameter.dim() == 3 and _FUSED.search(key):
+                raise ModelError(
+                    f"{kind} has fused expert weights ({name}.{key}): "
+                    "mixture-of-experts models are not supported"
+                )
+
+
+def refuse_encoder(model: nn.Module) -> None:
+    """Raise ModelError for a decoder that attends to an encoder."""
+    name = next((name for name, _ in model.named_modules() if _CROSS.search(name)), None)
+    if name is not None:
+        raise ModelError(
+            f"{type(model).__name__} attends to an encoder ({name}): on text alone it is not the "
+            "model that was trained. Encoder-decoders are not supported; a decoder that was "
+            "trained on its own is loaded without cross-attention"
+        )
+
+
+def not_found(model: nn.Module, pattern: str | None) -> ModelError:
+    """Return the error for a model without a known output projection, with what could be one."""
+    kind = type(model).__name__
+    if pattern is not None:
+        start = f"no module of {kind} has a name like {pattern!r} with the layer's number in it"
+    else:
+        start = f"no feed-forward output projection found in {kind}"
+    candidates = _candidates(model)
+    if not candidates:
+        return ModelError(
+            f"{start}, and no layer holds a matrix that could be one: a model without feed-forward "
+            "networks (a state-space model?) has no activation ratio"
+        )
+    listed = ", ".join(repr(name) for name in candidates[:6])
+    return ModelError(
+        f"{start}. Name it with a pattern, if it is one of these: {listed}"
+        + (", ..." if len(candidates) > 6 else "")
+    )
+
+
+def _candidates(model: nn.Module) -> list[str]:
+    """Patterns of the matrices that map another width to the model's, outside attention."""
+    embedding = getattr(model.get_input_embeddings(), "weight", None)  # type: ignore[operator]
+    width = getattr(model.config, "hidden_size", None)
+    if not isinstance(width, int):
+        width = None if embedding is None else embedding.shape[-1]
+    found: dict[str, None] = {}
+    for name, module in _matrices(model):
+        place = stem_of(name)
+        if place is None or FOREIGN.search(name) or MIXERS.search(name):
+            continue
+        shape = tuple(module.weight.shape)  # type: ignore[union-attr, arg-type]
+        out = shape[1] if type(module).__name__ == "Conv1D" else shape[0]
+        if out == width and shape[0] != shape[1]:
+            found[place[0]] = None
+    return list(found)
+
+
+def _matrices(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if weight is not None and not isinstance(module, nn.Embedding) and weight.dim() == 2:
+            yield name, module

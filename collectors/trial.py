@@ -1,0 +1,119 @@
+"""A trial on a few tokens, before anything is measured: what a configuration cannot tell.
+
+A measurement rests on each site being used once for every token, on the output projection being a
+plain product, and on no token seeing those that it is to predict. Whether a model keeps to that
+shows when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparsefit.collectors.counted import check_product
+from sparsefit.collectors.forward import flatten, model_device, out_of_memory
+from sparsefit.collectors.sites import Site, called_often, not_called
+from sparsefit.collectors.text import EvaluationText
+from sparsefit.errors import ModelError, SparsefitError
+
+_TOKENS = 16
+# Share of the largest logit that rounding may move. Both passes have one shape, and in nearly all
+# families earlier positions agree to the last bit.
+_ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-5}
+_COARSE_ROUNDING = 1e-2
+
+
+@torch.inference_mode()
+def try_model(model: nn.Module, sites: Sequence[Site], text: EvaluationText) -> None:
+    """Run a model on the first tokens of a text, twice, with different later tokens.
+
+    Raises
+    ------
+    ModelError
+        The model does not run on token ids alone, sees later tokens, or uses a site never, more
+        than once, not for every position, or otherwise than as a product with its weight.
+    """
+    tokens = torch.from_numpy(text.tokens[:1, :_TOKENS]).to(model_device(model))
+    half = max(1, tokens.shape[1] // 2)
+    training = model.training
+    model.eval()
+    try:
+        logits = _run(model, sites, tokens)
+        if half < tokens.shape[1]:
+            _check_causal(model, logits[:, :half], _run(model, sites, _altered(tokens, half)))
+    finally:
+        model.train(training)
+
+
+def _run(model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor) -> torch.Tensor:
+    """Return the logits, (1, length, vocabulary); every site is checked on the way."""
+    calls = [0] * len(sites)
+
+    def watcher(site: Site) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            calls[site.layer] += 1
+            _check_site(site, tokens.numel(), args[0], output)
+
+        return hook
+
+    kind = type(model).__name__
+    with ExitStack() as stack:
+        for site in sites:
+            stack.callback(site.projection.register_forward_hook(watcher(site)).remove)
+        try:
+            logits: Any = model(input_ids=tokens, use_cache=False).logits
+        except SparsefitError:
+            raise
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            raise ModelError(
+                f"{kind} does not run on token ids alone ({type(error).__name__}: "
+                f"{str(error).strip()[:200]}): a causal language model is needed"
+            ) from error
+    for site in sites:
+        if calls[site.layer] == 0:
+            raise not_called(site)
+        if calls[site.layer] > 1:
+            raise called_often(site)
+    if tuple(logits.shape[:2]) != tuple(tokens.shape):
+        raise ModelError(
+            f"{kind} returns logits of shape {tuple(logits.shape)} for {tokens.shape[1]} tokens: "
+            "one prediction for each token is needed"
+        )
+    return torch.as_tensor(logits)
+
+
+def _check_site(site: Site, positions: int, given: torch.Tensor, output: torch.Tensor) -> None:
+    if given.shape[-1] != site.d_ff or given.numel() != positions * site.d_ff:
+        raise ModelError(
+            f"{site.name} is given states of shape {tuple(given.shape)} for {positions} tokens, "
+            f"where its weight asks for {site.d_ff} values a token: it cannot be measured"
+        )
+    check_product(site, flatten(given), flatten(output))
+
+
+def _altered(tokens: torch.Tensor, half: int) -> torch.Tensor:
+    """Other tokens in the second half, all of which occur in the window where it has several."""
+    later = tokens[:, half:]
+    others = later.roll(1, dims=1)
+    if bool((others == later).all()):
+        others = torch.full_like(later, int(tokens[0, 0]))
+        others = torch.where(others == later, (later - 1).clamp_min(0), others)
+    return torch.cat([tokens[:, :half], others], dim=1)
+
+
+def _check_causal(model: nn.Module, before: torch.Tensor, other: torch.Tensor) -> None:
+    change = (before - other[:, : before.shape[1]]).abs().max().float()
+    size = before.abs().max().float()
+    # Not finite: the loss says so, with what to do.
+    if change > _ROUNDING.get(before.dtype, _COARSE_ROUNDING) * size:
+        raise ModelError(
+            f"{type(model).__name__} sees later tokens: its predictions change with the tokens "
+            "that they predict, so its loss means nothing here. Set is_decoder where the "
+            "configuration knows it; models that read in both directions are not supported"
+        )

@@ -1,0 +1,296 @@
+"""Models that cannot be measured are refused with the reason and what to do, never in part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sparsefit.collectors import measure_activity, response_curve, sparse
+from sparsefit.collectors.activations import activation_name
+from sparsefit.collectors.calibrate import Plan, calibrate
+from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint
+from sparsefit.collectors.checkpoints import Checkpoint
+from sparsefit.collectors.forward import forward_losses
+from sparsefit.collectors.loading import LoadOptions, context_length, load_model
+from sparsefit.collectors.masking import NonZero, OutputNorm, check_relu, run_sparse
+from sparsefit.collectors.sites import find_sites
+from sparsefit.collectors.text import EvaluationText
+from sparsefit.collectors.trial import try_model
+from sparsefit.errors import ModelError
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+Family = Callable[..., Any]
+MAMBA = {"mamba_d_state": 8, "mamba_expand": 2, "mamba_n_groups": 1, "mamba_chunk_size": 8}
+ROUTED: dict[str, dict[str, Any]] = {
+    "Mixtral": {"num_local_experts": 4},
+    "Qwen3Moe": {"num_experts": 4, "moe_intermediate_size": 16},
+    "Olmoe": {"num_experts": 4},
+    "GptOss": {"num_local_experts": 4},
+    "Llama4Text": {"num_local_experts": 4, "head_dim": 8, "intermediate_size_mlp": 16},
+    "Qwen3Next": {"num_experts": 4, "moe_intermediate_size": 16, "head_dim": 8},
+    "Phimoe": {"num_local_experts": 4},
+    "GraniteMoe": {"num_local_experts": 4},
+    "GraniteMoeHybrid": {
+        **MAMBA,
+        "mamba_n_heads": 8,
+        "mamba_d_head": 8,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "layer_types": ["mamba", "attention", "mamba"],
+    },
+    "Doge": {"is_moe": True, "num_experts": 16, "num_experts_per_tok": 4},
+    "Glm4Moe": {"n_routed_experts": 4, "moe_intermediate_size": 16, "num_experts_per_tok": 2},
+    "MiniMax": {"num_local_experts": 4, "head_dim": 8},
+    "Dots1": {
+        "n_routed_experts": 4,
+        "n_shared_experts": 1,
+        "moe_intermediate_size": 16,
+        "num_experts_per_tok": 2,
+    },
+    "Jamba": {"num_experts": 4, "mamba_dt_rank": 4, "mamba_d_state": 8},
+    "DeepseekV3": {
+        "q_lora_rank": 8,
+        "kv_lora_rank": 8,
+        "qk_nope_head_dim": 8,
+        "qk_rope_head_dim": 8,
+        "v_head_dim": 8,
+        "n_routed_experts": 4,
+        "moe_intermediate_size": 16,
+        "first_k_dense_replace": 1,
+        "n_group": 1,
+        "topk_group": 1,
+        "num_experts_per_tok": 2,
+    },
+}
+FEW: dict[str, dict[str, Any]] = {
+    "Zamba": {
+        "num_hidden_layers": 4,
+        "layers_block_type": ["mamba", "hybrid", "hybrid", "mamba"],
+        "n_mamba_heads": 2,
+        "mamba_dt_rank": 4,
+    },
+    "Zamba2": {
+        "layers_block_type": ["mamba", "hybrid", "mamba"],
+        "mamba_headdim": 8,
+        "n_mamba_heads": 8,
+        "num_mem_blocks": 1,
+        "mamba_ngroups": 1,
+    },
+    "NemotronH": {
+        "layers_block_type": ["mamba", "attention", "mlp"],
+        "mamba_num_heads": 8,
+        "mamba_head_dim": 8,
+        "n_groups": 1,
+    },
+}
+BART = {"d_model": 32, "decoder_layers": 3, "encoder_layers": 3}
+
+
+@pytest.mark.parametrize("name", ROUTED)
+def test_routed_models(name: str, family: Family) -> None:
+    model = family(name, **ROUTED[name])
+    with pytest.raises(ModelError, match="experts"):
+        find_sites(model)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_feed_forward_networks_in_some_layers(name: str, family: Family) -> None:
+    model = family(name, **FEW[name])
+    with pytest.raises(ModelError, match=r"[12] of [34] layers.*nothing is measured"):
+        find_sites(model)
+
+
+@pytest.mark.parametrize("name", ["Mamba", "Mamba2", "FalconMamba"])
+def test_models_without_feed_forward_networks(name: str, family: Family) -> None:
+    options = {"num_heads": 8, "head_dim": 8, "n_groups": 1} if name == "Mamba2" else {}
+    model = family(name, **options)
+    with pytest.raises(ModelError, match="without feed-forward networks"):
+        find_sites(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Bart", BART),
+        ("Whisper", {**BART, "decoder_attention_heads": 4}),
+        ("Bert", {"is_decoder": True, "add_cross_attention": True}),
+        ("GPT2", {"add_cross_attention": True}),
+    ],
+)
+def test_decoders_that_attend_to_an_encoder(
+    name: str, options: dict[str, Any], family: Family
+) -> None:
+    with pytest.raises(ModelError, match="attends to an encoder"):
+        find_sites(family(name, **options))
+
+
+def test_an_encoder_decoder_checkpoint_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "t5", "is_encoder_decoder": true}')
+    with pytest.raises(ModelError, match="an encoder-decoder"):
+        load_model(Checkpoint("step-1", str(tmp_path), 1), LoadOptions())
+
+
+@pytest.mark.parametrize("name", ["Bert", "Roberta"])
+def test_models_that_see_later_tokens(name: str, family: Family, windows: EvaluationText) -> None:
+    """A loss over tokens that the model can see looks like a good one."""
+    with pytest.raises(ModelError, match="sees later tokens"):
+        LoadedCheckpoint.of(family(name), windows, 4)
+
+
+def test_stacks_of_layers_without_a_count(family: Family) -> None:
+    model = family("Llama")
+    model.config = SimpleNamespace(hidden_size=32)
+    with pytest.raises(ModelError, match="states no number of layers"):
+        find_sites(model)
+
+
+def test_two_stacks_ask_for_a_pattern(family: Family) -> None:
+    model = family("Llama")
+    model.second = torch.nn.ModuleList(model.model.layers)
+    model.second.append(family("Llama").model.layers[0])
+    with pytest.raises(ModelError, match=r"several candidates.*second\.\*.*with a pattern"):
+        find_sites(model)
+
+
+def test_the_error_names_what_could_be_meant(family: Family, windows: EvaluationText) -> None:
+    model = family("CTRL", dff=48)
+    with pytest.raises(ModelError, match=r"pattern, if it is one of these: 'transformer\.h\.\*"):
+        find_sites(model)
+    sites = find_sites(model, "transformer.h.*.ffn.2")
+    assert activation_name(model, sites) == "relu"
+    check_relu(model, sites)
+    zeros = run_sparse(model, sites, windows, NonZero(), batch_size=4)
+    assert 0.3 < zeros.activation_ratio < 0.7
+
+
+def test_sites_by_pattern(family: Family) -> None:
+    model = family("Llama")
+    assert [site.name for site in find_sites(model, "model.layers.*.mlp.down_proj")] == [
+        site.name for site in find_sites(model)
+    ]
+    with pytest.raises(ModelError, match=r"name like.*'model\.layers\.\*\.mlp\.down_proj'"):
+        find_sites(model, "model.layers.*.mlp.nothing")
+    with pytest.raises(ModelError, match="several candidates"):
+        find_sites(model, "model.layers.*.mlp.*_proj")
+    with pytest.raises(ModelError, match="maps 32 values to 48, the model is 32 wide"):
+        find_sites(model, "model.layers.*.mlp.up_proj")
+
+
+def test_a_missing_layer(family: Family) -> None:
+    model = family("Llama")
+    model.model.layers[1].mlp.down_proj = torch.nn.Identity()
+    with pytest.raises(ModelError, match=r"2 of 3 layers \(missing: 1\)"):
+        find_sites(model)
+
+
+def test_a_module_that_is_gone_past(family: Family, windows: EvaluationText) -> None:
+    """Tensor-parallel Bloom multiplies slices of the weight: a rule there is never applied."""
+    model = family("Bloom", pretraining_tp=2, slow_but_exact=True)
+    sites = find_sites(model)
+    with pytest.raises(ModelError, match="never called"):
+        run_sparse(model, sites, windows, OutputNorm(sites, np.zeros(3)), batch_size=4)
+    with pytest.raises(ModelError, match="never called"):
+        measure_activity(model, {"text": windows}, np.zeros(3))
+    with pytest.raises(ModelError, match="never called"), sparse(model, np.zeros(3)):
+        model(input_ids=torch.from_numpy(windows.tokens))
+
+
+def test_layers_that_are_run_twice(family: Family, windows: EvaluationText) -> None:
+    model = family("Llama")
+    network = model.model.layers[1].mlp
+    once = network.forward
+    network.forward = lambda states: once(states) + once(2 * states)
+    sites = find_sites(model)
+    for call in (
+        lambda: try_model(model, sites, windows),
+        lambda: run_sparse(model, sites, windows, OutputNorm(sites, np.zeros(3)), batch_size=4),
+    ):
+        with pytest.raises(ModelError, match=r"layers\.1.*more than once"):
+            call()
+
+
+class Adapted(torch.nn.Linear):
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        return super().forward(given) + 0.1 * given[..., :32]
+
+
+def test_an_adapter_on_the_projection(family: Family, windows: EvaluationText) -> None:
+    model = family("Llama")
+    for layer in model.model.layers:
+        weight = layer.mlp.down_proj.weight
+        layer.mlp.down_proj = Adapted(48, 32, bias=False)
+        layer.mlp.down_proj.weight = weight
+    sites = find_sites(model)
+    with pytest.raises(ModelError, match="something else than its weight"):
+        try_model(model, sites, windows)
+    with pytest.raises(ModelError, match="something else than its weight"):
+        calibrate(model, sites, windows, Plan((0.1,)), batch_size=4)
+
+
+def test_a_model_that_needs_more_than_tokens(family: Family, windows: EvaluationText) -> None:
+    model = family("Llama")
+    forward = model.forward
+    model.forward = lambda pixels, **rest: forward(**rest)
+    with pytest.raises(ModelError, match=r"on token ids alone \(TypeError.*pixels"):
+        response_curve(model, windows, (0.1,))
+
+
+def test_a_model_that_predicts_the_last_token_only(family: Family, windows: EvaluationText) -> None:
+    model = family("Llama")
+    forward = model.forward
+    model.forward = lambda **given: forward(**given, logits_to_keep=1)
+    with pytest.raises(ModelError, match=r"shape \(1, 1, 64\) for 16 tokens"):
+        response_curve(model, windows, (0.1,))
+
+
+def test_windows_beyond_the_positions(family: Family, windows: EvaluationText) -> None:
+    model = family("GPT2", max_position_embeddings=16)
+    try_model(model, find_sites(model), windows)
+    with pytest.raises(ModelError, match="windows of 24 tokens"):
+        forward_losses(model, windows, 4)
+
+
+def test_the_context_of_a_wrapped_text_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"text_config": {"max_position_embeddings": 16}}')
+    assert context_length(Checkpoint("step-1", str(tmp_path), 1)) == 16
+
+
+@pytest.mark.parametrize("activation", ["leaky_relu", "prelu", "silu", "gelu_new"])
+def test_relu_zero_needs_exact_zeros(activation: str, family: Family) -> None:
+    model = family("Llama", hidden_act=activation)
+    with pytest.raises(ModelError, match="counts exact zeros"):
+        check_relu(model, find_sites(model))
+
+
+def test_the_module_names_the_activation(family: Family) -> None:
+    """Fields of a configuration may be left over; the module is what runs."""
+    model = family("Llama", hidden_act="relu2")
+    model.config.hidden_act = "silu"
+    assert activation_name(model, find_sites(model)) == "relu2"
+    model.model.layers[2].mlp.act_fn = torch.nn.Tanh()
+    assert activation_name(model, find_sites(model)) == "mixed"
+
+
+def test_layers_of_several_widths_have_no_common_one(
+    family: Family, windows: EvaluationText
+) -> None:
+    model = family("Llama")
+    model.model.layers[1].mlp = family("Llama", intermediate_size=40).model.layers[1].mlp
+    described = LoadedCheckpoint.of(model, windows, 4).describe()
+    assert described["d_ff"] is None
+    assert described["n_layers"] == 3
+
+
+def test_thresholds_must_fit_the_model(family: Family) -> None:
+    sites = find_sites(family("Llama"))
+    with pytest.raises(ValueError, match="one per layer"):
+        OutputNorm(sites, [0.1])
+    with pytest.raises(ValueError, match="non-negative"):
+        OutputNorm(sites, [0.1, -1, 0.1])
