@@ -68,7 +68,8 @@ def find_activation(model: nn.Module, site: str) -> nn.Module | None:
     for key in ATTRIBUTES:
         held = getattr(parent, key, None)
         if isinstance(held, nn.Module):
-            return held
+            # A module that gates as well returns h, and hides s.
+            return None if "glu" in type(held).__name__.lower() else held
     if sum(_has_matrix(module) for module in _own_modules(parent)) == 1 and "." in parent_name:
         # A wrapper around the projection alone: the first half of the network lies beside it.
         parent = model.get_submodule(parent_name.rpartition(".")[0])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparsefit.collectors.configs import text_config
+from sparsefit.collectors.configs import vocabulary_size
 from sparsefit.collectors.display import activity_line, html_table
 from sparsefit.collectors.forward import Batch, checked_batch_size, with_batch_size
 from sparsefit.collectors.masking import OutputNorm, Rule, run_sparse
@@ -101,7 +101,7 @@ def measure_activity(
     sites = find_sites(model, pattern)
     plain = not hasattr(thresholds, "keep")
     rule: Rule = OutputNorm(sites, np.asarray(thresholds)) if plain else cast("Rule", thresholds)
-    vocabulary = int(text_config(model).vocab_size)
+    vocabulary = vocabulary_size(model)
     neurons, tokens = [], []
     for name, text in texts.items():
         text.check_vocabulary(vocabulary)

@@ -12,7 +12,7 @@ from torch import nn
 
 from sparsefit.collectors.activations import activation_name
 from sparsefit.collectors.calibrate import Calibration, Plan, calibrate
-from sparsefit.collectors.configs import text_config
+from sparsefit.collectors.configs import vocabulary_size
 from sparsefit.collectors.curve import CurveRangeError
 from sparsefit.collectors.exact import exact_thresholds
 from sparsefit.collectors.forward import Losses, with_batch_size
@@ -66,10 +66,7 @@ class LoadedCheckpoint:
     ) -> LoadedCheckpoint:
         """Find a model's sites, check the text's vocabulary, and try both on a few tokens."""
         sites = find_sites(model, pattern)
-        config = text_config(model)
-        vocabulary = getattr(config, "vocab_size", None)
-        if isinstance(vocabulary, int):
-            text.check_vocabulary(vocabulary)
+        text.check_vocabulary(vocabulary_size(model))
         try_model(model, sites, text)
         return cls(model, sites, batch_size, advance)
 

@@ -10,8 +10,19 @@ from sparsefit.errors import ModelError
 
 
 def text_config(model: nn.Module) -> Any:
-    """Return the configuration of the text decoder (the model's own where there is only one)."""
-    config = model.config
+    """Return the configuration of the text decoder (the model's own where there is only one).
+
+    Raises
+    ------
+    ModelError
+        The module has no configuration.
+    """
+    config: Any = getattr(model, "config", None)
+    if config is None:
+        raise ModelError(
+            f"{type(model).__name__} has no configuration: give a causal language model of "
+            "transformers"
+        )
     getter = getattr(config, "get_text_config", None)
     return getter() if callable(getter) else config
 
@@ -34,3 +45,20 @@ def layer_count(model: nn.Module) -> int:
         "(num_hidden_layers): whether a feed-forward network is found in every layer cannot be "
         "checked, and nothing partial is measured. Set it where it is one stack of layers"
     )
+
+
+def vocabulary_size(model: nn.Module) -> int:
+    """Return the number of token ids that a model knows.
+
+    Raises
+    ------
+    ModelError
+        The configuration does not say.
+    """
+    size = getattr(text_config(model), "vocab_size", None)
+    if not isinstance(size, int):
+        raise ModelError(
+            f"the configuration of {type(model).__name__} states no vocab_size: token ids cannot "
+            "be checked against it. Set it"
+        )
+    return size

@@ -180,7 +180,7 @@ def _loss(model: nn.Module, text: EvaluationText, current: list[np.ndarray]) -> 
     for tokens, counted in zip(text.tokens, text.counted, strict=True):
         current[:] = [counted]
         ids = torch.from_numpy(tokens)[None]
-        scores = model(input_ids=ids).logits[0, :-1].float().log_softmax(dim=-1)
+        scores = model(input_ids=ids, use_cache=False).logits[0, :-1].float().log_softmax(dim=-1)
         losses = -scores[torch.arange(len(tokens) - 1), ids[0, 1:]]
         wanted = torch.from_numpy(counted[1:])
         total += float(losses[wanted].double().sum())

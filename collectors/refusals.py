@@ -81,7 +81,7 @@ def not_found(model: nn.Module, pattern: str | None) -> ModelError:
         )
     listed = ", ".join(repr(name) for name in candidates[:6])
     return ModelError(
-        f"{start}. Name it with a pattern, if it is one of these: {listed}"
+        f"{start}. Name it with a pattern (--sites), if it is one of these: {listed}"
         + (", ..." if len(candidates) > 6 else "")
     )
 

@@ -39,6 +39,8 @@ OUTPUT_NAMES = (
     "output_linear",
     "dense",
 )
+# Float8 and integer weights come with scales of their own.
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Names that are also used for other things (c_proj: the attention output of GPT-2), with the
 # parents below which they count.
 _NETWORKS = ("mlp", "ffn", "feed_forward", "shared_mlp")
@@ -135,7 +137,7 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
     if len(groups) > 1:
         raise ModelError(
             f"{kind} has several candidates for the feed-forward output projection: "
-            f"{', '.join(sorted(groups))}. Choose one with a pattern"
+            f"{', '.join(sorted(groups))}. Choose one with a pattern (--sites)"
         )
     ((stem, found),) = groups.items()
     missing = [layer for layer in range(depth) if layer not in found]
@@ -201,7 +203,7 @@ def _site(model: nn.Module, layer: int, name: str) -> Site:
     weight = getattr(module, "weight", None)
     if weight is None or weight.dim() != 2:
         raise ModelError(f"{name} has no two-dimensional weight: it cannot be an output projection")
-    if not weight.is_floating_point():
+    if weight.dtype not in _DTYPES:
         raise ModelError(f"{name} holds {weight.dtype} weights: load the model unquantised")
     # GPT-2's Conv1D stores (inputs, outputs); every linear layer stores (outputs, inputs).
     transposed = not isinstance(module, nn.Linear) and type(module).__name__ == "Conv1D"

@@ -161,7 +161,7 @@ def test_two_stacks_ask_for_a_pattern(family: Family) -> None:
 
 def test_the_error_names_what_could_be_meant(family: Family, windows: EvaluationText) -> None:
     model = family("CTRL", dff=48)
-    with pytest.raises(ModelError, match=r"pattern, if it is one of these: 'transformer\.h\.\*"):
+    with pytest.raises(ModelError, match=r"pattern \(--sites\), if it is one of these: 'transf"):
         find_sites(model)
     sites = find_sites(model, "transformer.h.*.ffn.2")
     assert activation_name(model, sites) == "relu"
@@ -260,6 +260,33 @@ def test_windows_beyond_the_positions(family: Family, windows: EvaluationText) -
 def test_the_context_of_a_wrapped_text_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"text_config": {"max_position_embeddings": 16}}')
     assert context_length(Checkpoint("step-1", str(tmp_path), 1)) == 16
+
+
+def test_a_module_that_gates_itself_is_no_activation(family: Family) -> None:
+    class SwiGLU(torch.nn.Module):
+        pass
+
+    model = family("Llama")
+    for layer in model.model.layers:
+        layer.mlp.act_fn = SwiGLU()
+    assert all(site.activation is None for site in find_sites(model))
+
+
+def test_modules_that_are_no_language_models(family: Family, windows: EvaluationText) -> None:
+    with pytest.raises(ModelError, match="Linear has no configuration"):
+        find_sites(torch.nn.Linear(2, 2))
+    with pytest.raises(ModelError, match="LlamaModel does not run on token ids alone"):
+        response_curve(family("Llama").model, windows, (0.1,))
+
+
+def test_weights_of_eight_bits(family: Family) -> None:
+    model = family("Llama")
+    projection = model.model.layers[0].mlp.down_proj
+    projection.weight = torch.nn.Parameter(
+        projection.weight.detach().to(torch.float8_e4m3fn), requires_grad=False
+    )
+    with pytest.raises(ModelError, match="load the model unquantised"):
+        find_sites(model)
 
 
 @pytest.mark.parametrize("activation", ["leaky_relu", "prelu", "silu", "gelu_new"])
