@@ -159,7 +159,7 @@ def _draw_break(axes: Axes, result: Any) -> None:
         alpha=0.55,
         linewidth=0.8,
         zorder=1,
-        label="break" if inside else "break, not located",
+        label="where the break may lie" if inside else "break, not located",
     )
 
 

@@ -80,7 +80,13 @@ def _view(found: Sequence[Limit]) -> tuple[float, float]:
         ends += [] if ceiling else [limit.upper]
     low, high = min(ends), max(ends)
     span = max(high - low, 0.05 * abs(high), 1e-6)
-    return low - 0.12 * span, high + 0.12 * span
+    # Hardly anything to see beyond a physical bound.
+    floor = min(limit.bounds[0] for limit in found)
+    ceiling = max(limit.bounds[1] for limit in found)
+    return (
+        max(low - 0.12 * span, floor - 0.04 * span),
+        min(high + 0.12 * span, ceiling + 0.04 * span),
+    )
 
 
 def _words(limit: Limit) -> str:
@@ -131,7 +137,7 @@ def _draw_row(axes: Any, row: int, limit: Limit, left: float, right: float) -> N
     )
     axes.annotate(
         _words(limit),
-        (1.015, row),
+        (1.03, row),
         xycoords=axes.get_yaxis_transform(),
         va="center",
         fontsize="small",

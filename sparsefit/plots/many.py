@@ -39,7 +39,7 @@ def runs(
     """Draw many runs on one axis, each named at the end of its curve.
 
     Curves are the median over all draws, solid as far as checkpoints were seen and broken beyond;
-    bands are for the curve. Warm-up points are open.
+    bands are for the curve. Both begin where the warm-up ends; its points are open.
 
     Parameters
     ----------
@@ -109,7 +109,8 @@ def _draw_run(
     """Draw one run; returns the end of its curve and its colour."""
     colour, marker, _ = looks.series_look(index)
     seen = float(fit.tokens[-1])
-    grid = token_grid(float(fit.tokens[0]), last, seen, xscale)
+    # The law is not meant to describe the warm-up, and may go far astray there.
+    grid = token_grid(float(fit.tokens[fit.n_warmup]), last, seen, xscale)
     table = fit.forecast(grid, level)
     past, ahead = grid <= seen, grid >= seen
     axes.plot(
