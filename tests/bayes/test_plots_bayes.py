@@ -42,12 +42,6 @@ def test_unknown_quantity(fit: BayesFit, ax: Any) -> None:
         plots.prior(fit, ax, quantity="beta")
 
 
-def test_posterior_predictive(fit: BayesFit, ax: Any) -> None:
-    assert plots.posterior_predictive(fit, ax) is ax
-    measured = next(line for line in ax.get_lines() if line.get_label() == "measured")
-    assert len(measured.get_xdata()) == 20
-
-
 def test_pooled_limits(run_table: Run, ax: Any) -> None:
     table = pd.concat(
         [run_table("a", n_params=1e8), run_table("b", n_params=3e8, seed=1)], ignore_index=True
