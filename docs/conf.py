@@ -21,6 +21,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "layout",
 ]
 exclude_patterns = [
     "_build",
@@ -33,6 +34,8 @@ templates_path = ["templates"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sparsefit"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {"show_prev_next": True, "navigation_with_keys": False}
 html_show_sourcelink = False
 html_context = {"default_mode": "auto"}
@@ -45,6 +48,8 @@ myst_heading_anchors = 3
 nb_execution_mode = "auto"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
+# Warnings name files of the machine that builds the site.
+nb_output_stderr = "remove"
 
 autosummary_generate = True
 # Methods are documented on the page of their class, see templates/autosummary/class.rst.
