@@ -81,11 +81,11 @@ def _view(found: Sequence[Limit]) -> tuple[float, float]:
     low, high = min(ends), max(ends)
     span = max(high - low, 0.05 * abs(high), 1e-6)
     # Hardly anything to see beyond a physical bound.
-    floor = min(limit.bounds[0] for limit in found)
-    ceiling = max(limit.bounds[1] for limit in found)
+    least = min(limit.bounds[0] for limit in found)
+    most = max(limit.bounds[1] for limit in found)
     return (
-        max(low - 0.12 * span, floor - 0.04 * span),
-        min(high + 0.12 * span, ceiling + 0.04 * span),
+        max(low - 0.12 * span, least - 0.04 * span),
+        min(high + 0.12 * span, most + 0.04 * span),
     )
 
 
