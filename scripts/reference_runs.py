@@ -36,6 +36,15 @@ def interval(low: float, high: float) -> str:
     return f"[{low:.3f}, {high:.3f}]"
 
 
+def said(fit: Any) -> str:
+    """Kinds of the fit's notes, with the bounds and the number of warm-up points."""
+    more = {
+        "bound": f" ({', '.join(fit.least_squares.bounds_hit)})",
+        "warm-up": f" ({fit.n_warmup})",
+    }
+    return ", ".join(note.kind + more.get(note.kind, "") for note in fit.notes) or "-"
+
+
 def describe(run: pd.DataFrame, fit: Any) -> dict[str, str]:
     glance, limit, checks = fit.glance().iloc[0], fit.limit(), fit.diagnostics()
     a = run["activation_ratio"]
@@ -44,13 +53,11 @@ def describe(run: pd.DataFrame, fit: Any) -> dict[str, str]:
         "tokens / N": f"{run['tokens'].iloc[-1] / run['n_params'].iloc[0]:.0f}",
         "first A": f"{a.iloc[0]:.3f}",
         "last A": f"{a.iloc[-1]:.3f}",
-        "law": "Eq. 4" if glance["law"] == "logspace_power" else "Eq. 5",
-        "warm-up points": str(glance["n_warmup"]),
         "limit": f"{limit.estimate:.3f} {interval(limit.lower, limit.upper)}",
         "identified": limit.identified,
-        "residual SD (points)": f"{100 * glance['rmse']:.2f}",
+        "residual SD": f"{100 * glance['rmse']:.2f}",
         "lag-1": f"{checks.lag1:.2f}",
-        "what the fit says": "; ".join(fit.notes) or "-",
+        "notes": said(fit),
     }
 
 
@@ -66,12 +73,12 @@ def held_out(run: pd.DataFrame, share: float) -> dict[str, str]:
     naive = 100 * np.abs(seen["activation_ratio"].iloc[-1] - truth)
     return {
         "run": run["run"].iloc[0],
-        "points seen": f"{len(seen)} of {len(run)}",
-        "horizon (tokens / seen)": f"{rest['tokens'].iloc[-1] / seen['tokens'].iloc[-1]:.1f}",
-        "mean error (points)": f"{error.mean():.2f}",
-        "last value's error (points)": f"{naive.mean():.2f}",
-        "inside the 90% band": f"{inside.sum()} of {len(inside)}",
-        "said beforehand": "; ".join(fit.notes) or "-",
+        "seen": f"{len(seen)} of {len(run)}",
+        "horizon": f"{rest['tokens'].iloc[-1] / seen['tokens'].iloc[-1]:.1f}",
+        "mean error": f"{error.mean():.2f}",
+        "last value's error": f"{naive.mean():.2f}",
+        "in the 90% band": f"{inside.sum()} of {len(inside)}",
+        "notes": said(fit),
     }
 
 
@@ -81,10 +88,10 @@ def draw(table: pd.DataFrame, fits: dict[str, Any], path: Path) -> None:
     from sparsefit.plots.canvas import token_axis
 
     runs = list(table["run"].unique())
-    columns = min(4, len(runs))
+    columns = min(2, len(runs))
     rows = -(-len(runs) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(3.3 * columns, 2.6 * rows), squeeze=False, layout="constrained"
+        rows, columns, figsize=(3.3 * columns, 2.2 * rows), squeeze=False, layout="constrained"
     )
     for ax in axes.flat[len(runs) :]:
         ax.set_axis_off()
@@ -92,14 +99,14 @@ def draw(table: pd.DataFrame, fits: dict[str, Any], path: Path) -> None:
         run = table[table["run"] == name]
         color = COLORS[run["activation"].iloc[0]]
         fit = fits[name]
-        grid = np.geomspace(run["tokens"].min(), 3 * run["tokens"].max(), 120)
+        size = run["tokens"].to_numpy()
+        grid = np.geomspace(size[fit.n_warmup], 3 * size[-1], 120)
         band = fit.forecast(grid)
         ax.fill_between(
             grid, band["obs_lower"], band["obs_upper"], color="0.85", lw=0, label="90% band"
         )
         ax.plot(grid, band["median"], color="0.3", lw=1, label="median of the draws")
         used = np.arange(len(run)) >= fit.n_warmup
-        size = run["tokens"].to_numpy()
         a = run["activation_ratio"].to_numpy()
         error = 1.645 * run["se"].to_numpy()
         ax.errorbar(size[used], a[used], error[used], fmt="o", ms=3, lw=1, color=color)
