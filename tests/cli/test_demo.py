@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 import sparsefit as sf
@@ -21,6 +24,26 @@ def test_demo_compares_with_points_that_it_did_not_use(document, figure):
         inside = [row["obs_lower"] <= row["measured"] <= row["obs_upper"] for row in later]
         assert inside == [row["inside"] for row in later]
         assert run["score"]["inside_band"] == sum(inside)
+
+
+def test_readme_says_what_the_demo_finds(document, figure):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    said = " ".join(readme.split())
+    falling, rising, of = map(
+        int,
+        re.search(
+            r"the two ReLU runs all (\d+) later points lie in the 90% bands; of the two SiLU runs, "
+            r".*? (\d+) of (\d+)\.",
+            said,
+        ).groups(),
+    )
+    inside, later = {}, {}
+    for run in document("demo", "--out", figure)[1]["runs"]:
+        kind = "relu" if "relu" in run["run"] else "silu"
+        inside[kind] = inside.get(kind, 0) + run["score"]["inside_band"]
+        later[kind] = later.get(kind, 0) + len(run["later"])
+    assert (falling, falling) == (inside["relu"], later["relu"])
+    assert (rising, of) == (inside["silu"], later["silu"])
 
 
 def test_first_line_says_what_the_data_are(command, figure):
