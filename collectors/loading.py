@@ -67,7 +67,7 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
         Missing or damaged files, missing or mismatched weights, weights that are not finite, or a
         folder that needs remote code without permission.
     ModelError
-        An encoder-decoder.
+        An encoder-decoder, or another model that is no causal language model.
     """
     transformers = _transformers()
     where, extra = _source(checkpoint)
@@ -89,6 +89,12 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
     except SparsefitError:
         raise
     except Exception as error:
+        if "Unrecognized configuration class" in str(error):
+            kind = (_config(checkpoint) or {}).get("model_type", "its configuration")
+            raise ModelError(
+                f"{checkpoint.name}: transformers has no causal language model for {kind}. "
+                "Where it wraps one, save that language model on its own"
+            ) from error
         raise CheckpointError(
             f"{checkpoint.name}: cannot be loaded ({_first_line(error)})"
         ) from error

@@ -64,7 +64,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("Arcee", "BitNet", "Cwm", "Doge", "DiffLlama", "HyperCLOVAX", "Jais2"), PLAIN),
     **dict.fromkeys(("Gemma", "Gemma2", "Gemma3Text", "Glm", "Glm4", "Qwen3", "Helium"), HEAD),
     **dict.fromkeys(("NanoChat", "SeedOss", "Ministral", "Ministral3", "VaultGemma"), HEAD),
-    **dict.fromkeys(("HunYuanDenseV1", "GraniteSWA", "Moshi", "Fuyu"), HEAD),
+    **dict.fromkeys(("HunYuanDenseV1", "GraniteSWA", "Fuyu"), HEAD),
+    "Moshi": {**HEAD, **WIDE},
     # OPT and its like: no module around the network.
     **dict.fromkeys(("BioGpt", "XGLM"), WIDE),
     "OPT": {"ffn_dim": 48, "word_embed_proj_dim": WIDTH},

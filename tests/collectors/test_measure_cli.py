@@ -95,3 +95,44 @@ def test_errors_before_anything_is_measured(words, change, match, capsys, tmp_pa
     assert main([*words, *change]) == 1
     assert match in capsys.readouterr().err
     assert not (tmp_path / "points.parquet").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "options", "metric", "activation"),
+    [
+        ("Bert", {"is_decoder": True}, ["cett", "--cett", "0.2"], "gelu"),
+        ("Moshi", {"head_dim": 8, "ffn_dim": 48}, ["topk", "--k", "5"], "silu"),
+        ("XGLM", {"ffn_dim": 48, "activation_function": "relu"}, ["relu_zero"], "relu"),
+    ],
+)
+def test_families_from_folder_to_table(
+    name, options, metric, activation, family, markov, tmp_path
+) -> None:
+    for step in (1, 2):
+        family(name, **options).save_pretrained(tmp_path / "run" / f"step-{step}")
+    np.save(tmp_path / "t.npy", markov(512, seed=4))
+    text = ["--text", str(tmp_path / "t.npy"), "--seq-len", "32", "--n-tokens", "512", "--quiet"]
+    points = str(tmp_path / "points.csv")
+    command = ["measure", str(tmp_path / "run"), *text, "--tokens-per-step", "1000", "-o", points]
+    assert main([*command, "--metric", *metric]) == 0
+    assert main(["validate", "--min-points", "0", points]) == 0
+    table = sf.read_table(points, min_points=0)
+    assert table["activation"].tolist() == [activation] * 2
+    assert table["activation_ratio"].between(0.1, 0.9).all()
+    assert (table["n_layers"] == 3).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_refused_families_say_why(family, markov, tmp_path, capsys) -> None:
+    family("Bert").save_pretrained(tmp_path / "run" / "step-1")
+    vision = tmp_path / "run" / "step-2"
+    vision.mkdir()
+    (vision / "config.json").write_text('{"model_type": "vit"}')
+    np.save(tmp_path / "t.npy", markov(512, seed=4))
+    text = ["--text", str(tmp_path / "t.npy"), "--seq-len", "32", "--quiet"]
+    command = ["measure", str(tmp_path / "run"), *text, "--tokens-per-step", "1000"]
+    assert main([*command, "-o", str(tmp_path / "points.csv")]) == 1
+    error = capsys.readouterr().err
+    assert "sees later tokens" in error
+    assert "no causal language model for vit" in error
