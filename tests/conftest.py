@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 # The authors' own points are not part of the project; tests that refit them read them from here.
@@ -49,6 +51,44 @@ def golden() -> Callable[[Path, str], str]:
         return path.read_text(encoding="utf-8")
 
     return read
+
+
+@pytest.fixture(scope="session")
+def train_tiny() -> Callable[..., Any]:
+    """Trainer of tiny language models, 16 windows of 32 tokens a step; needs the extra collect.
+
+    With a folder it keeps a checkpoint every 20 steps, as a trainer would leave it.
+    """
+
+    def train(
+        model: Any,
+        tokens: np.ndarray,
+        steps: int,
+        *,
+        folder: Path | None = None,
+        tokens_per_step: int = 512,
+        tokenizer: Any = None,
+    ) -> Any:
+        torch = pytest.importorskip("torch", reason="needs the extra collect")
+        optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+        rng = np.random.default_rng(0)
+        model.train()
+        for step in range(1, steps + 1):
+            starts = rng.integers(0, tokens.size - 33, 16)
+            ids = torch.from_numpy(np.stack([tokens[at : at + 32] for at in starts]))
+            model(input_ids=ids, labels=ids).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if folder is not None and step % 20 == 0:
+                target = folder / f"checkpoint-{step}"
+                model.save_pretrained(target)
+                if tokenizer is not None:
+                    tokenizer.save_pretrained(target)
+                state = {"global_step": step, "num_input_tokens_seen": step * tokens_per_step}
+                (target / "trainer_state.json").write_text(json.dumps(state))
+        return model.eval()
+
+    return train
 
 
 class _Nesting(HTMLParser):

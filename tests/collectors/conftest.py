@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,22 +56,6 @@ def markov_tokens(count: int, seed: int = 0) -> np.ndarray:
     return tokens
 
 
-def train(model: Any, steps: int, *, save: Callable[[int], None] | None = None) -> Any:
-    tokens = markov_tokens(60_000, seed=1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    rng = np.random.default_rng(0)
-    model.train()
-    for step in range(1, steps + 1):
-        starts = rng.integers(0, tokens.size - 33, 16)
-        ids = torch.from_numpy(np.stack([tokens[at : at + 32] for at in starts]))
-        model(input_ids=ids, labels=ids).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if save is not None:
-            save(step)
-    return model.eval()
-
-
 FAMILY = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -120,29 +103,20 @@ def tiny() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def trained_silu() -> Any:
-    return train(tiny_llama("silu"), 150)
+def trained_silu(train_tiny: Callable[..., Any]) -> Any:
+    return train_tiny(tiny_llama("silu"), markov_tokens(60_000, seed=1), 150)
 
 
 @pytest.fixture(scope="session")
-def trained_relu() -> Any:
-    return train(tiny_llama("relu", seed=1), 150)
+def trained_relu(train_tiny: Callable[..., Any]) -> Any:
+    return train_tiny(tiny_llama("relu", seed=1), markov_tokens(60_000, seed=1), 150)
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_run(train_tiny: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 10 checkpoints, 20 steps of 512 tokens apart."""
     folder = tmp_path_factory.mktemp("runs") / "tiny_relu"
-    model = tiny_llama("relu", seed=2)
-
-    def save(step: int) -> None:
-        if step % 20 == 0:
-            target = folder / f"checkpoint-{step}"
-            model.save_pretrained(target)
-            state = {"global_step": step, "num_input_tokens_seen": step * 512, "log_history": []}
-            (target / "trainer_state.json").write_text(json.dumps(state))
-
-    train(model, 200, save=save)
+    train_tiny(tiny_llama("relu", seed=2), markov_tokens(60_000, seed=1), 200, folder=folder)
     return folder
 
 

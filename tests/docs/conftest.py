@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -67,6 +68,12 @@ def reference_pages() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def layout() -> ModuleType:
+    pytest.importorskip("docutils", reason="needs the extra docs")
+    return load("layout")
+
+
+@pytest.fixture(scope="session")
 def check_links() -> ModuleType:
     return load("check_links")
 
@@ -102,7 +109,9 @@ def _sentences(count: int, seed: int) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def tiny_runs(
+    train_tiny: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """A folder with runs of a tiny language model and a text, as the pages on measuring expect it.
 
     Keys: ``folder``; ``model``, ``code``, ``web``, ``other`` and ``run_any_harness``, the names
@@ -136,27 +145,14 @@ def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     torch.manual_seed(0)
     model = transformers.LlamaForCausalLM(config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     run = folder / "runs" / "0.1b_relu"
-    for step in range(1, 161):
-        starts = torch.randint(0, len(ids) - 33, (16,))
-        batch = torch.stack([ids[at : at + 32] for at in starts])
-        model(input_ids=batch, labels=batch).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if step % 20 == 0:
-            target = run / f"checkpoint-{step}"
-            model.save_pretrained(target)
-            tokenizer.save_pretrained(target)
-            state = {"global_step": step, "num_input_tokens_seen": step * 327_680}
-            (target / "trainer_state.json").write_text(json.dumps(state))
+    train_tiny(model, ids.numpy(), 160, folder=run, tokens_per_step=327_680, tokenizer=tokenizer)
     (folder / "runs" / "my_relu").symlink_to(run, target_is_directory=True)
     held_out = [{"text": text} for text in _sentences(2000, seed=3)]
     (folder / "validation.jsonl").write_text("\n".join(json.dumps(t) for t in held_out))
 
     from sparsefit.collectors import load_text, measure_activity
 
-    model.eval()
     half = folder / "half.jsonl"
     half.write_text("\n".join(json.dumps(t) for t in held_out[:600]))
     code = load_text(folder / "validation.jsonl", tokenizer=tokenizer, n_tokens=2048)

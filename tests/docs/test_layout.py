@@ -2,24 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
-
-import pytest
-
-pytest.importorskip("docutils")
-
-
-@pytest.fixture(scope="module")
-def layout() -> ModuleType:
-    path = Path(__file__).parents[2] / "docs" / "layout.py"
-    spec = importlib.util.spec_from_file_location("layout", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 SENTENCE = "  Limit: activation ratio 0.2200, 90% interval 0.2191 to 0.2222 (sparsity 0.7800)."
 ROW = "         10M (1.58x)     0.4763  0.4619 to 0.4920  0.4619 to 0.4921  0.5237"
