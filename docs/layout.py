@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PROSE = Generic.Output.Prose
 """Token of a line that may wrap; its class in the page is "go-Prose"."""
 
-# Shorter lines fit a page.
-_SHORT = 70
+# Shorter lines fit a page, mostly a phone too.
+_SHORT = 50
 _GAP = re.compile(r"\S {2,}(?=\S)")
 
 _INTERVAL = re.compile(r"\[[-.\d]+, [-.\d]+\]")

@@ -74,7 +74,8 @@ def describe(points: pd.DataFrame, what: str, loss: pd.DataFrame | None, out: Pa
         print("\n" + advice.summary())
     if out is not None:
         path = out / f"width_depth_{what.split()[0]}.png"
-        sf.plots.width_depth(law, advice=advice).figure.savefig(path, dpi=130)
+        # Ratios of nine layer counts from 1 to 20 crowd at the low end.
+        sf.plots.width_depth(law, advice=advice, scale="log").figure.savefig(path, dpi=130)
         print(f"\nfigure: {path}")
 
 
