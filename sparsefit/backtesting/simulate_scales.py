@@ -94,11 +94,12 @@ def simulate_family(
     Returns
     -------
     DataFrame
-        Columns run, tokens, activation_ratio, activation, n_params.
+        Columns run, tokens, activation_ratio, activation, n_params; the true limits by run in
+        ``attrs["limits"]`` (of the law, where the family follows it).
     """
     import pandas as pd
 
-    parts = []
+    parts, limits = [], {}
     middle = float(np.mean(np.log(sizes)))
     for size in sizes:
         count = int(rng.integers(18, 36))
@@ -106,6 +107,7 @@ def simulate_family(
         z = family.centre + family.slope * (np.log(size) - middle)
         # Levels scatter less than shapes: the limit's logit by a third.
         z = z + family.scatter * rng.normal(size=4) * np.array([1 / 3, 1.0, 1.0, 1.0])
+        limits[f"{name} {size:.2g}"] = float(1.0 / (1.0 + np.exp(-z[0])))
         parts.append(
             pd.DataFrame(
                 {
@@ -117,7 +119,9 @@ def simulate_family(
                 }
             )
         )
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    table.attrs["limits"] = limits
+    return table
 
 
 def _values(family: Family, d: Array, z: Array, rng: np.random.Generator) -> Array:

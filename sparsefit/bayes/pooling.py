@@ -18,6 +18,7 @@ from sparsefit.bayes.coordinates import from_coordinates, to_coordinates
 from sparsefit.bayes.engine import Sampled
 from sparsefit.bayes.hierarchy import sample_hyper
 from sparsefit.bayes.importance import flat_posterior, resample, sample_posterior, sum_terms
+from sparsefit.bayes.pooled_limit import with_others
 from sparsefit.bayes.population import (
     Located,
     Population,
@@ -26,8 +27,9 @@ from sparsefit.bayes.population import (
     log_level_jacobian,
 )
 from sparsefit.bayes.posterior import Sampling
-from sparsefit.bayes.priors import log_prior_terms
+from sparsefit.bayes.priors import draw_prior, log_prior_terms
 from sparsefit.errors import ArgumentError
+from sparsefit.estimation.limit_likelihood import LimitLikelihood
 from sparsefit.estimation.noise import spread_exponents
 
 if TYPE_CHECKING:
@@ -91,6 +93,20 @@ def run_features(fit: BayesFit, d_ref: float, size: int) -> tuple[Array, Array]:
     return z[usable], log_prior[usable]
 
 
+def level_prior(
+    fits: Sequence[BayesFit], d_ref: float, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Mean and standard deviation of each feature under the prior of a run alone."""
+    drawn = []
+    for fit in fits:
+        law, span = fit.law, fit.points.span
+        parts = draw_prior(law, fit.posterior.priors, span, _STAND_INS, rng)
+        drawn.append(features(law, d_ref, span, *parts))
+    z = np.concatenate(drawn)
+    z = z[np.isfinite(z).all(axis=1)]
+    return z.mean(axis=0), z.std(axis=0)
+
+
 def learn(
     fits: Sequence[BayesFit], covariates: Sequence[str], rng: np.random.Generator
 ) -> tuple[Population, Array]:
@@ -103,7 +119,7 @@ def learn(
     centre = logged.mean(axis=0)
     design = np.column_stack([np.ones(len(fits)), logged - centre])
     z, prior = zip(*(run_features(fit, d_ref, _STAND_INS) for fit in fits), strict=True)
-    hyper = sample_hyper(list(z), list(prior), design, rng)
+    hyper = sample_hyper(list(z), list(prior), design, level_prior(fits, d_ref, rng), rng)
     population = Population(
         feature_names(law),
         tuple(covariates),
@@ -155,7 +171,29 @@ def pool_run(
             "treat what they contribute as rough"
         )
     sampled = Sampled(model, draws, sampling, weighted.log_evidence, flat)
-    return rebuild(fit, sampled, tuple(notes))
+    found = rebuild(fit, sampled, tuple(notes))
+    together = _limit_with_others(fit, found)
+    return replace(found, averaged=replace(found.averaged, likelihood=together))
+
+
+def _limit_with_others(alone: BayesFit, pooled: BayesFit) -> LimitLikelihood:
+    """Likelihood of the limit from the run's own points and the other runs."""
+    both = (alone.posterior.measured, pooled.posterior.measured)
+    size = min(len(draws) for draws in both)
+    priors: tuple[list[Array], list[Array]] = ([], [])
+    for fit, draws in zip((alone, pooled), both, strict=True):
+        at = slice(0, size)
+        described = from_coordinates(fit.law, draws.span, to_coordinates(fit.law, draws)[at])
+        spread = spread_exponents(fit.averaged.noises)[draws.noise[at]]
+        for kept, model in zip(priors, (alone.model, pooled.model), strict=True):
+            kept.append(sum_terms(model.log_prior(described, spread)))
+    return with_others(
+        pooled.averaged.likelihood,
+        np.concatenate([draws.limit[:size] for draws in both]),
+        np.concatenate(priors[0]),
+        np.concatenate(priors[1]),
+        (alone.averaged.log_evidence, pooled.averaged.log_evidence),
+    )
 
 
 def pool_fits(

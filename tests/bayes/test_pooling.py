@@ -10,9 +10,11 @@ from scipy.stats import norm
 import sparsefit as sf
 from sparsefit import laws
 from sparsefit.bayes.hierarchy import sample_hyper
+from sparsefit.bayes.pooled_limit import with_others
 from sparsefit.bayes.pooled_result import PooledFits
 from sparsefit.bayes.population import Population, features, to_theta
 from sparsefit.errors import ArgumentError
+from sparsefit.estimation.limit_likelihood import LimitLikelihood
 
 Run = Callable[..., pd.DataFrame]
 
@@ -149,7 +151,8 @@ def test_hyper_parameters_recover_a_line() -> None:
     truth = np.column_stack([0.3 * x, -0.5 * x + 1.0]) + 0.05 * rng.standard_normal((8, 2))
     draws = [t + 0.1 * rng.standard_normal((1000, 2)) for t in truth]
     # Draws under a flat prior: nothing to divide out.
-    hyper = sample_hyper(draws, [np.zeros(1000)] * 8, np.column_stack([np.ones(8), x]), rng)
+    design, level = np.column_stack([np.ones(8), x]), (np.zeros(2), np.full(2, 10.0))
+    hyper = sample_hyper(draws, [np.zeros(1000)] * 8, design, level, rng)
     slope = hyper.coefficients[:, :, 1]
     assert np.all(np.abs(slope.mean(axis=0) - [0.3, -0.5]) < 3 * slope.std(axis=0))
     assert np.all(np.median(hyper.spread, axis=0) < 0.25)
@@ -166,8 +169,39 @@ def test_seeds_agree_on_a_population_of_badly_known_runs() -> None:
     means, spreads = [], []
     for seed in range(8):
         generator = np.random.default_rng(seed)
-        hyper = sample_hyper(draws, [np.zeros(1000)] * 3, design, generator)
+        level = (np.zeros(2), np.full(2, 10.0))
+        hyper = sample_hyper(draws, [np.zeros(1000)] * 3, design, level, generator)
         predicted = hyper.coefficients @ row
         means.append(predicted.mean(axis=0))
         spreads.append(np.sqrt(predicted.var(axis=0) + (hyper.spread**2).mean(axis=0)))
     assert np.all(np.std(means, axis=0) < 0.12 * np.mean(spreads, axis=0))
+
+
+def test_other_runs_can_bound_a_limit_that_the_run_itself_does_not(pooled: PooledFits) -> None:
+    alone, together = pooled.alone["m3"].limit(), pooled["m3"].limit()
+    assert alone.identified != "yes" and alone.lower == 0.0
+    assert together.identified == "yes"
+    assert 0.0 < together.lower <= _theta(SIZES[-1])[-1] <= together.upper
+
+
+def test_the_others_share_of_the_likelihood_is_the_ratio_of_the_priors() -> None:
+    """Conjugate case: own likelihood N(.3, .1), priors N(.5, .2) alone and N(.25, .05) pooled."""
+    rng = np.random.default_rng(5)
+    grid = np.linspace(0.0, 1.0, 201)
+    own = LimitLikelihood(grid, np.exp(-0.5 * ((grid - 0.3) / 0.1) ** 2), 30.0, (0.0, 1.0))
+    priors = [(0.5, 0.2), (0.25, 0.05)]
+    draws, evidence = [], []
+    for mean, sd in priors:
+        precision = 0.1**-2 + sd**-2
+        centre = (0.3 * 0.1**-2 + mean * sd**-2) / precision
+        draws.append(rng.normal(centre, precision**-0.5, 4000))
+        evidence.append(float(norm.logpdf(0.3, mean, np.hypot(sd, 0.1))))
+    limit = np.concatenate(draws)
+    log = [norm.logpdf(limit, mean, sd) for mean, sd in priors]
+    found = with_others(own, limit, log[0], log[1], (evidence[0], evidence[1]))
+    inside = (grid > 0.15) & (grid < 0.45)
+    ratio = np.log(found.relative / own.relative)[inside]
+    expected = (norm.logpdf(grid, *priors[1]) - norm.logpdf(grid, *priors[0]))[inside]
+    offset = ratio - expected
+    assert np.all(np.abs(offset - offset.mean()) < 0.25)
+    assert found.relative.max() == 1.0 and found.dof == own.dof
