@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Forecast, compare, draw; 3 where some runs cannot be fitted."""
     # What fit_table and check_output read besides the options above.
     arguments.response, arguments.law, arguments.warmup = "activation_ratio", "auto", "auto"
-    arguments.robust, arguments.save_json = False, None
+    arguments.method, arguments.robust, arguments.save_json = "fit", False, None
     fitting.check_output(arguments)
     table, source = _train(arguments) if arguments.train else _shipped(arguments.data)
     if not arguments.json:

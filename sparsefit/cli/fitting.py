@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.cli import methods
 from sparsefit.cli.counting import PATIENCE, rewrite
 from sparsefit.cli.outputs import check_figure, check_file
 from sparsefit.errors import ArgumentError, FitError
@@ -39,7 +40,8 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
         "--run",
         action="append",
         metavar="NAME",
-        help="fit this run only (repeatable); names the run of a file without a column 'run'",
+        help="fit this run only (repeatable; --method pooled still learns from the others); names "
+        "the run of a file without a column 'run'",
     )
     parser.add_argument(
         "--response",
@@ -58,6 +60,7 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="early points to leave out: auto, none, a number of points, or of tokens (2e9, 2B)",
     )
+    methods.add_method(parser)
     parser.add_argument("--robust", action="store_true", help="down-weight outliers")
     parser.add_argument("--seed", type=seed, default=0, help="seed of the draws (default: 0)")
     parser.add_argument(
@@ -160,7 +163,7 @@ def fit_files(arguments: argparse.Namespace) -> Outcome:
     """
     check_output(arguments)
     table, notes = _read(arguments)
-    return fit_table(table, arguments, notes)
+    return fit_table(table, arguments, notes, arguments.run)
 
 
 def check_output(arguments: argparse.Namespace) -> None:
@@ -189,7 +192,8 @@ def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, tuple[str, ...]]
             raise ArgumentError(
                 f"--run {unknown[0]}: no such run; runs: {', '.join(map(str, known))}"
             )
-        table = table[table["run"].isin(runs)]
+        if arguments.method != "pooled":
+            table = table[table["run"].isin(runs)]
     return table, notes
 
 
@@ -200,30 +204,28 @@ def _is_file(path: str) -> bool:
 
 
 def fit_table(
-    table: pd.DataFrame, arguments: argparse.Namespace, notes: tuple[str, ...] = ()
+    table: pd.DataFrame,
+    arguments: argparse.Namespace,
+    notes: tuple[str, ...] = (),
+    only: list[str] | None = None,
 ) -> Outcome:
-    """Fit each run of a table, with progress on standard error where it takes long."""
-    from sparsefit.estimation.api import check_call, fit_run
+    """Fit each run of a table, or those in `only`, with progress where it takes long."""
+    from sparsefit.estimation.api import check_call
     from sparsefit.seeds import seed_of
 
     runs, seed = check_call(table, arguments.response), seed_of(arguments.seed)
-    fits: dict[str, Fit] = {}
+    fit_alone = methods.fitter(arguments, seed)
+    alone: dict[str, Fit] = {}
     failed: dict[str, str] = {}
     progress = Progress(len(runs), "fitting")
     for data in runs:
         progress.step(data.run)
         try:
-            fits[data.run] = fit_run(
-                data,
-                arguments.law,
-                arguments.warmup,
-                arguments.response,
-                arguments.robust,
-                seed,
-            )
+            alone[data.run] = fit_alone(data)
         except FitError as error:
             failed[data.run] = str(error)
     progress.done()
+    fits = methods.together(alone, only or list(alone), arguments, seed)
     if not fits:
         raise FitError("; ".join(failed.values()))
     return Outcome(fits, failed, table, notes)
@@ -330,6 +332,7 @@ def run_document(fit: Fit, level: float) -> dict[str, Any]:
     limit = fit.limit(level)
     document = {
         "run": fit.run,
+        "method": fit.method,
         "law": fit.law.name,
         "law_reason": fit.law_reason,
         "response": fit.response,

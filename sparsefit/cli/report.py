@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli import fitting
+from sparsefit.cli.methods import add_method
 from sparsefit.cli.width_depth import read_points
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RULE",
         help="auto, none, a number of points or of tokens (default: auto)",
     )
+    add_method(parser)
     parser.add_argument(
         "--response", choices=("activation_ratio", "loss"), default="activation_ratio"
     )

@@ -39,6 +39,30 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def family_csv(tmp_path_factory):
+    """File with two finished runs and a larger one that has only begun, all on one trend."""
+    rng, d = np.random.default_rng(3), np.linspace(1.0, 60.0, 24)
+    runs = []
+    for at, name in enumerate(("small_sim", "middle_sim", "large_sim")):
+        curve = 0.06 + 0.002 * at + (0.05 + 0.004 * at) * np.exp(-0.35 * (d**0.5 - 1.0))
+        runs.append(
+            pd.DataFrame(
+                {
+                    "run": name,
+                    "tokens": d * 1e9,
+                    "activation_ratio": curve + rng.normal(0, 2e-4, d.size),
+                    "activation": "relu",
+                    "n_params": 1e8 * 3**at,
+                }
+            )
+        )
+    runs[-1] = runs[-1].head(8)
+    path = tmp_path_factory.mktemp("family") / "family.csv"
+    sf.write_table(pd.concat(runs, ignore_index=True), path)
+    return path
+
+
 @pytest.fixture
 def command(capsys):
     """Run the command line in this process: exit status, standard output, standard error."""

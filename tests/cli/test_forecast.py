@@ -200,3 +200,38 @@ def test_sparsities_given_for_activation_ratios_are_suspected(command, folder, t
     sf.write_table(table, tmp_path / "sparsity.csv")
     _, text, _ = command("forecast", tmp_path / "sparsity.csv")
     assert "are they sparsities" in text
+
+
+def test_bayesian_methods_hold_the_librarys_numbers(document, folder, family_csv):
+    status, answer = document("forecast", folder / "two.csv", "--method", "bayes", "--at", "80B")
+    assert status == 0
+    fits = sf.fit_bayes(sf.read_table(folder / "two.csv"))
+    for run in answer["runs"]:
+        assert run["method"] == "fit_bayes"
+        expected = fits[run["run"]].forecast([8e10])
+        assert run["forecast"][0]["median"] == pytest.approx(expected["median"][0])
+        assert run["limit"]["upper"] == pytest.approx(fits[run["run"]].limit().upper)
+
+
+def test_a_run_asked_for_learns_from_the_others(command, document, family_csv):
+    words = ("forecast", family_csv, "--run", "large_sim", "--method", "pooled", "--at", "200B")
+    status, answer = document(*words)
+    assert status == 0
+    (run,) = answer["runs"]
+    assert any("pooled with 2 runs" in note for note in run["notes"])
+    expected = sf.fit_bayes(sf.read_table(family_csv), pool="scale")["large_sim"]
+    assert run["forecast"][0]["median"] == pytest.approx(expected.forecast([2e11])["median"][0])
+    _, alone = document(*(word if word != "pooled" else "bayes" for word in words))
+    width = [one["limit"]["upper"] - one["limit"]["lower"] for one in (run, alone["runs"][0])]
+    assert width[0] < 0.8 * width[1]
+    assert run["limit"]["identified"] == "yes" != alone["runs"][0]["limit"]["identified"]
+    status, out, _ = command(*words)
+    assert status == 0 and "small_sim:" not in out
+
+
+def test_methods_that_cannot_work_are_typed_errors(command, folder, family_csv, tmp_path):
+    status, _, err = command("fit", family_csv, "--method", "bayes", "--robust")
+    assert status == 1 and "--robust goes with --method fit" in err
+    sf.write_table(sf.read_table(family_csv).drop(columns="n_params"), tmp_path / "no_sizes.csv")
+    status, _, err = command("fit", tmp_path / "no_sizes.csv", "--method", "pooled")
+    assert status == 1 and "n_params" in err and "add the column" in err
