@@ -25,7 +25,8 @@ class Note(str):
     Attributes
     ----------
     kind : str
-        One of `KINDS`.
+        "misfit", "speeds up", "pattern", "limiting form", "bound", "warm-up", "fading start",
+        "failed rows", "few draws" or "other": the keys of `KINDS`, which says what each means.
     """
 
     kind: str
