@@ -21,6 +21,7 @@ from sparsefit.results import checks
 from sparsefit.results.display import facts_html
 from sparsefit.results.estimates import Limit, identification
 from sparsefit.results.fits import Fits
+from sparsefit.seeds import Rng, seed_of
 
 Array = NDArray[np.float64]
 
@@ -79,7 +80,7 @@ class PooledFits(Fits):
         n_params: float,
         activation: str | None = None,
         covariates: Mapping[str, float] | None = None,
-        rng: int | None = None,
+        rng: Rng | None = None,
     ) -> ScaleForecast:
         """Forecast a run of a size that has no data.
 
@@ -91,7 +92,7 @@ class PooledFits(Fits):
             Which runs to learn from, where the table holds several activations.
         covariates : mapping, optional
             Other covariates of the new run, where the fit used any.
-        rng : int, optional
+        rng : int or numpy.random.Generator, optional
             Seed; that of the fit by default.
 
         Returns
@@ -104,7 +105,7 @@ class PooledFits(Fits):
         row = population.design({name: float(value) for name, value in known.items()})
         runs = [fit for fit in self.alone.values() if group_key(fit) == key]
         law = runs[0].law
-        generator = np.random.default_rng([self.seed if rng is None else rng, 10])
+        generator = np.random.default_rng([self.seed if rng is None else seed_of(rng), 10])
         spans = np.array([fit.points.span for fit in runs])
         theta, sigma = _physical(law, population, row, float(spans[:, 0].min()), generator)
         return ScaleForecast(
@@ -252,13 +253,13 @@ class ScaleForecast:
             bounds,
         )
 
-    def simulate(self, tokens: ArrayLike, kind: str = "observation", rng: int = 0) -> Array:
+    def simulate(self, tokens: ArrayLike, kind: str = "observation", rng: Rng = 0) -> Array:
         """Draws of the curve or of independent new measurements, shape (m, n)."""
         checks.check_choice("kind", kind, ("curve", "observation"))
         d = checks.check_tokens(tokens) / TOKENS_PER_UNIT
         values = self.law.value(d, self.theta)
         if kind == "observation":
-            generator = np.random.default_rng(rng)
+            generator = np.random.default_rng(seed_of(rng))
             values = values + self.sigma[:, None] * generator.standard_normal(values.shape)
         upper = 1.0 if self.law.response == "activation_ratio" else np.inf
         return np.clip(values, np.finfo(float).tiny, upper)

@@ -66,6 +66,8 @@ def test_scale_without_data(pooled: PooledFits) -> None:
     assert np.all((band["obs_lower"] <= expected) & (expected <= band["obs_upper"]))
     assert found.limit().kind == "posterior predictive"
     assert "learnt from m0, m1, m2, m3" in found.summary()
+    again = [pooled.predict_scale(1.6e9, rng=np.random.default_rng(3)).limit() for _ in range(2)]
+    assert again[0] == again[1]
     near, far = (pooled.predict_scale(size).limit() for size in (3e8, 3e11))
     assert far.upper - far.lower > near.upper - near.lower
     with pytest.raises(ArgumentError, match="n_params must be finite and > 0"):
