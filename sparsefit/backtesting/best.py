@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,15 +11,20 @@ from numpy.typing import ArrayLike
 
 from sparsefit.backtesting import calibration
 from sparsefit.backtesting.calibration import Errors
+from sparsefit.backtesting.choice import (
+    default_candidates,
+    inner_backtest,
+    prior_weights,
+    reason,
+)
 from sparsefit.backtesting.forecast import MethodForecast, Predictive
-from sparsefit.backtesting.memo import fingerprint, recalled
 from sparsefit.backtesting.past_errors import NEGLIGIBLE, kind_of, stacked_errors
-from sparsefit.backtesting.registry import METHODS, Method, MethodFunction, resolve
-from sparsefit.backtesting.rolling import backtest, joined
+from sparsefit.backtesting.registry import Method, MethodFunction, resolve
 from sparsefit.backtesting.seen import kin_of, target_of, with_target
 from sparsefit.backtesting.stacking import mix
 from sparsefit.errors import ArgumentError, SparsefitError
 from sparsefit.results.checks import check_ahead
+from sparsefit.seeds import seed_of
 from sparsefit.table import usable_rows
 
 if TYPE_CHECKING:
@@ -28,8 +32,6 @@ if TYPE_CHECKING:
 
     from sparsefit.backtesting.result import Backtest
 
-# Candidates where the user names none: unlike in the way they fail, and all with a curve.
-CANDIDATES = ("fit", "fit_bayes_pooled", "log_linear", "damped_smoothing", "lm_multistart")
 INNER_CUTS = (0.3, 0.5, 0.7, 0.85)
 MIN_SEEN = 6
 MIXTURE_DRAWS = 2000
@@ -221,7 +223,8 @@ def forecast_best(
     table : DataFrame
         Measurement table of one or more runs.
     methods : names, functions or a mapping, optional
-        Candidates, as in `backtest`, the default first; by default `CANDIDATES`.
+        Candidates, as in `backtest`, the default first; by default
+        `choice.CANDIDATES`: pooling only where the runs differ in a known size.
     cuts : sequence of float
         Where the runs are cut for the choice.
     min_seen : int
@@ -239,8 +242,8 @@ def forecast_best(
     """
     if "run" in table:
         table = table.assign(run=table["run"].astype(str))
-    chosen = resolve(methods) if methods is not None else _candidates(table)
-    seed = int(rng.integers(2**31)) if isinstance(rng, np.random.Generator) else int(rng)
+    chosen = resolve(methods) if methods is not None else default_candidates(table)
+    seed = seed_of(rng)
     return _stacked(table, chosen, cuts, min_seen, strength, seed, jobs)
 
 
@@ -258,10 +261,10 @@ def _stacked(
     import pandas as pd
 
     try:
-        inner = _inner(table, chosen, cuts, min_seen, seed, jobs, target)
-        weights = inner.stacking(prior=_prior(chosen), strength=strength)
+        inner = inner_backtest(table, chosen, cuts, min_seen, seed, jobs, target)
+        weights = inner.stacking(prior=prior_weights(chosen), strength=strength)
         errors = stacked_errors(inner, weights, table)
-        why = _reason(inner, weights)
+        why = reason(inner, weights)
         for kind in dict.fromkeys(one.kind for one in errors):
             alike = [one for one in errors if one.kind == kind]
             # A run is corrected by the others of its kind.
@@ -281,73 +284,6 @@ def _stacked(
     return BestForecast(weights, inner, why, table, chosen, seed, errors)
 
 
-def _candidates(table: pd.DataFrame) -> tuple[Method, ...]:
-    """Candidates that can work on a table: pooling needs runs of known sizes."""
-    found = resolve([name for name in CANDIDATES if name in METHODS])
-    sizes = table.groupby("run")["n_params"].first() if "n_params" in table else None
-    if sizes is not None and sizes.notna().all() and sizes.nunique() > 1:
-        return found
-    return tuple(method for method in found if not method.pooled)
-
-
-def _inner(
-    table: pd.DataFrame,
-    methods: tuple[Method, ...],
-    cuts: Sequence[float],
-    min_seen: int,
-    seed: int,
-    jobs: int,
-    target: str | None,
-) -> Backtest:
-    """Backtest inside the runs given; what it found of a run before is not computed again.
-
-    Pooled methods see the other runs in full, whatever their size, as they do when they forecast
-    beyond the table: only so do the scores tell what pooling is worth there. Points of `target`, a
-    run that has only begun, are not shown for the other runs, whose scores then stay the same as it
-    grows.
-    """
-    import pandas as pd
-
-    settings = (tuple(m.name for m in methods), tuple(cuts), min_seen, seed)
-    if jobs > 1 or any(not isinstance(m.target, str) for m in methods):
-        return backtest(table, methods, cuts, others="all", min_seen=min_seen, rng=seed, jobs=jobs)
-    pooled = any(method.pooled for method in methods)
-    parts: list[Backtest] = []
-    short: ArgumentError | None = None
-    for run, rows in table.groupby("run", sort=False):
-        shown = rows
-        if pooled:
-            others = table[~table["run"].isin([run, target])]
-            shown = pd.concat([rows, others], ignore_index=True)
-        one = partial(
-            backtest,
-            shown,
-            methods,
-            cuts,
-            runs=str(run),
-            others="all",
-            min_seen=min_seen,
-            rng=seed,
-        )
-        try:
-            parts.append(recalled(("inner", str(run), fingerprint(shown), *settings), one))
-        except ArgumentError as error:
-            if "nothing to forecast" not in str(error):
-                raise
-            short = error
-    if not parts:
-        raise short or ArgumentError("table: it has no rows.")
-    return joined(parts)
-
-
-def _prior(methods: Sequence[Method]) -> dict[str, float]:
-    """Weights without evidence: half for the first candidate, the others share the rest."""
-    if len(methods) == 1:
-        return {methods[0].name: 1.0}
-    rest = 0.5 / (len(methods) - 1)
-    return {method.name: rest if index else 0.5 for index, method in enumerate(methods)}
-
-
 def best(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
     """`forecast_best` as a method: choice and correction are made inside what is seen.
 
@@ -359,7 +295,7 @@ def best(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> Me
     kin = kin_of(seen)
     kin = kin.assign(run=kin["run"].astype(str))
     # The same seed in every cell: what was found of other runs is then found once.
-    found = _stacked(kin, _candidates(kin), target=str(run))
+    found = _stacked(kin, default_candidates(kin), target=str(run))
     leading = found.weights.sort_values(ascending=False)
     note = ", ".join(f"{name} {weight:.2f}" for name, weight in leading.items())
     kind = kind_of(kin[kin["run"] == run])
@@ -408,28 +344,3 @@ def _rows(part: Predictive) -> np.ndarray:
     if possible.sum() >= max(20, 0.05 * len(rows)):
         return rows[possible]
     return np.clip(rows, np.finfo(float).tiny, 1.0)
-
-
-def _reason(inner: Backtest, weights: pd.Series) -> str:
-    table = inner.table().set_index("method")
-    leader = str(weights.idxmax())
-    cells = inner.cells.groupby(["run", "cut"]).ngroups
-    runs = inner.cells["run"].nunique()
-    parts = [
-        f"{leader} leads with weight {weights[leader]:.2f}: forecasting the later part of "
-        f"{'this run' if runs == 1 else f'these {runs} runs'} from {cells} cuts, its mean CRPS was "
-        f"{float(table['crps'][leader]):.3f} points"
-    ]
-    rest = table.drop(index=leader)["crps"].dropna().sort_values()
-    names = [str(name) for name in rest.index]
-    if names:
-        parts.append(f" (best of the others: {names[0]}, {rest.iloc[0]:.3f})")
-    text = "".join(parts) + "."
-    if names:
-        gap = inner.differences(leader, "crps").set_index("method")["verdict"]
-        shown = [str(name) for name in gap.index if gap[name] == "worse"]
-        if shown:
-            text += f" Shown to be better than {', '.join(shown)}."
-        else:
-            text += " So few series cannot show which is better; the weights hedge."
-    return text

@@ -14,6 +14,7 @@ from sparsefit.backtesting.methods_fit import settings_of
 from sparsefit.backtesting.rolling import backtest
 from sparsefit.bayes.psis import KHAT_LIMIT
 from sparsefit.errors import ArgumentError
+from sparsefit.seeds import seed_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,7 +166,7 @@ def compare(
     import pandas as pd
 
     named = _by_run(fits)
-    seed = int(rng.integers(2**31)) if isinstance(rng, np.random.Generator) else int(rng)
+    seed = seed_of(rng)
     remarks: list[str] = []
     future = (
         None if cuts is None else _leave_future_out(named, cuts, min_seen, seed, jobs, progress)

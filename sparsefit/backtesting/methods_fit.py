@@ -13,6 +13,7 @@ from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.memo import fingerprint, recalled
 from sparsefit.backtesting.seen import kin_of, target_of
 from sparsefit.errors import ArgumentError
+from sparsefit.seeds import seed_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ def fit_bayes(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) 
     """`sf.fit_bayes` on the run alone, by importance sampling (NUTS takes minutes a backtest)."""
     from sparsefit.bayes.api import fit_bayes as run
 
-    found = run(_own(seen), engine="importance", rng=_seed(rng))
+    found = run(_own(seen), engine="importance", rng=seed_of(rng))
     return from_fit(found, tokens, rng)
 
 
@@ -65,7 +66,7 @@ def fit_bayes_pooled(
     }
     covariates = ("n_params",)
     if not own.empty:
-        mine = run(own, engine="importance", rng=_seed(rng))
+        mine = run(own, engine="importance", rng=seed_of(rng))
         known = alike(mine, fits.values())
         learnt = None
         if known:
@@ -73,13 +74,13 @@ def fit_bayes_pooled(
                 ("population", *(marks[other.run] for other in known)),
                 lambda: learn(known, covariates, np.random.default_rng(0)),
             )
-        return from_fit(pool_run(mine, known, covariates, _seed(rng), learnt), tokens, rng)
-    seed = _seed(rng)
+        return from_fit(pool_run(mine, known, covariates, seed_of(rng), learnt), tokens, rng)
+    seed = seed_of(rng)
     family = PooledFits(fits, alone=fits, seed=seed)
     new = family.predict_scale(float(target["n_params"]), activation, rng=seed)
     return MethodForecast.from_draws(
         tokens,
-        new.simulate(tokens, "observation", rng=_seed(rng)),
+        new.simulate(tokens, "observation", rng=seed_of(rng)),
         curve_draws=new.simulate(tokens, "curve"),
     )
 
@@ -90,7 +91,7 @@ def configured(**settings: Any) -> Callable[..., MethodForecast]:
     def method(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
         from sparsefit.estimation.api import fit as run
 
-        found = run(_own(seen), rng=_seed(rng), **settings)
+        found = run(_own(seen), rng=seed_of(rng), **settings)
         return from_fit(cast("Fit", found), tokens, rng)
 
     return method
@@ -136,7 +137,7 @@ class Repeated:
             return configured(**settings)(seen, tokens, rng)
         from sparsefit.bayes.api import fit_bayes as run_bayes
 
-        found = run_bayes(_own(seen), rng=_seed(rng), **settings)
+        found = run_bayes(_own(seen), rng=seed_of(rng), **settings)
         return from_fit(found, tokens, rng)
 
 
@@ -144,7 +145,7 @@ def from_fit(found: Fit, tokens: np.ndarray, rng: np.random.Generator) -> Method
     """Draws of the curve and of new measurements, with what the fit has to say about itself."""
     return MethodForecast.from_draws(
         tokens,
-        found.simulate(tokens, "observation", rng=_seed(rng)),
+        found.simulate(tokens, "observation", rng=seed_of(rng)),
         curve_draws=found.simulate(tokens, "curve"),
         note="; ".join(found.notes) or None,
     )
@@ -152,7 +153,3 @@ def from_fit(found: Fit, tokens: np.ndarray, rng: np.random.Generator) -> Method
 
 def _own(seen: pd.DataFrame) -> pd.DataFrame:
     return seen[seen["run"] == target_of(seen)["run"]]
-
-
-def _seed(rng: np.random.Generator) -> int:
-    return int(rng.integers(2**31))

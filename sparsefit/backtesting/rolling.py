@@ -16,6 +16,7 @@ from sparsefit.backtesting.cells import Cell, Others, Scheme, Skipped, alone, fo
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.registry import Method, MethodFunction, resolve
 from sparsefit.errors import ArgumentError, SparsefitError
+from sparsefit.seeds import seed_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +122,7 @@ def backtest(
     if not cells or not chosen:
         reasons = "; ".join(f"{s.run} at {s.cut:g}: {s.reason}" for s in skipped[:5])
         raise ArgumentError(f"table: nothing to forecast ({reasons or 'no pooled method given'}).")
-    seed = _seed(rng)
+    seed = seed_of(rng)
     tasks = [
         (method, cell if method.pooled else alone(cell), seed, on_error == "raise")
         for cell in cells
@@ -228,12 +229,6 @@ def _wanted(table: pd.DataFrame, runs: Sequence[str] | str | None) -> tuple[str,
             f"{', '.join(map(repr, unknown))}; there are {', '.join(known)}."
         )
     return tuple(run for run in known if run in asked)
-
-
-def _seed(rng: int | np.random.Generator) -> int:
-    if isinstance(rng, np.random.Generator):
-        return int(rng.integers(2**31))
-    return int(rng)
 
 
 Task = tuple[Method, Cell, int, bool]

@@ -328,3 +328,9 @@ def test_only_the_runs_asked_for_are_forecast_and_pooled_methods_still_see_the_o
 def test_runs_that_are_not_there_are_named(runs, message, two_runs):
     with pytest.raises(ArgumentError, match=message):
         sf.backtest(two_runs, ["last_value"], runs=runs)
+
+
+@pytest.mark.parametrize("rng", [-1, 1.5, True, "0"])
+def test_what_is_no_seed_is_refused(rng, two_runs):
+    with pytest.raises(ArgumentError, match="rng must be a seed"):
+        sf.backtest(two_runs, ["last_value"], rng=rng)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import sparsefit as sf
 from sparsefit.backtesting import METHODS, MethodForecast
-from sparsefit.backtesting.best import _candidates, _inner
+from sparsefit.backtesting.choice import default_candidates, inner_backtest
 from sparsefit.backtesting.registry import resolve
 from sparsefit.backtesting.scores import crps
 from sparsefit.backtesting.stacking import mix, mixture_terms, stacking_weights
@@ -195,13 +195,13 @@ def sized_runs(make_run, count: int = 3) -> pd.DataFrame:
 def test_pooling_is_a_candidate_where_sizes_are_known_and_differ(make_run):
     table = sized_runs(make_run)
     pooled = "fit_bayes_pooled"
-    assert pooled in [method.name for method in _candidates(table)]
+    assert pooled in [method.name for method in default_candidates(table)]
     for without in (
         table[table["run"] == "r0"],
         table.drop(columns="n_params"),
         table.assign(n_params=1e8),
     ):
-        assert pooled not in [method.name for method in _candidates(without)]
+        assert pooled not in [method.name for method in default_candidates(without)]
 
 
 def test_pooling_is_scored_with_the_other_runs_in_full_but_not_with_a_run_that_has_begun(
@@ -213,7 +213,7 @@ def test_pooling_is_scored_with_the_other_runs_in_full_but_not_with_a_run_that_h
     scores = []
     for seen in (8, 11):
         begun = table[(table["run"] != "r2") | (table["tokens"] <= seen * 1e9)]
-        inner = _inner(begun, chosen, (0.6,), 6, 0, 1, "r2")
+        inner = inner_backtest(begun, chosen, (0.6,), 6, 0, 1, "r2")
         assert not inner.cells["fallback"].notna().any()
         points = inner.points
         scores.append(points[points["run"] != "r2"].reset_index(drop=True))
