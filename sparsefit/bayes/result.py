@@ -195,7 +195,8 @@ class BayesFit(Fit):
         Limit
             Posterior median and equal-tailed interval. Where the likelihood alone, with the prior
             of the limit divided out, does not exclude a physical bound, the interval ends there
-            and says that the data do not bound that side. Where the law does not describe the run
+            and says that the data do not bound that side. The runs that a pooled run learns
+            from count as data. Where the law does not describe the run
             (`Fit.misfit`), it holds all that is possible.
         """
         level = checks.check_level(level)
