@@ -224,7 +224,7 @@ def forecast_best(
         Measurement table of one or more runs.
     methods : names, functions or a mapping, optional
         Candidates, as in `backtest`, the default first; by default
-        `choice.CANDIDATES`: pooling only where the runs differ in a known size.
+        `choice.CANDIDATES`: pooling only where several runs have known sizes.
     cuts : sequence of float
         Where the runs are cut for the choice.
     min_seen : int

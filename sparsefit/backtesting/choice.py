@@ -21,10 +21,10 @@ CANDIDATES = ("fit", "fit_bayes_pooled", "log_linear", "damped_smoothing", "lm_m
 
 
 def default_candidates(table: pd.DataFrame) -> tuple[Method, ...]:
-    """Candidates that can work on a table: pooling needs runs of known sizes."""
+    """Candidates that can work on a table: pooling needs several runs of known sizes."""
     found = resolve([name for name in CANDIDATES if name in METHODS])
     sizes = table.groupby("run")["n_params"].first() if "n_params" in table else None
-    if sizes is not None and sizes.notna().all() and sizes.nunique() > 1:
+    if sizes is not None and sizes.notna().all() and len(sizes) > 1:
         return found
     return tuple(method for method in found if not method.pooled)
 
