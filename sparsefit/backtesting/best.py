@@ -240,8 +240,6 @@ def forecast_best(
     -------
     BestForecast
     """
-    if "run" in table:
-        table = table.assign(run=table["run"].astype(str))
     chosen = resolve(methods) if methods is not None else default_candidates(table)
     seed = seed_of(rng)
     return _stacked(table, chosen, cuts, min_seen, strength, seed, jobs)
@@ -260,6 +258,8 @@ def _stacked(
     """`forecast_best` with arguments checked; `target` is the run that has only begun, if any."""
     import pandas as pd
 
+    if "run" in table:
+        table = table.assign(run=table["run"].astype(str))
     try:
         inner = inner_backtest(table, chosen, cuts, min_seen, seed, jobs, target)
         weights = inner.stacking(prior=prior_weights(chosen), strength=strength)
@@ -293,7 +293,6 @@ def best(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> Me
     if not (seen["run"] == run).any():
         raise ArgumentError(f"run {run!r}: forecast_best needs points of the run itself.")
     kin = kin_of(seen)
-    kin = kin.assign(run=kin["run"].astype(str))
     # The same seed in every cell: what was found of other runs is then found once.
     found = _stacked(kin, default_candidates(kin), target=str(run))
     leading = found.weights.sort_values(ascending=False)

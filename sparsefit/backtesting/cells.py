@@ -104,17 +104,9 @@ def _others(
     rest = table[table["run"] != rows["run"].iloc[0]]
     if others == "all":
         return rest, None
-    smaller = smaller_runs(table, rows)
-    if smaller is None:
-        return rest.iloc[:0], "no n_params: smaller runs cannot be told, none is shown"
-    return smaller, None
-
-
-def smaller_runs(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame | None:
-    """Rows of the runs with strictly fewer parameters than the run of `rows`; None if unknown."""
     if "n_params" not in table.columns or rows["n_params"].isna().any():
-        return None
-    return table[table["n_params"] < rows["n_params"].iloc[0]]
+        return rest.iloc[:0], "no n_params: smaller runs cannot be told, none is shown"
+    return rest[rest["n_params"] < rows["n_params"].iloc[0]], None
 
 
 def alone(cell: Cell) -> Cell:
