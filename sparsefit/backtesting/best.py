@@ -20,6 +20,7 @@ from sparsefit.backtesting.choice import (
 from sparsefit.backtesting.forecast import MethodForecast, Predictive
 from sparsefit.backtesting.past_errors import NEGLIGIBLE, kind_of, stacked_errors
 from sparsefit.backtesting.registry import Method, MethodFunction, resolve
+from sparsefit.backtesting.rolling import check_columns
 from sparsefit.backtesting.seen import kin_of, target_of, with_target
 from sparsefit.backtesting.stacking import mix
 from sparsefit.errors import ArgumentError, SparsefitError
@@ -240,6 +241,7 @@ def forecast_best(
     -------
     BestForecast
     """
+    check_columns(table)
     chosen = resolve(methods) if methods is not None else default_candidates(table)
     seed = seed_of(rng)
     return _stacked(table, chosen, cuts, min_seen, strength, seed, jobs)
@@ -258,8 +260,7 @@ def _stacked(
     """`forecast_best` with arguments checked; `target` is the run that has only begun, if any."""
     import pandas as pd
 
-    if "run" in table:
-        table = table.assign(run=table["run"].astype(str))
+    table = table.assign(run=table["run"].astype(str))
     try:
         inner = inner_backtest(table, chosen, cuts, min_seen, seed, jobs, target)
         weights = inner.stacking(prior=prior_weights(chosen), strength=strength)

@@ -182,6 +182,15 @@ BUDGET_COLUMNS = ["method", "run", "cut", "target", "tokens", "covered"]
 POINT_SCORES = ("abs_error", "crps", "winkler90", "covered50", "covered90", "width50", "width90")
 
 
+def check_columns(table: Any) -> None:
+    """Raise ArgumentError for a table without the columns that a backtest needs."""
+    missing = [name for name in ("run", "tokens", "activation_ratio") if name not in table]
+    if missing:
+        raise ArgumentError(
+            f"table: column {', '.join(missing)} is missing; read it with sparsefit.read_table."
+        )
+
+
 def _check_arguments(
     table: Any,
     cuts: Sequence[float],
@@ -191,11 +200,7 @@ def _check_arguments(
     on_error: str,
     min_seen: int,
 ) -> None:
-    missing = [name for name in ("run", "tokens", "activation_ratio") if name not in table]
-    if missing:
-        raise ArgumentError(
-            f"table: column {', '.join(missing)} is missing; read it with sparsefit.read_table."
-        )
+    check_columns(table)
     if len(table) == 0:
         raise ArgumentError("table: it has no rows.")
     bad = [cut for cut in cuts if not 0 < cut < 1]

@@ -216,3 +216,9 @@ def test_pooling_is_scored_with_the_other_runs_in_full_but_not_with_a_run_that_h
         points = inner.points
         scores.append(points[points["run"] != "r2"].reset_index(drop=True))
     pd.testing.assert_frame_equal(*scores)
+
+
+@pytest.mark.parametrize("column", ["run", "tokens", "activation_ratio"])
+def test_a_missing_column_is_named(column, make_run):
+    with pytest.raises(ArgumentError, match=f"column {column} is missing"):
+        sf.forecast_best(make_run().drop(columns=column))
