@@ -190,7 +190,9 @@ def _physical(
         z = population.draw(row, _DRAWS, rng)
         new = to_theta(law, population.d_ref, z)
         low, high = law.alpha_bounds
-        start = law.value(np.array([d_first]), new)[:, 0]
+        # A wild draw's value overflows, and is then not physical.
+        with np.errstate(over="ignore"):
+            start = law.value(np.array([d_first]), new)[:, 0]
         good = (new[:, 0] >= low) & (new[:, 0] <= high) & np.isfinite(new).all(axis=1)
         good &= (start > 0) & (start < (1.0 if law.response == "activation_ratio" else np.inf))
         theta.append(new[good])

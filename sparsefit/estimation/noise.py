@@ -132,15 +132,16 @@ def noise_grid(se_known: bool = False, transient: bool = False) -> tuple[NoiseMo
     -----
     Residuals of training runs are mostly correlated, so independence has a tenth of the rest. A
     fit hides part of the correlation of its residuals, so the grid reaches above the .2 to .7 seen
-    in them, with half the weight at .7. Spread exponents 0, 1/2 and 1 are equally likely. The
-    weights were chosen by the coverage of intervals on simulated runs; none of these constants was
-    fitted to a series.
+    in them, and the strongest has the most weight: points that are independent rule it out
+    easily, while points that correlate strongly look as if they correlated less. Spread exponents
+    0, 1/2 and 1 are equally likely. The weights were chosen by the coverage of intervals on
+    simulated runs; none of these constants was fitted to a series.
     """
     shares: list[tuple[str, float, float]] = [
         ("white", 0.0, 0.1),
         ("ar1", 0.4, 0.2),
-        ("ar1", 0.7, 0.5),
-        ("ar1", 0.9, 0.15),
+        ("ar1", 0.7, 0.25),
+        ("ar1", 0.9, 0.4),
         ("ou", 0.5, 0.05),
     ]
     if transient:
