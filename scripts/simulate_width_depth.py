@@ -15,10 +15,14 @@ Strata:
 - absent: one straight line, or no dependence at all;
 - errors: as inside, with standard errors given (equal, unequal, with scatter beyond them).
 
+`located_at_most` is a bound that no procedure passes whose test of no break has level 5%: the power
+of the one-sided t test against a straight line when the place of the break is known, the most
+powerful one that is similar (of one size whatever the line).
+
 Strata already in the file given by --out are kept, so that the study can be interrupted. With
 ``--by test`` no interval is computed: a value counts as covered if its test accepts it.
 
-    python scripts/simulate_width_depth.py --n 7 9 --out docs/simulations/width_depth.csv
+    python scripts/simulate_width_depth.py --n 7 9 15 --out docs/simulations/width_depth.csv
     python scripts/simulate_width_depth.py --by test --out docs/simulations/width_depth.csv
 """
 
@@ -34,6 +38,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from sparsefit.width_depth import BreakpointFit, fit_segmented
 from sparsefit.width_depth.intervals import Method
@@ -101,11 +106,14 @@ def by_test(fit: BreakpointFit, truth: dict[str, float], method: Method) -> tupl
     """
     inference, scaled = fit._inference, fit._inference.scaled
     problem, design = inference.problem(method), scaled.design
-    no_upper = problem.p_value_of_columns(design.line()) > 0.05
+    no_upper = problem.p_value_of_columns(design.line(), "exp") > 0.05
     first = design.constraint("breakpoint")
     no_lower = problem.p_value(first, design.ends[0]) > 0.1
     if no_lower and not no_upper:
-        no_lower = problem.p_value_of_columns(design.root_weight[:, None]) > 0.1
+        no_lower = problem.p_value_of_columns(design.constant(), "exp") > 0.1
+    side = {(0, 0): "both", (0, 1): "lower", (1, 0): "upper", (1, 1): "none"}[no_lower, no_upper]
+    if not np.isfinite(truth["breakpoint"]):
+        return side, {}
     inside = {"breakpoint": problem.p_value(first, truth["breakpoint"] / scaled.x_scale) > 0.1}
     if truth["breakpoint"] >= fit.breakpoint:
         inside["breakpoint"] |= no_upper
@@ -115,9 +123,16 @@ def by_test(fit: BreakpointFit, truth: dict[str, float], method: Method) -> tupl
         shift, unit = inference._units(quantity)
         value = (truth[name] - shift) / unit
         inside[name] = problem.p_value(design.constraint(quantity), value) > 0.1
-    side = {(0, 0): "both", (0, 1): "lower", (1, 0): "upper", (1, 1): "none"}[no_lower, no_upper]
     bounded = {"breakpoint": side != "none", "slope": True, "plateau": True}
     return side, {name: (inside[name], bounded[name]) for name in inside}
+
+
+def known_break_power(x: np.ndarray, mean: np.ndarray, size: float = 0.05) -> float:
+    """Power of the one-sided t test of a straight line at the true break, in noise units."""
+    columns = np.column_stack([np.ones_like(x), x])
+    bend = mean - columns @ np.linalg.lstsq(columns, mean, rcond=None)[0]
+    df = len(x) - 3
+    return float(stats.nct.sf(stats.t.isf(size, df), df, np.linalg.norm(bend)))
 
 
 def simulate(
@@ -142,7 +157,7 @@ def simulate(
     for run in range(runs):
         spread = np.sqrt(stratum.noise**2 + (0.0 if se is None else se**2))
         y = mean + spread * rng.standard_normal(stratum.n)
-        fit = fit_segmented(x, y, se, model="line_plateau", draws=draws, rng=run)
+        fit = fit_segmented(x, y, se, model="line_plateau", sign="rising", draws=draws, rng=run)
         rejects = fit.break_test().p_value <= 0.05
         rejected += rejects
         if stratum.kind == "absent" and not rejects:
@@ -163,6 +178,8 @@ def simulate(
     shares: dict[str, object] = {"not_located": 1 - located / runs, "test_rejects": rejected / runs}
     if stratum.kind != "absent":
         # An absent break cannot be covered.
+        if se is None:
+            shares |= {"located_at_most": known_break_power(x, mean / stratum.noise)}
         shares |= {"unbounded": unbounded / runs}
         shares |= {f"cover_{name}": count / runs for name, count in covered.items()}
         shares |= {f"cover_{name}_as_given": count / runs for name, count in as_given.items()}
@@ -180,6 +197,10 @@ def main() -> None:
     parser.add_argument("--by", choices=("interval", "test"), default="interval")
     parser.add_argument("--n", nargs="*", type=int, default=list(SIZES))
     parser.add_argument("--kind", nargs="*", default=["inside", "edge", "absent", "errors"])
+    for name in ("breakpoint", "slope", "noise"):
+        parser.add_argument(
+            f"--{name}", nargs="*", type=float, help="only strata with these values"
+        )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     columns = [*Stratum.__dataclass_fields__, "method", "by"]
@@ -190,6 +211,9 @@ def main() -> None:
     begin = time.process_time()
     for stratum in strata():
         wanted = stratum.kind in options.kind and stratum.n in options.n
+        for name in ("breakpoint", "slope", "noise"):
+            only = getattr(options, name)
+            wanted &= only is None or getattr(stratum, name) in only
         if not wanted or (*astuple(stratum), options.method, options.by) in done:
             continue
         row = simulate(

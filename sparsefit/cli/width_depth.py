@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="law (default: line_plateau)",
     )
     parser.add_argument(
+        "--sign",
+        choices=("rising", "any"),
+        help="slopes before the plateau: the law rises (default: rising); any takes a fall as well",
+    )
+    parser.add_argument(
         "--method",
         choices=("profile", "bootstrap", "bayes"),
         default="profile",
@@ -59,6 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     if arguments.method == "bayes" and arguments.model != "line_plateau":
         raise ArgumentError("--method bayes: only with --model line_plateau")
+    if arguments.sign and (arguments.method == "bayes" or arguments.model != "line_plateau"):
+        raise ArgumentError(
+            "--sign: only with --model line_plateau and --method profile or bootstrap; "
+            "the others take slopes of either sign"
+        )
     check_figure("--out", arguments.out)
     table = read_points(arguments.file)
     fit, verbs = _fit(table, arguments)
@@ -104,6 +114,7 @@ def _fit(table: pd.DataFrame, arguments: argparse.Namespace) -> tuple[Any, dict[
     fit = fit_width_depth(
         table,
         model=arguments.model,
+        sign=arguments.sign or "rising",
         replicates=replicates,
         draws=arguments.draws,
         rng=arguments.seed,

@@ -19,13 +19,17 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sparsefit.width_depth.kernel import Array, orthonormal
+from sparsefit.width_depth.averaged import exp_average
+from sparsefit.width_depth.kernel import Array, linear_fit, orthonormal
 from sparsefit.width_depth.models import Constraint, Design
 
 Errors = Literal["gaussian", "wild"]
+Over = Literal["sup", "exp"]
 
 # Residual sums of squares under this share of the response's are rounding, not noise.
 _EXACT = 1e-22
+# Rounding error of a statistic.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ class Problem:
         return np.maximum(rss_held - rss_free, 0.0) / np.maximum(variance, 1e-300)
 
     def p_value(self, constraint: Constraint, value: float) -> float:
-        """Monte-Carlo p-value of one value of one quantity."""
+        """Monte-Carlo p-value of one value of one quantity; 0 for a value outside the model."""
+        if not constraint.allows(value):
+            return 0.0
         held = constraint.fit(self.design, self.y, value)
         if held.rss - self.rss <= self.floor:
             return 1.0
@@ -88,20 +94,29 @@ class Problem:
             scale = 1.0 if self.known_share > 0 else np.sqrt(held.rss / df)
             y = held.fitted + self.noise * scale
         rss_held = constraint.rss(y, value)
-        return self._exceeds(observed, rss_held, self.design.kernel.minimise(y).rss)
+        return _share(observed, self.statistic(rss_held, self.design.kernel.minimise(y).rss))
 
-    def p_value_of_columns(self, columns: Array) -> float:
+    def p_value_of_columns(self, columns: Array, over: Over = "sup") -> float:
         """Monte-Carlo p-value of the null that fixed columns hold the whole mean.
 
         Exact for Gaussian errors when no standard errors are given (`known_share` = 0).
+
+        Parameters
+        ----------
+        columns : ndarray, shape (n, q)
+            Weighted columns: the level alone, a level and a slope, or those of two lines.
+        over : {"sup", "exp"}
+            Statistic: the largest likelihood ratio over all breaks, or their exponential average.
         """
         basis = orthonormal(columns)
         fitted = basis @ (basis.T @ self.y)
         residual = self.y - fitted
         rss = float(residual @ residual)
-        if rss - self.rss <= self.floor:
+        held = rss + self._cost(columns, self.y[None])
+        if held[0] - self.rss <= self.floor:
             return 1.0
-        observed = float(self.statistic(np.array([rss]), np.array([self.rss]))[0])
+        statistic = self._statistic(over)
+        observed = float(statistic(self.y[None], held)[0])
         if self.errors == "wild":
             leverage = np.einsum("ij,ij->i", basis, basis)
             y = fitted + self.noise * residual / np.sqrt(np.maximum(1.0 - leverage, 1e-3))
@@ -114,12 +129,40 @@ class Problem:
                 rest = rest * np.sqrt(rss / rss_held)[:, None]
                 rss_held = np.full(len(rest), rss)
             y = fitted + rest
-        return self._exceeds(observed, rss_held, self.design.kernel.minimise(y).rss)
+        return _share(observed, statistic(y, rss_held + self._cost(columns, y)))
 
-    def _exceeds(self, observed: float, rss_held: Array, rss_free: Array) -> float:
-        simulated = self.statistic(rss_held, rss_free)
-        # The observed sample counts as one draw: valid at every number of draws.
-        return float((1 + np.count_nonzero(simulated >= observed)) / (1 + len(simulated)))
+    def statistic_of_columns(self, columns: Array, over: Over) -> float:
+        """The statistic behind `p_value_of_columns`."""
+        residual = self.y - linear_fit(columns, self.y)[1]
+        held = float(residual @ residual) + self._cost(columns, self.y[None])
+        found = float(self._statistic(over)(self.y[None], held)[0])
+        return found if abs(found) > _ROUNDING else 0.0
+
+    def _cost(self, columns: Array, y: Array) -> Array:
+        """Rise of the sums of squares where a level takes the place of a falling line, (m,)."""
+        if not self.design.rising or columns.shape[1] == 1:
+            return np.zeros(len(y))
+        level, slope = columns.T
+        direction = slope - level * (level @ slope) / (level @ level)
+        fall = np.minimum(y @ direction, 0.0)
+        return np.asarray(fall**2 / (direction @ direction))
+
+    def _statistic(self, over: Over) -> Callable[[Array, Array], Array]:
+        return self._largest if over == "sup" else self._averaged
+
+    def _largest(self, y: Array, rss_held: Array) -> Array:
+        return self.statistic(rss_held, self.design.kernel.minimise(y).rss)
+
+    def _averaged(self, y: Array, rss_held: Array) -> Array:
+        return exp_average(self.design, y, rss_held, self.known_share, self.floor)
+
+
+def _share(observed: float, simulated: Array) -> float:
+    """p-value: share of the simulated statistics that reach the observed one."""
+    # Statistics that differ by rounding are equal: where the law cannot rise, all of them are 0.
+    reached = np.count_nonzero(simulated >= observed - _ROUNDING * (1.0 + abs(observed)))
+    # The observed sample counts as one draw: valid at every number of draws.
+    return float((1 + reached) / (1 + len(simulated)))
 
 
 def draw_noise(rng: np.random.Generator, draws: int, n: int, errors: Errors) -> Array:

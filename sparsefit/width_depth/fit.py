@@ -9,7 +9,7 @@ import numpy as np
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.width_depth.intervals import Inference
-from sparsefit.width_depth.models import MODELS, ModelName
+from sparsefit.width_depth.models import MODELS, SIGNS, ModelName, Sign
 from sparsefit.width_depth.points import (
     Points,
     Replicates,
@@ -27,6 +27,7 @@ def fit_width_depth(
     *,
     ratios: Any = None,
     model: ModelName = "line_plateau",
+    sign: Sign = "rising",
     replicates: Replicates = "error",
     draws: int = 999,
     rng: Rng = 0,
@@ -47,6 +48,10 @@ def fit_width_depth(
         Needed with fits.
     model : {"line_plateau", "line_line"}
         Law.
+    sign : {"rising", "any"}
+        Slopes before the plateau. The law grows up to its break: by default a fall is no part of
+        it, and points that fall with the ratio get slope 0 and a plain "no break can be placed".
+        "any" fits a fall that levels off as well. Without effect on "line_line".
     replicates : {"error", "keep"}
         Several points at one ratio are refused unless kept on purpose (other seeds).
     draws : int
@@ -78,7 +83,7 @@ def fit_width_depth(
     """
     read = read_points(points, ratios=ratios, replicates=replicates)
     require_enough(read)
-    return _fit(read, model, draws, rng, bounds=(0.0, 1.0))
+    return _fit(read, model, sign, draws, rng, bounds=(0.0, 1.0))
 
 
 def fit_segmented(
@@ -87,6 +92,7 @@ def fit_segmented(
     se: Any = None,
     *,
     model: ModelName = "line_line",
+    sign: Sign = "any",
     draws: int = 999,
     rng: Rng = 0,
 ) -> BreakpointFit:
@@ -98,7 +104,7 @@ def fit_segmented(
         Points, in any order; repeated x are allowed.
     se : array_like, shape (n,), optional
         Standard errors of y.
-    model, draws, rng
+    model, sign, draws, rng
         As in `fit_width_depth`.
 
     Raises
@@ -124,22 +130,25 @@ def fit_segmented(
     ordered = [a[order] for a in arrays]
     read = Points(ordered[0], ordered[1], ordered[2] if se is not None else None, label)
     require_enough(read)
-    return _fit(read, model, draws, rng, bounds=(-_INF, _INF))
+    return _fit(read, model, sign, draws, rng, bounds=(-_INF, _INF))
 
 
 def _fit(
     points: Points,
     model: ModelName,
+    sign: Sign,
     draws: int,
     rng: Rng,
     bounds: tuple[float, float],
 ) -> BreakpointFit:
     if model not in MODELS:
         raise ArgumentError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
+    if sign not in SIGNS:
+        raise ArgumentError(f"sign: expected one of {', '.join(SIGNS)}, got {sign!r}")
     if not isinstance(draws, int) or draws < 99:
         raise ArgumentError(f"draws: expected an integer of at least 99, got {draws!r}")
     seed = seed_of(rng)
-    scaled = scale(model, points.ratio, points.value, points.se)
+    scaled = scale(model, points.ratio, points.value, points.se, sign)
     if scaled.weights.df < 1:
         raise FitError(f"{len(points.ratio)} points leave no degree of freedom for {model!r}")
     inference = Inference(scaled, draws, seed)
@@ -148,6 +157,7 @@ def _fit(
     residual = scaled.residual()
     return BreakpointFit(
         model=model,
+        sign=scaled.design.sign,
         breakpoint=scaled.breakpoint * scaled.x_scale,
         slope=slope,
         intercept=inference.estimate("law", 0.0),

@@ -11,7 +11,7 @@ import numpy as np
 from sparsefit.errors import ArgumentError
 from sparsefit.results.display import facts_html
 from sparsefit.width_depth import calibration
-from sparsefit.width_depth.calibration import Problem
+from sparsefit.width_depth.calibration import Over, Problem
 from sparsefit.width_depth.kernel import Array
 from sparsefit.width_depth.scaled import Scaled
 
@@ -88,13 +88,15 @@ class BreakTest:
     Attributes
     ----------
     statistic : float
-        Largest F over all breaks.
+        Logarithm of the exponential average ("exp") or largest F over all breaks ("sup").
     p_value : float
         Simulated under the null given the ratios; exact for Gaussian errors.
     null, alternative : str
         Models compared.
     draws : int
         Simulated samples; no p-value is below 1 / (draws + 1).
+    over : str
+        "exp" or "sup".
     """
 
     statistic: float
@@ -102,11 +104,13 @@ class BreakTest:
     null: str
     alternative: str
     draws: int
+    over: str
 
     def summary(self) -> str:
         """One line of text."""
+        name = {"exp": "exp-LR", "sup": "sup-F"}[self.over]
         return (
-            f"no break ({self.null}) against {self.alternative}: sup-F = {self.statistic:.3g}, "
+            f"no break ({self.null}) against {self.alternative}: {name} = {self.statistic:.3g}, "
             f"p = {self.p_value:.3g} ({self.draws} simulated samples)"
         )
 
@@ -152,21 +156,22 @@ class Inference:
         grid, p_values = self._profiles[method]
         return grid * self.scaled.x_scale, p_values
 
-    def break_test(self, null: str = "line") -> BreakTest:
-        """Sup-F test of a straight line or of a constant."""
+    def break_test(self, null: str = "line", over: Over = "exp") -> BreakTest:
+        """Test of a straight line or of a constant."""
         problem, design = self.problem("profile"), self.scaled.design
         if null == "line":
             columns = design.line()
         elif null == "constant":
-            columns = design.root_weight[:, None]
+            columns = design.constant()
         else:
             raise ArgumentError(f"null: expected 'line' or 'constant', got {null!r}")
-        residual = problem.y - columns @ np.linalg.lstsq(columns, problem.y, rcond=None)[0]
-        rss = np.array([float(residual @ residual)])
-        statistic = float(problem.statistic(rss, np.array([problem.rss]))[0])
-        extra = design.n_mean - columns.shape[1]
-        p_value = problem.p_value_of_columns(columns)
-        return BreakTest(statistic / extra, p_value, null, design.model, self.draws)
+        if over not in ("exp", "sup"):
+            raise ArgumentError(f"over: expected 'exp' or 'sup', got {over!r}")
+        statistic = problem.statistic_of_columns(columns, over)
+        if over == "sup":
+            statistic /= design.n_mean - columns.shape[1]
+        p_value = problem.p_value_of_columns(columns, over)
+        return BreakTest(statistic, p_value, null, design.model, self.draws, over)
 
     def placement(self, level: float, method: Method = "profile", size: float = 0.05) -> Placement:
         """Interval of the break, opened wherever the points do not bound it."""
@@ -180,14 +185,22 @@ class Inference:
             self._intervals[key] = (found.lower, found.upper)
         lower, upper = self._intervals[key]
         design = self.scaled.design
-        p_line = problem.p_value_of_columns(design.line())
+        p_line = problem.p_value_of_columns(design.line(), "exp")
         reasons = []
-        if p_line > size:
+        if design.rising and self.scaled.coefficients[1] <= 0:
+            upper = np.inf
+            reasons.append(
+                "the points do not rise with the ratio, and the law does (sign='any' takes a fall)"
+            )
+        elif p_line > size:
             # A straight line is a break at or beyond the last ratio; for two lines, anywhere.
             upper = np.inf
             if design.model == "line_line":
                 lower = -np.inf
             reasons.append(f"a straight line describes the points as well (p = {p_line:.2g})")
+        elif np.isinf(upper) and design.model == "line_plateau":
+            # No straight line: whatever the profile leaves open, the break lies before the end.
+            upper = float(design.knots[-1])
         elif np.isinf(upper):
             reasons.append("nothing bounds the break from above within the measured ratios")
         if np.isinf(lower) and p_line <= size and design.model == "line_plateau":
@@ -210,7 +223,7 @@ class Inference:
         the break lies above the first ratio.
         """
         design = self.scaled.design
-        p_level = problem.p_value_of_columns(design.root_weight[:, None])
+        p_level = problem.p_value_of_columns(design.constant(), "exp")
         return -np.inf if p_level > 1 - level else float(design.knots[0])
 
     def interval(
@@ -231,6 +244,8 @@ class Inference:
         lower, upper = calibration.interval(
             self.problem(method), constraint, estimate, step, 1 - level
         )
+        if s.design.rising and name in ("slope", "saving"):
+            lower = max(lower, 0.0)  # the rejected end next to 0 lies outside the model
         shift, unit = self._units(name)
         self._intervals[key] = (shift + unit * lower, shift + unit * upper)
         return self._intervals[key]
@@ -272,7 +287,8 @@ class Inference:
         plateau = self.interval("law", level, method)
         law = self.interval("law", level, method, at)
         # Difference of the two intervals, with 0 inside: wider than needed, never too narrow.
-        return min(0.0, plateau[0] - law[1]), max(0.0, plateau[1] - law[0])
+        lower = 0.0 if self.scaled.design.rising else min(0.0, plateau[0] - law[1])
+        return lower, max(0.0, plateau[1] - law[0])
 
 
 def _placed(reasons: list[str], lower: float, upper: float, level: float) -> str:

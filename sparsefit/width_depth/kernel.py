@@ -6,6 +6,10 @@ For given t the fit is linear; over t the residual sum of squares of one stretch
 minimum, so the global minimum over t is the best of finitely many numbers (Hudson 1966, J. Am.
 Stat. Assoc. 61, 1097-1129). All functions take many responses at once, because the intervals need
 thousands of refits.
+
+Where the law rises, the column's coefficient may not be negative. Within a stretch the gain of the
+column has one maximum besides its zero, so that the constrained minimum lies there, at an end, or
+(where the coefficient would be negative everywhere) at the fit without the column.
 """
 
 from __future__ import annotations
@@ -77,7 +81,10 @@ class Stretches:
 
 @dataclass(frozen=True)
 class Kernel:
-    """`Stretches` with the base projected out, ready for repeated fits (build with `prepare`)."""
+    """`Stretches` with the base projected out, ready for repeated fits (build with `prepare`).
+
+    With `rising`, coefficients of the column below 0 are outside the model.
+    """
 
     parts: Stretches
     basis: Array
@@ -88,6 +95,7 @@ class Kernel:
     vv: Array
     tiny: float
     degenerate: bool
+    rising: bool
 
     def residual(self, y: Array) -> Array:
         """Remove the base from responses of shape (m, n)."""
@@ -128,7 +136,10 @@ class Kernel:
         return Minimum(np.maximum(total - gain[row, k], 0.0), at[row, k], k)
 
     def minimise_given(self, y: Array, coefficient: float) -> Minimum:
-        """Minimise over the break and the base with the column's coefficient held fixed."""
+        """Minimise over the break and the base with the column's coefficient held fixed.
+
+        The caller keeps the coefficient to the sign that the model allows.
+        """
         r = self.residual(y)
         total = np.einsum("ij,ij->i", r, r)
         c = coefficient
@@ -147,6 +158,8 @@ class Kernel:
         """Fall of the residual sum of squares when the column enters."""
         square = self.uu[which] + t * (2 * self.uv[which] + t * self.vv[which])
         top = a + t * b
+        if self.rising:
+            np.maximum(top, 0.0, out=top)
         top *= top
         if not self.degenerate:
             top /= square
@@ -155,7 +168,7 @@ class Kernel:
             return np.where(square > self.tiny, top / square, 0.0)
 
 
-def prepare(parts: Stretches) -> Kernel:
+def prepare(parts: Stretches, rising: bool = False) -> Kernel:
     """Project the base out of the stretches once."""
     basis = orthonormal(parts.base)
     u = parts.u - (parts.u @ basis) @ basis.T
@@ -172,7 +185,7 @@ def prepare(parts: Stretches) -> Kernel:
     smallest = min(
         float(np.min(uu + t * (2 * uv + t * vv))) for t in (parts.lower, parts.upper, inner)
     )
-    return Kernel(parts, basis, u, v, uu, uv, vv, tiny, smallest <= tiny)
+    return Kernel(parts, basis, u, v, uu, uv, vv, tiny, smallest <= tiny, rising)
 
 
 def orthonormal(columns: Array) -> Array:
@@ -183,9 +196,15 @@ def orthonormal(columns: Array) -> Array:
     return np.asarray(left[:, singular > _DEGENERATE * singular[0]], dtype=float)
 
 
-def linear_fit(columns: Array, y: Array) -> tuple[Array, Array]:
-    """Least squares on fixed columns: coefficients (q,) and fitted values (n,)."""
+def linear_fit(columns: Array, y: Array, rising: bool = False) -> tuple[Array, Array]:
+    """Least squares on fixed columns: coefficients (q,) and fitted values (n,).
+
+    With `rising` the last coefficient is kept from being negative.
+    """
     if columns.shape[1] == 0:
         return np.zeros(0), np.zeros_like(y)
     coefficients = np.asarray(np.linalg.lstsq(columns, y, rcond=None)[0], dtype=float)
+    if rising and coefficients[-1] < 0:
+        rest, fitted = linear_fit(columns[:, :-1], y)
+        return np.append(rest, 0.0), fitted
     return coefficients, columns @ coefficients

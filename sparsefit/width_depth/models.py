@@ -6,6 +6,9 @@ slope, the law at a ratio, the saving between a ratio and the plateau) is held a
 rewriting the model so that the value enters as an offset, as the fixed coefficient of the column,
 or as the fixed break; everything else stays free and is minimised exactly by `kernel`.
 
+The law grows up to its break: with the sign "rising", slopes of `line_plateau` below 0 are outside
+the model. `line_line` takes any slopes.
+
 All arrays here are in internal units (`fit` scales the ratio and the response).
 """
 
@@ -20,6 +23,8 @@ from sparsefit.width_depth.kernel import Array, Kernel, Stretches, linear_fit, p
 
 ModelName = Literal["line_plateau", "line_line"]
 MODELS: tuple[ModelName, ...] = ("line_plateau", "line_line")
+Sign = Literal["rising", "any"]
+SIGNS: tuple[Sign, ...] = ("rising", "any")
 # Parameters of the mean, the break included.
 N_MEAN = {"line_plateau": 3, "line_line": 4}
 
@@ -50,11 +55,16 @@ class Constraint:
     kernel: Kernel | None
     offset: Array | None
 
+    def allows(self, value: float) -> bool:
+        """Whether the model holds the value: where it rises, coefficients below 0 are outside."""
+        is_coefficient = self.kernel is not None and self.offset is None
+        return not (is_coefficient and self.kernel.rising and value < 0)  # type: ignore[union-attr]
+
     def fit(self, design: Design, y: Array, value: float) -> Held:
         """Fit one response of shape (n,) with the quantity held at `value`."""
         if self.kernel is None:
             columns = design.columns(value)
-            fitted = linear_fit(columns, y)[1]
+            fitted = linear_fit(columns, y, design.rising)[1]
             return Held(float(np.sum((y - fitted) ** 2)), fitted, value)
         if self.offset is None:
             best = self.kernel.minimise_given(y[None], value)
@@ -65,11 +75,11 @@ class Constraint:
         base = self.kernel.parts.base
         if self.offset is None:
             known = value * column
-            free = base
+            fitted = known + linear_fit(base, y - known)[1]
         else:
             known = value * self.offset
             free = np.column_stack([base, column])
-        fitted = known + linear_fit(free, y - known)[1]
+            fitted = known + linear_fit(free, y - known, self.kernel.rising)[1]
         return Held(float(np.sum((y - fitted) ** 2)), fitted, at)
 
     def rss(self, y: Array, value: float) -> Array:
@@ -111,6 +121,16 @@ class Design:
         return N_MEAN[self.model]
 
     @property
+    def rising(self) -> bool:
+        """Whether slopes below 0 are outside the model."""
+        return self.kernel.rising
+
+    @property
+    def sign(self) -> Sign:
+        """Slopes that the model may have."""
+        return "rising" if self.rising else "any"
+
+    @property
     def ends(self) -> tuple[float, float]:
         """Smallest and largest break that the points can tell apart."""
         last = self.knots[-1] if self.model == "line_plateau" else self.knots[-2]
@@ -125,9 +145,21 @@ class Design:
             columns = np.column_stack([one, self.x, np.maximum(self.x - tau, 0.0)])
         return columns * self.root_weight[:, None]
 
+    def moving(self, taus: Array) -> Array:
+        """The weighted column that the break moves, at many breaks, shape (T, n)."""
+        if self.model == "line_plateau":
+            column = np.minimum(self.x, taus[:, None])
+        else:
+            column = np.maximum(self.x - taus[:, None], 0.0)
+        return column * self.root_weight
+
     def line(self) -> Array:
         """Weighted columns of the straight line, shape (n, 2)."""
         return np.column_stack([np.ones_like(self.x), self.x]) * self.root_weight[:, None]
+
+    def constant(self) -> Array:
+        """Weighted column of one level, shape (n, 1)."""
+        return self.root_weight[:, None]
 
     def constraint(self, name: str, at: float = np.inf) -> Constraint:
         """Hold a quantity: "breakpoint", "slope", "slope_after", "law" or "saving".
@@ -176,11 +208,11 @@ class Design:
         pieces: tuple[Array, Array, Array, Array],
         offset: Array | None,
     ) -> Constraint:
-        kernel = prepare(Stretches(base, *pieces).scaled(self.root_weight))
+        kernel = prepare(Stretches(base, *pieces).scaled(self.root_weight), self.rising)
         return Constraint(name, kernel, None if offset is None else offset * self.root_weight)
 
 
-def design(model: ModelName, x: Array, weight: Array) -> Design:
+def design(model: ModelName, x: Array, weight: Array, sign: Sign = "any") -> Design:
     """Build the design of a model.
 
     Parameters
@@ -189,6 +221,8 @@ def design(model: ModelName, x: Array, weight: Array) -> Design:
         "line_plateau" or "line_line".
     x, weight : ndarray, shape (n,)
         Ratios and weights (inverse variances up to a factor).
+    sign : {"rising", "any"}
+        Slopes that `line_plateau` may have.
     """
     knots = np.unique(x)
     root_weight = np.sqrt(weight)
@@ -197,7 +231,9 @@ def design(model: ModelName, x: Array, weight: Array) -> Design:
         parts = Stretches(one[:, None], *capped_column(x, knots[1:]))
     else:
         parts = Stretches(np.column_stack([one, x]), *hinge_column(x, knots[1:-1]))
-    return Design(model, x, root_weight, knots, prepare(parts.scaled(root_weight)))
+    rising = sign == "rising" and model == "line_plateau"
+    kernel = prepare(parts.scaled(root_weight), rising)
+    return Design(model, x, root_weight, knots, kernel)
 
 
 def capped_column(x: Array, grid: Array) -> tuple[Array, Array, Array, Array]:

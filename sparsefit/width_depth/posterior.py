@@ -271,6 +271,9 @@ def fit_width_depth_bayes(
 ) -> PosteriorFit:
     """Bayesian fit of the width-depth law (a line, then level).
 
+    The prior is flat in slopes of either sign, so that points which fall and level off show as a
+    negative slope; `fit_width_depth` takes the law to rise.
+
     Parameters
     ----------
     points, ratios, replicates

@@ -10,6 +10,7 @@ import pandas as pd
 
 from sparsefit.errors import ArgumentError
 from sparsefit.width_depth import text
+from sparsefit.width_depth.calibration import Over
 from sparsefit.width_depth.intervals import (
     KINDS,
     BreakTest,
@@ -35,6 +36,8 @@ class BreakpointFit:
     ----------
     model : str
         "line_plateau" (a line, then level) or "line_line".
+    sign : str
+        Slopes before the break that the fit could take: "rising" (0 or more) or "any".
     breakpoint : float
         Ratio at the break.
     slope : float
@@ -58,6 +61,7 @@ class BreakpointFit:
     """
 
     model: str
+    sign: str
     breakpoint: float
     slope: float
     intercept: float
@@ -87,11 +91,11 @@ class BreakpointFit:
         """Whether and where a break can be placed at one level."""
         return self._inference.placement(level, method)
 
-    def break_test(self, null: str = "line") -> BreakTest:
+    def break_test(self, null: str = "line", *, over: Over = "exp") -> BreakTest:
         """Test that there is no break.
 
-        The largest F over all breaks is compared with its distribution simulated at the ratios of
-        the fit. Given the straight line's coefficients and residual sum of squares that
+        The likelihood ratio over all breaks is compared with its distribution simulated at the
+        ratios of the fit. Given the straight line's coefficients and residual sum of squares that
         distribution holds no unknown, so the level is exact for Gaussian errors (with standard
         errors given: approximate).
 
@@ -99,8 +103,12 @@ class BreakpointFit:
         ----------
         null : {"line", "constant"}
             One straight line, or no dependence on the ratio at all.
+        over : {"exp", "sup"}
+            Exponential average over the breaks (Andrews and Ploberger 1994, Econometrica 62,
+            1383-1414), which finds more of the breaks well inside the measured ratios and decides
+            `located`, or the largest F (sup-F).
         """
-        return self._inference.break_test(null)
+        return self._inference.break_test(null, over)
 
     def conf_int(self, level: float = 0.9, *, method: Method = "profile") -> pd.DataFrame:
         """Intervals of the parameters.

@@ -9,7 +9,7 @@ import numpy as np
 from sparsefit.width_depth import calibration
 from sparsefit.width_depth.calibration import Errors, Problem
 from sparsefit.width_depth.kernel import Array, linear_fit
-from sparsefit.width_depth.models import Design, ModelName, design
+from sparsefit.width_depth.models import Design, ModelName, Sign, design
 from sparsefit.width_depth.scatter import Weights, plausible_scatters, weights
 
 
@@ -55,7 +55,7 @@ class Scaled:
         if self.se is not None and errors == "gaussian":
             x, raw = self.design.x, self.y / self.design.root_weight
             scatter = plausible_scatters(
-                self.design.model, x, raw, self.se, self.weights.df, rng, draws
+                self.design.model, x, raw, self.se, self.weights.df, rng, draws, self.design.sign
             )
             noise = noise * np.sqrt((self.se**2 + scatter[:, None] ** 2) * self.weights.weight)
         if self.se is not None:
@@ -84,7 +84,7 @@ class Scaled:
         return np.asarray(variance * np.linalg.pinv(columns.T @ columns, hermitian=True))
 
 
-def scale(model: ModelName, x: Array, y: Array, se: Array | None) -> Scaled:
+def scale(model: ModelName, x: Array, y: Array, se: Array | None, sign: Sign = "any") -> Scaled:
     """Fit one model by exact least squares.
 
     Parameters
@@ -95,6 +95,8 @@ def scale(model: ModelName, x: Array, y: Array, se: Array | None) -> Scaled:
         Ratios and responses.
     se : ndarray, shape (n,), or None
         Standard errors of the responses.
+    sign : {"rising", "any"}
+        Slopes that `line_plateau` may have.
     """
     x_scale = float(np.max(np.abs(x)))
     y_shift = float(np.mean(y))
@@ -102,12 +104,12 @@ def scale(model: ModelName, x: Array, y: Array, se: Array | None) -> Scaled:
     y_scale = spread if spread > 1e-14 * max(abs(y_shift), 1e-300) else max(abs(y_shift), 1.0)
     x_in, y_in = x / x_scale, (y - y_shift) / y_scale
     se_in = None if se is None else se / y_scale
-    weighting = weights(model, x_in, y_in, se_in)
-    built = design(model, x_in, weighting.weight)
+    weighting = weights(model, x_in, y_in, se_in, sign)
+    built = design(model, x_in, weighting.weight, sign)
     y_weighted = y_in * built.root_weight
     best = built.kernel.minimise(y_weighted[None])
     tau = float(best.at[0])
-    coefficients, fitted = linear_fit(built.columns(tau), y_weighted)
+    coefficients, fitted = linear_fit(built.columns(tau), y_weighted, built.rising)
     rss = float(np.sum((y_weighted - fitted) ** 2))
     return Scaled(
         built, y_weighted, x_scale, y_shift, y_scale, weighting, se_in, tau, coefficients, rss

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sparsefit.width_depth.kernel import Array
-from sparsefit.width_depth.models import ModelName, design
+from sparsefit.width_depth.models import ModelName, Sign, design
 
 
 class Weights(NamedTuple):
@@ -38,7 +38,7 @@ class Weights(NamedTuple):
     df: int
 
 
-def weights(model: ModelName, x: Array, y: Array, se: Array | None) -> Weights:
+def weights(model: ModelName, x: Array, y: Array, se: Array | None, sign: Sign = "any") -> Weights:
     """Weights from standard errors and the extra scatter that the residuals ask for.
 
     Parameters
@@ -49,24 +49,35 @@ def weights(model: ModelName, x: Array, y: Array, se: Array | None) -> Weights:
         Ratios and limits.
     se : ndarray, shape (n,), or None
         Standard errors, all positive.
+    sign : {"rising", "any"}
+        Slopes that the model may have.
     """
     df = len(x) - design(model, x, np.ones_like(x)).n_mean
     if se is None:
         return Weights(np.ones_like(x), None, 0.0, df)
     scatter = 0.0
-    if weighted_rss(model, x, y, se, 0.0) > df:
+    if weighted_rss(model, x, y, se, 0.0, sign) > df:
         from scipy.optimize import brentq
 
-        upper = _scatter_bound(model, x, y, se, df)
+        upper = _scatter_bound(model, x, y, se, df, sign)
         scatter = float(
-            brentq(lambda s: weighted_rss(model, x, y, se, s) - df, 0.0, upper, xtol=1e-6 * upper)
+            brentq(
+                lambda s: weighted_rss(model, x, y, se, s, sign) - df, 0.0, upper, xtol=1e-6 * upper
+            )
         )
     weight = 1.0 / (se**2 + scatter**2)
     return Weights(weight, scatter, float(np.mean(se**2 * weight)), df)
 
 
 def plausible_scatters(
-    model: ModelName, x: Array, y: Array, se: Array, df: int, rng: np.random.Generator, draws: int
+    model: ModelName,
+    x: Array,
+    y: Array,
+    se: Array,
+    df: int,
+    rng: np.random.Generator,
+    draws: int,
+    sign: Sign = "any",
 ) -> Array:
     """Draws of s from its confidence distribution, shape (draws,).
 
@@ -77,21 +88,25 @@ def plausible_scatters(
     """
     target = rng.chisquare(df, draws)
     lowest = float(np.min(target))
-    upper = max(_scatter_bound(model, x, y, se, lowest), float(np.min(se)))
+    upper = max(_scatter_bound(model, x, y, se, lowest, sign), float(np.min(se)))
     grid = np.concatenate([[0.0], np.geomspace(1e-3 * upper, upper, 60)])
-    q = np.array([weighted_rss(model, x, y, se, s) for s in grid])
+    q = np.array([weighted_rss(model, x, y, se, s, sign) for s in grid])
     return np.interp(-target, -q, grid)
 
 
-def weighted_rss(model: ModelName, x: Array, y: Array, se: Array, scatter: float) -> float:
+def weighted_rss(
+    model: ModelName, x: Array, y: Array, se: Array, scatter: float, sign: Sign = "any"
+) -> float:
     """Weighted residual sum of squares of the best fit at one extra scatter."""
-    fitted = design(model, x, 1.0 / (se**2 + scatter**2))
+    fitted = design(model, x, 1.0 / (se**2 + scatter**2), sign)
     return float(fitted.kernel.minimise((y * fitted.root_weight)[None]).rss[0])
 
 
-def _scatter_bound(model: ModelName, x: Array, y: Array, se: Array, target: float) -> float:
+def _scatter_bound(
+    model: ModelName, x: Array, y: Array, se: Array, target: float, sign: Sign
+) -> float:
     """An extra scatter at which the weighted residual sum of squares is below `target`."""
     upper = float(np.mean(se))
-    while weighted_rss(model, x, y, se, upper) > target:
+    while weighted_rss(model, x, y, se, upper, sign) > target:
         upper *= 2.0
     return upper

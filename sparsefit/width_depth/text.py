@@ -97,10 +97,12 @@ def as_dict(fit: BreakpointFit, level: float, method: Method) -> dict[str, Any]:
     test = fit.break_test()
     return {
         **common_dict(fit, table, fit.placement(level, method=method)),
+        "sign": fit.sign,
         "slope_after": number(fit.slope_after),
         "break_test": {
             "null": test.null,
             "alternative": test.alternative,
+            "over": test.over,
             "statistic": number(test.statistic),
             "p_value": test.p_value,
             "draws": test.draws,

@@ -224,7 +224,8 @@ def test_unusable_points_are_refused(simulated, change, error, words) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"model": "cubic"}, {"draws": 10}, {"rng": -1}, {"replicates": "drop"}]
+    "arguments",
+    [{"model": "cubic"}, {"sign": "up"}, {"draws": 10}, {"rng": -1}, {"replicates": "drop"}],
 )
 def test_unusable_arguments_are_refused(simulated, arguments) -> None:
     with pytest.raises(ArgumentError):
@@ -284,3 +285,47 @@ def test_segment_regressions_and_robust_errors(simulated) -> None:
         assert (fit.wald(cov_type=cov_type)["std_error"] > 0).all()
     with pytest.raises(ArgumentError, match="cov_type"):
         fit.wald(cov_type="HC9")
+
+
+@pytest.mark.parametrize("columns", [{}, {"se": 1e-3}])
+def test_points_that_fall_are_no_rising_law(simulated, columns) -> None:
+    table = simulated(**columns)
+    table["limit"] = 0.14 - table["limit"]
+    fit = sf.fit_width_depth(table, draws=199)
+    assert not fit.located
+    assert "the points do not rise with the ratio" in fit.status
+    assert fit.slope == 0.0
+    assert fit.plateau == pytest.approx(fit.predict(1.0), rel=1e-12)
+    assert fit.break_test().p_value == 1.0
+    ends = fit.conf_int()
+    assert ends.loc["slope", "lower"] == 0.0
+    assert np.isinf(ends.loc["breakpoint", ["lower", "upper"]].astype(float)).all()
+    assert fit.saving(30.0).lower == 0.0
+    json.dumps(fit.to_dict(), allow_nan=False)
+    both = sf.fit_width_depth(table, sign="any", draws=199)
+    assert both.located
+    assert both.slope == pytest.approx(-3e-4, rel=0.1)
+    assert both.sign == "any"
+
+
+def test_the_sign_costs_a_clear_rise_nothing(simulated) -> None:
+    rising, either = (sf.fit_width_depth(simulated(), sign=s, draws=199) for s in ("rising", "any"))
+    pd.testing.assert_frame_equal(rising.conf_int(), either.conf_int())
+    assert rising.break_test() == either.break_test()
+    # Two lines take any slopes.
+    assert sf.fit_width_depth(simulated(), model="line_line", draws=99).sign == "any"
+
+
+def test_both_tests_of_no_break_are_there(simulated) -> None:
+    fit = sf.fit_width_depth(simulated(), draws=199)
+    average, largest = fit.break_test(), fit.break_test(over="sup")
+    assert average.over == "exp"
+    assert "exp-LR" in average.summary()
+    assert "sup-F" in largest.summary()
+    # F of the best break against the line: one more parameter, six degrees of freedom.
+    x, y = fit.points.ratio, fit.points.value
+    line = np.sum((y - np.polyval(np.polyfit(x, y, 1), x)) ** 2)
+    assert largest.statistic == pytest.approx((line - fit.sigma**2 * 6) / fit.sigma**2)
+    assert max(average.p_value, largest.p_value) <= 0.01
+    with pytest.raises(ArgumentError, match="over"):
+        fit.break_test(over="mean")

@@ -88,3 +88,61 @@ def test_repeated_ratios_and_weights_enter_as_replicates() -> None:
     assert double.at[0] == pytest.approx(single.at[0])
     within = (y[1] - y[2]) ** 2 / 2
     assert double.rss[0] == pytest.approx(single.rss[0] + within)
+
+
+def brute_rising(built, y: np.ndarray, taus: np.ndarray) -> float:
+    """Smallest sum of squares with a free level and a slope of at least 0, by scipy's solver."""
+    from scipy.optimize import lsq_linear
+
+    best = np.inf
+    for tau in taus:
+        found = lsq_linear(built.columns(float(tau)), y, bounds=([-np.inf, 0.0], np.inf))
+        best = min(best, 2.0 * float(found.cost))
+    return best
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(5, 12), slope=st.sampled_from([-6.0, 0.0, 6.0]))
+@settings(max_examples=30, deadline=None)
+def test_rising_profile_is_the_constrained_minimum(seed: int, n: int, slope: float) -> None:
+    rng = np.random.default_rng(seed)
+    x = np.sort(rng.uniform(0.05, 1.0, n))
+    built = design("line_plateau", x, rng.uniform(0.3, 3.0, n), "rising")
+    y = (slope * np.minimum(x, 0.4) + rng.standard_normal(n)) * built.root_weight
+    found = built.kernel.minimise(y[None])
+    low, high = built.ends
+    grid = brute_rising(built, y, np.linspace(low, high, 120))
+    assert found.rss[0] <= grid * (1 + 1e-7)
+    # The break returned has the sum of squares returned, with a slope that is allowed.
+    assert brute_rising(built, y, found.at) == pytest.approx(found.rss[0], rel=1e-6)
+
+
+@given(seed=st.integers(0, 10**6), name=st.sampled_from(["slope", "law", "saving", "breakpoint"]))
+@settings(max_examples=40, deadline=None)
+def test_holding_a_quantity_costs_nothing_or_more_where_the_law_rises(seed: int, name: str) -> None:
+    from sparsefit.width_depth.intervals import value
+    from sparsefit.width_depth.kernel import linear_fit
+
+    rng = np.random.default_rng(seed)
+    x = np.linspace(0.1, 1.0, 8)
+    built = design("line_plateau", x, np.ones(8), "rising")
+    y = rng.standard_normal(8)
+    at = 0.2 if name == "saving" else np.inf
+    free = built.kernel.minimise(y[None])
+    tau = float(free.at[0])
+    coefficients, fitted = linear_fit(built.columns(tau), y, rising=True)
+    assert float(np.sum((y - fitted) ** 2)) == pytest.approx(free.rss[0], rel=1e-8)
+    assert coefficients[1] >= 0
+    constraint = built.constraint(name, at)
+    shift = rng.uniform(0.0, 0.5)
+    estimate = (
+        tau
+        if name == "breakpoint"
+        else value("line_plateau", name, at, np.append(coefficients, tau))
+    )
+    if name != "saving" or tau > at:
+        assert constraint.fit(built, y, estimate).rss == pytest.approx(free.rss[0], rel=1e-6)
+    held = constraint.fit(built, y, min(estimate + shift, 1.0) if name == "breakpoint" else shift)
+    assert held.rss >= free.rss[0] * (1 - 1e-9)
+    if name in ("slope", "saving"):
+        assert constraint.allows(0.1)
+        assert not constraint.allows(-0.1)

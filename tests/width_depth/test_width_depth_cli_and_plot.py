@@ -42,6 +42,22 @@ def test_text_names_the_break_and_the_advice(files, capsys, method) -> None:
     assert "Recommended width-depth ratio: 74" in text
 
 
+def test_a_fall_is_fitted_on_request_only(tmp_path, simulated, capsys) -> None:
+    path = tmp_path / "fall.csv"
+    table = simulated()
+    table.assign(limit=0.14 - table["limit"]).to_csv(path, index=False)
+    found = {}
+    for sign in ("rising", "any"):
+        assert main(["width-depth", str(path), "--json", "--draws", "99", "--sign", sign]) == 0
+        found[sign] = json.loads(capsys.readouterr().out)
+    assert not found["rising"]["located"]
+    assert "do not rise" in found["rising"]["status"]
+    assert found["any"]["located"]
+    assert found["any"]["slope"] < 0
+    assert main(["width-depth", str(path), "--sign", "any", "--method", "bayes"]) == 1
+    assert "--sign" in capsys.readouterr().err
+
+
 def test_loss_in_the_same_table_has_its_own_standard_error(
     tmp_path, simulated, simulated_loss, capsys
 ) -> None:
