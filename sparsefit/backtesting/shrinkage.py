@@ -125,7 +125,7 @@ def expected_shrinkage(
         Result of `sf.fit` for one run.
     factors : sequence of float
         Training goes on to so many times the present tokens, with checkpoints at the present
-        spacing.
+        spacing (even, or by equal factors of tokens).
     densities : sequence of int
         So many times as many checkpoints within the tokens seen.
     texts : sequence of float
@@ -221,9 +221,15 @@ def _scenario(fit: Fit, what: str, factor: float, order: IntArray, seed: int) ->
 def _later(fit: Fit, factor: float) -> Array:
     """Checkpoints (billions) up to `factor` times the present tokens, at the present spacing."""
     d = fit.points.d
-    step = float(np.median(np.diff(d[len(d) // 2 :])))
-    count = max(round((factor - 1.0) * d[-1] / step), 1)
-    return np.linspace(d[-1], factor * d[-1], count + 1)[1:]
+    recent = d[len(d) // 2 - 1 :]
+    gaps, steps = np.diff(recent), np.diff(np.log(recent))
+    # Steps in tokens or in log tokens go on, whichever vary less: on log-spaced checkpoints the
+    # present gap in tokens would promise many more measurements than there will be.
+    if gaps.std() / gaps.mean() <= steps.std() / steps.mean():
+        count = max(round((factor - 1.0) * d[-1] / float(np.median(gaps))), 1)
+        return np.linspace(d[-1], factor * d[-1], count + 1)[1:]
+    count = max(round(np.log(factor) / float(np.median(steps))), 1)
+    return d[-1] * np.geomspace(1.0, factor, count + 1)[1:]
 
 
 def _between(fit: Fit, density: int) -> Array:
