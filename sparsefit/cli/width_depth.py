@@ -64,11 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     if arguments.method == "bayes" and arguments.model != "line_plateau":
         raise ArgumentError("--method bayes: only with --model line_plateau")
-    if arguments.sign and (arguments.method == "bayes" or arguments.model != "line_plateau"):
-        raise ArgumentError(
-            "--sign: only with --model line_plateau and --method profile or bootstrap; "
-            "the others take slopes of either sign"
-        )
+    if arguments.sign and arguments.model != "line_plateau":
+        raise ArgumentError("--sign: only with --model line_plateau; two lines take any slopes")
     check_figure("--out", arguments.out)
     table = read_points(arguments.file)
     fit, verbs = _fit(table, arguments)
@@ -105,16 +102,17 @@ def _fit(table: pd.DataFrame, arguments: argparse.Namespace) -> tuple[Any, dict[
     from sparsefit.width_depth import fit_width_depth, fit_width_depth_bayes
 
     replicates: Any = "keep" if arguments.keep_replicates else "error"
+    sign: Any = arguments.sign or "rising"
     if arguments.method == "bayes":
         draws = max(arguments.draws, 4000)
         fit: Any = fit_width_depth_bayes(
-            table, replicates=replicates, draws=draws, rng=arguments.seed
+            table, sign=sign, replicates=replicates, draws=draws, rng=arguments.seed
         )
         return fit, {}
     fit = fit_width_depth(
         table,
         model=arguments.model,
-        sign=arguments.sign or "rising",
+        sign=sign,
         replicates=replicates,
         draws=arguments.draws,
         rng=arguments.seed,

@@ -13,6 +13,7 @@ from sparsefit.seeds import Rng, seed_of
 from sparsefit.width_depth import text
 from sparsefit.width_depth.intervals import Interval, Placement
 from sparsefit.width_depth.kernel import Array
+from sparsefit.width_depth.models import SIGNS, Sign
 from sparsefit.width_depth.points import Points, Replicates, read_points, require_enough
 from sparsefit.width_depth.posterior_grid import grid_posterior
 from sparsefit.width_depth.scaled import scale
@@ -264,6 +265,7 @@ def fit_width_depth_bayes(
     points: Any,
     *,
     ratios: Any = None,
+    sign: Sign = "rising",
     engine: Engine = "grid",
     replicates: Replicates = "error",
     draws: int = 4000,
@@ -271,12 +273,9 @@ def fit_width_depth_bayes(
 ) -> PosteriorFit:
     """Bayesian fit of the width-depth law (a line, then level).
 
-    The prior is flat in slopes of either sign, so that points which fall and level off show as a
-    negative slope; `fit_width_depth` takes the law to rise.
-
     Parameters
     ----------
-    points, ratios, replicates
+    points, ratios, sign, replicates
         As in `fit_width_depth`.
     engine : {"grid", "nuts"}
         "grid" integrates the linear parameters in closed form and the break on a grid: exact,
@@ -297,6 +296,8 @@ def fit_width_depth_bayes(
     MissingDependencyError
         For "nuts" without PyMC.
     """
+    if sign not in SIGNS:
+        raise ArgumentError(f"sign: expected one of {', '.join(SIGNS)}, got {sign!r}")
     if engine not in ("grid", "nuts"):
         raise ArgumentError(f"engine: expected 'grid' or 'nuts', got {engine!r}")
     if not isinstance(draws, int) or draws < 400:
@@ -304,10 +305,10 @@ def fit_width_depth_bayes(
     seed = seed_of(rng)
     read = read_points(points, ratios=ratios, replicates=replicates)
     require_enough(read)
-    scaled = scale("line_plateau", read.ratio, read.value, read.se)
+    scaled = scale("line_plateau", read.ratio, read.value, read.se, sign)
     x, se = scaled.design.x, scaled.se
     y = (read.value - scaled.y_shift) / scaled.y_scale
-    grid = grid_posterior(x, y, se, draws, np.random.default_rng(seed))
+    grid = grid_posterior(x, y, se, sign == "rising", draws, np.random.default_rng(seed))
     sample, diagnostics = grid.draws, {}
     if engine == "nuts":
         from sparsefit.width_depth.posterior_nuts import nuts_posterior
@@ -315,7 +316,9 @@ def fit_width_depth_bayes(
         spread = scaled.residual() / scaled.y_scale
         sigma = float(np.sqrt(spread @ spread / scaled.weights.df))
         start = np.array([*scaled.coefficients, scaled.breakpoint, max(sigma, 1e-6)])
-        result = nuts_posterior(x, y, se, start, grid.relevant(), -(-draws // 4), 4, seed)
+        result = nuts_posterior(
+            x, y, se, sign == "rising", start, grid.relevant(), -(-draws // 4), 4, seed
+        )
         sample, diagnostics = result.draws, result.diagnostics
     a, b, tau, s = sample.T
     table = pd.DataFrame(

@@ -1,13 +1,14 @@
 """Posterior of the line-then-level law with everything but the break integrated exactly.
 
 Model, in internal units (ratio over the largest, response centred and scaled to unit spread):
-``y_i ~ Normal(a + b min(x_i, tau), se_i^2 + s^2)``. Priors: flat in a and b; the logarithm of tau
-uniform between the second and the last ratio (tau itself where ratios are not positive); s with
-density 1/s without standard errors, half-normal of scale 1 (the spread of the responses) with
-them. Given (tau, s) the linear parameters are normal, so only tau (and s with standard errors)
-needs a grid; without standard errors s is integrated in closed form too. The same law with the
-break at the last ratio is the straight line, with the same linear parameters and the same priors on
-them, so the Bayes factor against a break is well defined in spite of the flat priors.
+``y_i ~ Normal(a + b min(x_i, tau), se_i^2 + s^2)``. Priors: flat in a and in
+b, b at least 0 with the sign "rising"; the logarithm of tau uniform between the second and the last
+ratio (tau itself where ratios are not positive); s with density 1/s without standard errors,
+half-normal of scale 1 (the spread of the responses) with them. Given (tau, s) the linear
+parameters are normal (b cut at 0), so only tau (and s with standard errors) needs a grid; without
+standard errors s is integrated in closed form too. The same law with the break at the last ratio is
+the straight line, with the same linear parameters and the same priors on them, so the Bayes factor
+against a break is well defined in spite of the flat priors.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _spread(low: float, high: float, count: int) -> Array:
 
 
 def grid_posterior(
-    x: Array, y: Array, se: Array | None, draws: int, rng: np.random.Generator
+    x: Array, y: Array, se: Array | None, rising: bool, draws: int, rng: np.random.Generator
 ) -> GridPosterior:
     """Compute the posterior and draw from it.
 
@@ -94,6 +95,8 @@ def grid_posterior(
         Internal units.
     se : ndarray, shape (n,), or None
         Standard errors of y, internal units.
+    rising : bool
+        Whether slopes below 0 are outside the law.
     draws : int
         Number of draws.
     rng : Generator
@@ -111,6 +114,8 @@ def grid_posterior(
         moments = _moments(nodes, x, y, weight)
         log_evidence = _log_evidence(moments, weight, len(x), integrate=se is None)
         log_evidence = log_evidence + log_prior[:, None]  # (S, T + 1)
+        if rising:
+            log_evidence = log_evidence + _log_rises(moments, len(x), integrate=se is None)
         log_cells = log_evidence[:, :-1] + np.log(cells.prior)
         log_break = float(np.logaddexp.reduce(log_cells.ravel()))
         log_line = float(np.logaddexp.reduce(log_evidence[:, -1]))
@@ -126,7 +131,7 @@ def grid_posterior(
     moments, probability, log_break, log_line = evaluate(cells)
     picks = rng.choice(probability.size, size=draws, p=(probability / probability.sum()).ravel())
     row, column = np.unravel_index(picks, probability.shape)
-    sample = _draw(moments, row, column, scatter, se is None, len(x), rng)
+    sample = _draw(moments, row, column, scatter, se is None, len(x), rising, rng)
     width = cells.edges[column + 1] - cells.edges[column]
     sample[:, 2] = cells.edges[column] + rng.uniform(size=draws) * width
     return GridPosterior(cells, probability.sum(axis=0), log_break - log_line, sample)
@@ -169,6 +174,17 @@ def _log_evidence(m: _Moments, weight: Array, n: int, integrate: bool) -> Array:
     return -0.5 * m.log_det - 0.5 * m.rss + 0.5 * np.log(weight).sum(axis=1)[:, None]
 
 
+def _log_rises(m: _Moments, n: int, integrate: bool) -> Array:
+    """Log probability of b > 0 at every node, shape (S, T)."""
+    from scipy.special import log_ndtr, stdtr
+
+    variance = m.covariance[..., 1, 1]
+    if not integrate:
+        return np.asarray(log_ndtr(m.mean[..., 1] / np.sqrt(variance)))
+    z = m.mean[..., 1] / np.sqrt(variance * m.rss / (n - 2))
+    return np.asarray(np.log(np.maximum(stdtr(n - 2, z), 1e-300)))
+
+
 def _scatter_nodes(se: Array) -> tuple[Array, Array]:
     """Nodes of s and their log prior mass (half-normal of scale 1, trapezoid rule)."""
     lowest = 1e-2 * min(float(np.min(se)), 1.0)
@@ -185,15 +201,30 @@ def _draw(
     scatter: Array,
     integrate: bool,
     n: int,
+    rising: bool,
     rng: np.random.Generator,
 ) -> Array:
+    """Draw b from its marginal (Student or normal, cut where the law rises), then s, then a."""
+    from scipy.special import log_ndtr, ndtri_exp, stdtr, stdtrit
+
     count = len(row)
     mean, covariance = m.mean[row, column], m.covariance[row, column]
-    s = scatter[row]
-    scale = np.ones(count)
+    aa, ab, bb = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
+    rss, s, scale = m.rss[row, column], scatter[row], np.ones(count)
+    # Open at 0, whose quantile is infinite.
+    uniform = 1.0 - rng.uniform(size=count)
     if integrate:
-        s = np.sqrt(m.rss[row, column] / rng.chisquare(n - 2, count))
+        spread = np.sqrt(bb * rss / (n - 2))
+        share = np.maximum(stdtr(n - 2, mean[:, 1] / spread), 1e-300) if rising else 1.0
+        b = mean[:, 1] - spread * stdtrit(n - 2, uniform * share)
+        s = np.sqrt((rss + (b - mean[:, 1]) ** 2 / bb) / rng.chisquare(n - 1, count))
         scale = s
-    root = np.linalg.cholesky(covariance)
-    linear = mean + scale[:, None] * np.einsum("mij,mj->mi", root, rng.standard_normal((count, 2)))
-    return np.column_stack([linear, np.zeros(count), s])
+    else:
+        spread = np.sqrt(bb)
+        log_share = log_ndtr(mean[:, 1] / spread) if rising else 0.0
+        b = mean[:, 1] - spread * ndtri_exp(np.log(uniform) + log_share)
+    if rising:
+        b = np.maximum(b, 0.0)  # rounding next to the cut
+    centre = mean[:, 0] + ab / bb * (b - mean[:, 1])
+    a = centre + scale * np.sqrt(np.maximum(aa - ab**2 / bb, 0.0)) * rng.standard_normal(count)
+    return np.column_stack([a, b, np.zeros(count), s])

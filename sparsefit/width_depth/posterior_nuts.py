@@ -27,6 +27,7 @@ def nuts_posterior(
     x: Array,
     y: Array,
     se: Array | None,
+    rising: bool,
     start: Array,
     cells: Cells,
     draws: int,
@@ -37,7 +38,7 @@ def nuts_posterior(
 
     Parameters
     ----------
-    x, y, se : ndarray, shape (n,)
+    x, y, se, rising
         As in `posterior_grid.grid_posterior`.
     start : ndarray, shape (4,)
         Point estimates of a, b, tau, s to start and to scale by.
@@ -67,7 +68,21 @@ def nuts_posterior(
     root = np.linalg.cholesky(np.linalg.inv(columns.T @ columns)) * max(float(start[3]), 1e-6)
     with pm.Model():
         z = pm.Flat("z", shape=2, initval=np.zeros(2))
-        linear = pt.as_tensor_variable(start[:2]) + pt.dot(root, z)
+        if rising:
+            # The slope as a softplus in units of its error, with the Jacobian that keeps its
+            # density flat: straight far from 0, a logarithm next to it. The level is sampled at
+            # the points' mean ratio, where it hardly depends on the slope.
+            error = float(np.hypot(*root[1]))
+            first = max(float(start[1]) / error, 0.5)
+            at = first + np.log(-np.expm1(-first)) + z[1]
+            pm.Potential("flat_slope", -pt.softplus(-at))
+            slope = error * pt.softplus(at)
+            centre = float(columns[:, 1].mean())
+            level = float(start[0] + start[1] * centre)
+            spread = max(float(start[3]), 1e-6) / np.sqrt(len(x))
+            linear = pt.stack([level + spread * z[0] - slope * centre, slope])
+        else:
+            linear = pt.as_tensor_variable(start[:2]) + pt.dot(root, z)
         if se is None:
             # Density 1/s, cut far outside of anything plausible to be proper.
             log_s = pm.Uniform(
@@ -89,7 +104,8 @@ def nuts_posterior(
             chains=chains,
             cores=1,
             random_seed=seed,
-            target_accept=0.9,
+            # Weak signals leave several breaks plausible: curved ridges.
+            target_accept=0.95,
             progressbar=False,
             compute_convergence_checks=False,
         )

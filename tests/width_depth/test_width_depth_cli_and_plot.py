@@ -54,7 +54,9 @@ def test_a_fall_is_fitted_on_request_only(tmp_path, simulated, capsys) -> None:
     assert "do not rise" in found["rising"]["status"]
     assert found["any"]["located"]
     assert found["any"]["slope"] < 0
-    assert main(["width-depth", str(path), "--sign", "any", "--method", "bayes"]) == 1
+    assert main(["width-depth", str(path), "--sign", "any", "--method", "bayes"]) == 0
+    assert "A break is placed" in capsys.readouterr().out
+    assert main(["width-depth", str(path), "--sign", "any", "--model", "line_line"]) == 1
     assert "--sign" in capsys.readouterr().err
 
 
