@@ -85,6 +85,8 @@ def main() -> None:
     parser.add_argument("source", nargs="*", default=["reference_width_depth"])
     parser.add_argument("--out", type=Path, help="folder for the figures")
     arguments = parser.parse_args()
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
     try:
         table = read(arguments.source)
     except DatasetError:
