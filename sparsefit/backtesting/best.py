@@ -282,7 +282,21 @@ def _stacked(
             f"The runs are too short for a backtest (fewer than {min_seen} points before the last "
             f"cut): the first candidate, {chosen[0].name}, is used alone, without support."
         )
+    if inner is not None:
+        why += _few_points(table, min_seen)
     return BestForecast(weights, inner, why, table, chosen, seed, errors)
+
+
+def _few_points(table: pd.DataFrame, least: int) -> str:
+    """Runs with so few points that methods which need more are left out of their forecasts."""
+    usable = usable_rows(table)
+    few = [run for run in table["run"].unique() if (usable & (table["run"] == run)).sum() < least]
+    if not few:
+        return ""
+    return (
+        f" Fewer than {least} points of {', '.join(few)}: of the methods, those that need more are "
+        "left out there or replaced by a line in log tokens."
+    )
 
 
 def best(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:

@@ -42,11 +42,12 @@ def last_value(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator)
 def log_linear(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
     """Ordinary least squares of the ratio on log tokens through the last half (rounded up).
 
-    The interval is the textbook prediction interval of linear regression (Student t).
+    At least three points are used: a line through two has no residuals and so no interval. The
+    interval is the textbook prediction interval of linear regression (Student t).
     """
     series = target_series(seen)
-    count = -(-len(series.values) // 2)
-    if count < 2:
+    count = max(3, -(-len(series.values) // 2))
+    if len(series.values) < count:
         raise FitError("log_linear needs at least 3 seen points.")
     log_tokens = np.log(series.tokens[-count:])
     centre = log_tokens.mean()

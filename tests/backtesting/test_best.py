@@ -222,3 +222,12 @@ def test_pooling_is_scored_with_the_other_runs_in_full_but_not_with_a_run_that_h
 def test_a_missing_column_is_named(column, make_run):
     with pytest.raises(ArgumentError, match=f"column {column} is missing"):
         sf.forecast_best(make_run().drop(columns=column))
+
+
+@pytest.mark.parametrize("points", [3, 4])
+def test_a_run_that_has_hardly_begun_gets_no_band_without_width(points, make_run):
+    table = pd.concat([make_run("long"), make_run("short", points=points, seed=3)])
+    found = sf.forecast_best(table, ["fit", "log_linear"])
+    short = found.forecast([1e11]).set_index("run").loc["short"]
+    assert short["obs_upper"] - short["obs_lower"] > 1e-3
+    assert "Fewer than 6 points of short" in found.why
