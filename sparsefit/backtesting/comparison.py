@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -215,6 +215,11 @@ def _by_run(fits: Iterable[Any] | Mapping[str, Any]) -> dict[str, dict[str, Fit]
             "fits: a table cannot be compared; fit it in two or more ways first, e.g. "
             "compare({'Eq. 4': sf.fit(table, law='eq4'), 'Eq. 5': sf.fit(table, law='eq5')})."
         )
+    if isinstance(fits, Fit) or not isinstance(fits, Iterable):
+        raise ArgumentError(
+            f"fits: a list or mapping of fits is expected, e.g. compare([first, second]), got "
+            f"{type(fits).__name__}."
+        )
     # A `Fits` is a mapping too, but of runs, not of names.
     named = isinstance(fits, Mapping) and not hasattr(fits, "fits")
     items = list(fits.items()) if named and isinstance(fits, Mapping) else [(None, f) for f in fits]
@@ -386,7 +391,12 @@ def _leave_future_out(
         )
         for name in names
     ]
-    return backtest(table, methods, cuts, min_seen=min_seen, rng=seed, jobs=jobs, progress=progress)
+    found = backtest(
+        table, methods, cuts, min_seen=min_seen, rng=seed, jobs=jobs, progress=progress
+    )
+    # A fit of one run is no failure on the runs that were not fitted in that way.
+    pairs = zip(found.cells["run"], found.cells["method"], strict=True)
+    return replace(found, cells=found.cells[[method in named[run] for run, method in pairs]])
 
 
 def _stacking(future: Backtest, remarks: list[str]) -> dict[tuple[str, str], float]:

@@ -243,8 +243,9 @@ class Backtest:
         cells, points = self.cells, self.points
         if run is not None:
             cells, points = cells[cells["run"] == run], points[points["run"] == run]
-        failed = set(cells.loc[cells["status"] != "ok", "method"])
-        whole = [name for name in self.methods if name not in failed]
+        count = len(cells[["run", "cut"]].drop_duplicates())
+        done = cells.loc[cells["status"] == "ok", "method"].value_counts()
+        whole = [name for name in self.methods if done.get(name, 0) == count]
         if not whole or points.empty:
             raise ArgumentError("stacking: no method forecast every cell.")
         terms = []

@@ -257,3 +257,22 @@ def test_pandas_input_is_left_alone(run, fits):
     before = run.copy()
     sf.compare(fits, cuts=[0.6])
     pd.testing.assert_frame_equal(run, before)
+
+
+def test_fits_of_several_laws_are_repeated_where_they_were_fitted(two_runs):
+    fits = [sf.fit(two_runs), sf.fit(two_runs, warmup=None)]
+    result = sf.compare(fits, cuts=[0.6])
+    assert not [remark for remark in result.remarks if "failed" in remark or "weights" in remark]
+    assert result.table[["future_crps", "stacking"]].notna().all().all()
+    assert result.table.groupby("run")["stacking"].sum().tolist() == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("what", [None, 5])
+def test_what_is_no_list_of_fits_is_named(what):
+    with pytest.raises(ArgumentError, match="list or mapping of fits"):
+        sf.compare(what)
+
+
+def test_one_fit_is_no_comparison(fits):
+    with pytest.raises(ArgumentError, match="list or mapping of fits"):
+        sf.compare(fits["eq4"])
