@@ -36,6 +36,7 @@ def read_table(
     path : path or list of paths
         CSV (``.csv``, ``.csv.gz``), Parquet (``.parquet``) or the authors' JSON (``.json``,
         ``.txt``), local or at any fsspec URL; a folder, a glob pattern or a list gives one table.
+        ``"-"`` is standard input; it and pipes are read as CSV.
     run : str, optional
         Name of the run, for one file that holds a single run and has no column `run`.
     response, law_params, min_points

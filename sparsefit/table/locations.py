@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +15,9 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet", ".json", ".txt")
 
 SIDECAR = ".provenance.json"
 
+STDIN = "-"
+"""The path that stands for standard input, as CSV."""
+
 Location = str | os.PathLike[str]
 
 
@@ -22,12 +26,24 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def is_stream(path: str) -> bool:
+    """Whether the path is standard input (``-``), a pipe or a device such as /dev/stdin."""
+    if path == STDIN:
+        return True
+    local = Path(path)
+    return not is_remote(path) and local.exists() and not local.is_file() and not local.is_dir()
+
+
 def suffix(path: str) -> str | None:
-    """Return the entry of `SUFFIXES` that the file name ends with, None if it has none."""
+    """Return the entry of `SUFFIXES` that the file name ends with, None if it has none.
+
+    What is read from a pipe is CSV, unless its name says otherwise.
+    """
     name = file_name(path).lower()
     if name.endswith(SIDECAR):
         return None
-    return next((known for known in SUFFIXES if name.endswith(known)), None)
+    found = next((known for known in SUFFIXES if name.endswith(known)), None)
+    return ".csv" if found is None and is_stream(path) else found
 
 
 def file_name(path: str) -> str:
@@ -56,6 +72,8 @@ def expand(source: Location | Iterable[Location]) -> tuple[list[str], list[str]]
     for entry in sources:
         if not isinstance(entry, str | os.PathLike):
             raise ArgumentError(f"{entry!r} is not a path: give a str or a pathlib.Path")
+        if not os.fspath(entry):
+            raise ArgumentError("the path is empty: name a file or folder ('.' for this one)")
         found, left = _expand_one(os.fspath(entry))
         files.update(dict.fromkeys(found))
         ignored.extend(left)
@@ -123,6 +141,8 @@ def read_bytes(path: str) -> bytes:
         if is_remote(path):
             system, inner = _filesystem(path)
             return system.cat_file(inner)
+        if path == STDIN:
+            return sys.stdin.buffer.read()
         return Path(path).read_bytes()
     except FileNotFoundError as error:
         raise _no_file(path, "there is no such file", "Check the path") from error

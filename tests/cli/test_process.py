@@ -162,3 +162,48 @@ def test_a_terminal_is_left_clean(
     step(1, 2)
     step(2, 2)
     assert capsys.readouterr().err == "\r\033[Kforecasts: 1 of 2\r\033[K"
+
+
+class TestStreams:
+    LINES = "run,tokens,activation_ratio\n" + "".join(
+        f"é,{1 + i}000000000,{0.1 + 0.05 / (1 + i)}\n" for i in range(8)
+    )
+
+    def called(self, words: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PROGRAM, *words],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+            **options,  # type: ignore[call-overload]
+        )
+
+    @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+    def test_a_table_can_come_from_a_pipe(self, name: str) -> None:
+        if name != "-" and not Path(name).exists():
+            pytest.skip("this system has no /dev/stdin")
+        done = self.called(["validate", name], input=self.LINES)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("8 rows, 1 run")
+
+    def test_letters_that_the_output_lacks_are_escaped(self) -> None:
+        ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        done = self.called(["forecast", "-"], input=self.LINES, env=ascii_only)
+        assert done.returncode == 0
+        assert "\\xe9: 8 checkpoints" in done.stdout
+
+    def test_a_closed_output_leads_nowhere(self) -> None:
+        code = "import sys; from sparsefit.cli import main; sys.exit(main(['validate', '-']))"
+        closing = f"import sys; sys.stdout = None; {code}"
+        done = subprocess.run(
+            [sys.executable, "-c", closing],
+            input=self.LINES.encode(),
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+    def test_an_empty_path_is_not_this_folder(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert sparsefit.cli.main(["validate", ""]) == 1
+        assert "the path is empty" in capsys.readouterr().err
