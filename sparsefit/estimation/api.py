@@ -112,7 +112,11 @@ def warmup_rule(
                 f"got {warmup!r}"
             )
         return warmup_choices(n, law.n_parameters), "auto"
-    if isinstance(warmup, bool) or not np.isfinite(warmup) or warmup < 0:
+    if isinstance(warmup, bool) or not isinstance(warmup, int | float | np.number):
+        raise ArgumentError(
+            f"warmup must be 'auto', None, a number of points or a number of tokens, got {warmup!r}"
+        )
+    if not np.isfinite(warmup) or warmup < 0:
         raise ArgumentError(f"warmup must be finite and >= 0, got {warmup!r}")
     if warmup < _TOKENS_FROM:
         if float(warmup) != int(warmup):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,12 +218,16 @@ def load_fit(source: str | Path) -> Fit | Fits:
     ArgumentError
         If the document is not one of ours or of a later format.
     """
-    words = str(source)
+    if not isinstance(source, str | os.PathLike):
+        raise ArgumentError(f"a path or a JSON document is expected, got {source!r}")
+    words = os.fspath(source)
     if not words.lstrip().startswith("{"):
         try:
             words = Path(source).read_text(encoding="utf-8")
         except OSError as error:
             raise ArgumentError(f"cannot read the fit {str(source)!r}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ArgumentError(f"{str(source)!r} is not a fit: it is no UTF-8 text") from None
     try:
         document = json.loads(words)
         version = document["sparsefit_fit"]

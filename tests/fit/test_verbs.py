@@ -137,6 +137,24 @@ def test_json_round_trip(fit: sf.Fit, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "fit.json"]
 
 
+@pytest.mark.parametrize("source", [None, 5, b"{}"])
+def test_what_is_no_saved_fit_is_named(source: object) -> None:
+    with pytest.raises(ArgumentError, match="a path or a JSON document is expected"):
+        sf.load_fit(source)  # type: ignore[arg-type]
+
+
+def test_a_file_that_is_no_text_is_no_saved_fit(tmp_path: Path) -> None:
+    (tmp_path / "fit.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ArgumentError, match="no UTF-8 text"):
+        sf.load_fit(tmp_path / "fit.json")
+
+
+@pytest.mark.parametrize("warmup", [[1], True, {"points": 3}, 1j])
+def test_what_is_no_warmup_rule_is_named(warmup: object, simulated_run: Simulate) -> None:
+    with pytest.raises(ArgumentError, match="warmup must be 'auto', None, a number"):
+        sf.fit(simulated_run(), warmup=warmup)  # type: ignore[arg-type]
+
+
 def test_fits_have_every_verb(simulated_run: Simulate) -> None:
     both = pd.concat(
         [simulated_run(), simulated_run(law="eq5", theta=(0.7, 0.08, 0.39)).assign(run="b")]
