@@ -72,11 +72,11 @@ def nuts_posterior(
             # The slope as a softplus in units of its error, with the Jacobian that keeps its
             # density flat: straight far from 0, a logarithm next to it. The level is sampled at
             # the points' mean ratio, where it hardly depends on the slope.
-            error = float(np.hypot(*root[1]))
-            first = max(float(start[1]) / error, 0.5)
+            unit = float(np.hypot(*root[1]))
+            first = max(float(start[1]) / unit, 0.5)
             at = first + np.log(-np.expm1(-first)) + z[1]
             pm.Potential("flat_slope", -pt.softplus(-at))
-            slope = error * pt.softplus(at)
+            slope = unit * pt.softplus(at)
             centre = float(columns[:, 1].mean())
             level = float(start[0] + start[1] * centre)
             spread = max(float(start[3]), 1e-6) / np.sqrt(len(x))
