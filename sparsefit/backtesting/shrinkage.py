@@ -350,9 +350,13 @@ def _sentence(fit: Fit, table: pd.DataFrame, now: float) -> str:
         )
     useful = onward[onward["ratio"] < HARDLY]
     first = useful.iloc[int(useful["factor"].argmin())]
+    further = (
+        f", to {last['factor']:g} times to {100 * last['ratio']:.0f}%"
+        if last["factor"] > first["factor"]
+        else ""
+    )
     return (
         f"Training on to {first['factor']:g} times the tokens is expected to narrow the limit's "
         f"interval to {100 * first['ratio']:.0f}% of its width (from {now:.4f} to "
-        f"{first['width']:.4f}), to {last['factor']:g} times to {100 * last['ratio']:.0f}%: more "
-        "tokens will still sharpen this forecast."
+        f"{first['width']:.4f}){further}: more tokens will still sharpen this forecast."
     )

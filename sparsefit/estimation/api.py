@@ -321,7 +321,7 @@ def fit(
     'yes'
     >>> fits.forecast([2e7])[["run", "median", "obs_lower", "obs_upper"]].round(2)
                  run  median  obs_lower  obs_upper
-    0  0.03m_silu_s0    0.49       0.47       0.51
+    0  0.03m_silu_s0    0.49       0.46       0.51
     1  0.11m_relu_s0    0.22       0.22       0.22
     """
     runs, seed = check_call(table, response), seed_of(rng)
