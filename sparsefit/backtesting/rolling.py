@@ -203,9 +203,11 @@ def _check_arguments(
     check_columns(table)
     if len(table) == 0:
         raise ArgumentError("table: it has no rows.")
-    bad = [cut for cut in cuts if not 0 < cut < 1]
-    if bad or len(cuts) == 0:
-        raise ArgumentError(f"cuts: shares inside (0, 1) are expected, got {list(cuts)}.")
+    shares = list(cuts) if isinstance(cuts, Iterable) else []
+    numbers = all(isinstance(cut, int | float | np.floating) for cut in shares)
+    if not shares or not numbers or not all(0 < cut < 1 for cut in shares):
+        got = shares or cuts
+        raise ArgumentError(f"cuts: a list of shares inside (0, 1) is expected, got {got!r}.")
     if len(set(cuts)) < len(cuts):
         raise ArgumentError(f"cuts: a cut is given more than once in {list(cuts)}.")
     for name, value, allowed in (

@@ -64,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     from sparsefit.table import read_table
 
     result = backtest(
-        read_table(arguments.files),
+        # A run that is too short is skipped, and said to be.
+        read_table(arguments.files, min_points=0),
         arguments.methods,
         arguments.cuts,
         runs=arguments.runs,

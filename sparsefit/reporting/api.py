@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,6 +193,8 @@ def as_fits(source: Any, **options: Any) -> Fits:
 
 def writable(path: str | Path) -> Path:
     """Return the path of a file to write, after checking its folder."""
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"path: the name of a file is expected, got {path!r}")
     target = Path(path)
     if target.is_dir():
         raise ArgumentError(f"path: {str(path)!r} is a folder; name a file, such as report.html")

@@ -187,6 +187,9 @@ def test_unusable_rows_and_short_runs_are_listed_not_lost(make_run):
         ({"methods": ["last_value", "last_value"]}, "more than once"),
         ({"cuts": [0.0]}, "inside"),
         ({"cuts": [0.5, 0.5]}, "more than once"),
+        ({"cuts": 0.5}, "a list of shares"),
+        ({"cuts": None}, "a list of shares"),
+        ({"cuts": ["half"]}, "a list of shares"),
         ({"jobs": 0}, "jobs"),
         ({"scheme": "random"}, "scheme"),
         ({"others": "larger"}, "others"),
@@ -334,3 +337,13 @@ def test_runs_that_are_not_there_are_named(runs, message, two_runs):
 def test_what_is_no_seed_is_refused(rng, two_runs):
     with pytest.raises(ArgumentError, match="rng must be a seed"):
         sf.backtest(two_runs, ["last_value"], rng=rng)
+
+
+def test_command_skips_a_run_that_has_hardly_begun(tmp_path, make_run, capsys):
+    from sparsefit.cli import main
+
+    path = tmp_path / "points.csv"
+    begun = make_run("begun", points=4)
+    pd.concat([make_run("long"), begun]).to_csv(path, index=False)
+    assert main(["backtest", str(path), "--methods", "last_value", "--cuts", "0.5"]) == 0
+    assert "skipped: begun at 0.5: 2 points seen" in capsys.readouterr().out

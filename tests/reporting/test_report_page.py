@@ -213,6 +213,8 @@ def test_refuses_a_path_that_cannot_be_written(simulated_fits: Any, tmp_path: Pa
         sf.report(simulated_fits, tmp_path)
     with pytest.raises(ArgumentError, match="no folder"):
         sf.report(simulated_fits, tmp_path / "absent" / "page.html")
+    with pytest.raises(ArgumentError, match="name of a file"):
+        sf.report(simulated_fits, None)
 
 
 def test_a_failed_report_leaves_the_old_page(
