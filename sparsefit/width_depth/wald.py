@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, FitError
 from sparsefit.width_depth.kernel import Array
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ def wald_table(fit: BreakpointFit, level: float, cov_type: str) -> pd.DataFrame:
     -------
     DataFrame
         Index `parameter`; columns estimate, std_error, lower, upper, level, kind.
+
+    Raises
+    ------
+    FitError
+        For a best fit without a break inside the points: no slope, or no point after it.
     """
     x, tau = fit.points.ratio, fit.breakpoint
     after = (x > tau).astype(float)
@@ -55,6 +60,12 @@ def wald_table(fit: BreakpointFit, level: float, cov_type: str) -> pd.DataFrame:
         columns = np.column_stack([one, x, np.maximum(x - tau, 0.0), -change * after])
         estimates = [fit.intercept, fit.slope, change, tau]
         derived = {"slope_after": (fit.slope_after, np.array([0.0, 1.0, 1.0, 0.0]))}
+    scaled = columns / np.maximum(np.max(np.abs(columns), axis=0), 1e-300)
+    if np.linalg.matrix_rank(scaled) < columns.shape[1]:
+        raise FitError(
+            "wald: the best fit has no slope before its break, or no point after it, so that a "
+            "linearised regression says nothing of the break: use conf_int()"
+        )
     regression, used = _regress(fit, x, columns, fit.points.value, cov_type)
     covariance = np.asarray(regression.cov_params())
     rows = list(zip(names, estimates, np.sqrt(np.diag(covariance)), strict=True))

@@ -329,3 +329,10 @@ def test_both_tests_of_no_break_are_there(simulated) -> None:
     assert max(average.p_value, largest.p_value) <= 0.01
     with pytest.raises(ArgumentError, match="over"):
         fit.break_test(over="mean")
+
+
+def test_wald_says_where_it_has_nothing_to_say() -> None:
+    x = np.arange(1.0, 10.0)
+    # A fall: the best rising fit is one level.
+    with pytest.raises(FitError, match="no slope before its break"):
+        sf.fit_width_depth(pd.DataFrame({"width_depth_ratio": x, "limit": 0.2 - 0.01 * x})).wald()
