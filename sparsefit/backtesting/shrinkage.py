@@ -342,6 +342,12 @@ def _sentence(fit: Fit, table: pd.DataFrame, now: float) -> str:
             f"{100 * best['ratio']:.0f}% of its width ({now:.4f})."
         )
     last = onward.iloc[int(onward["factor"].argmax())]
+    if last["ratio"] > 1.0:
+        return (
+            f"Training on to {last['factor']:g} times the tokens would not narrow the limit's "
+            f"interval ({100 * last['ratio']:.0f}% of its width, {now:.4f}, in simulated futures): "
+            "more tokens will hardly change this forecast."
+        )
     if last["ratio"] >= HARDLY:
         return (
             f"Training on to {last['factor']:g} times the tokens would leave the limit's interval "

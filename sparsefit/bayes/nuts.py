@@ -34,8 +34,8 @@ class _Attempt:
     thin: int
 
 
-# The second, slower one where the first diverged, disagreed or moved slowly.
-_ATTEMPTS = (_Attempt(0.93, 0.7, 1), _Attempt(0.98, 0.25, 4))
+# The next, slower one where one diverged, disagreed or moved slowly.
+_ATTEMPTS = (_Attempt(0.93, 0.7, 1), _Attempt(0.98, 0.25, 4), _Attempt(0.98, 0.25, 12))
 _ESS_SHARE, _ESS_ENOUGH = 0.2, 1000.0
 
 # Compiled models by law, priors and sampler: compiling takes most of a fit's time.

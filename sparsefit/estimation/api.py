@@ -130,7 +130,7 @@ def warmup_rule(
         rule = f"points before {count_text(warmup)} tokens"
     if drop > most:
         raise FitError(
-            f"run {data.run!r}: a warm-up of {drop} of {n} points leaves {n - drop}, "
+            f"run {data.run!r}: a warm-up of {drop} of {n} points leaves {max(n - drop, 0)}, "
             f"{law.name} needs at least {law.n_parameters + 2}: leave out fewer"
         )
     return np.array([drop]), rule
@@ -185,7 +185,11 @@ def fit_notes(
         notes.append(Note(words, "fading start"))
     failed = len(data.frame) - len(data.points)
     if failed:
-        words = f"{failed} rows carry no value (failed measurements) and are not fitted"
+        one = failed == 1
+        words = (
+            f"{failed} {'row carries' if one else 'rows carry'} no value (failed "
+            f"{'measurement' if one else 'measurements'}) and {'is' if one else 'are'} not fitted"
+        )
         notes.append(Note(words, "failed rows"))
     if averaged.ess < 200:
         words = (

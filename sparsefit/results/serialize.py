@@ -182,6 +182,8 @@ def _write(document: dict[str, Any], path: str | Path | None) -> str:
     words = json.dumps(document, allow_nan=False)
     if path is not None:
         target = Path(path)
+        if not target.parent.is_dir():
+            raise ArgumentError(f"path: {target.parent}: no such folder to save the fit in")
         # A reader never sees half a file: write beside it, then rename.
         partial = target.with_name(target.name + ".part")
         partial.write_text(words, encoding="utf-8")

@@ -282,7 +282,7 @@ def test_failed_rows_are_kept_and_not_fitted(simulated_run: Simulate) -> None:
     roles = found.points_table()
     assert len(roles) == 30 and roles["role"].tolist()[7] == "failed"
     assert len(found.points) == 29
-    assert any("1 rows carry no value" in note for note in found.notes)
+    assert any("1 row carries no value" in note for note in found.notes)
 
 
 def test_law_by_evidence_without_an_activation(simulated_run: Simulate) -> None:
@@ -393,3 +393,10 @@ def test_what_lies_on_a_physical_bound_is_that_bound(
     assert all(value == 0.0 or value > 1e-9 for value in (*ends, limit.estimate))
     again = sf.load_fit(found.to_json())
     assert isinstance(again, sf.Fit) and again.limit() == limit
+
+
+def test_a_fit_is_not_saved_into_a_folder_that_is_not_there(
+    simulated_run: Simulate, tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError, match="no such folder"):
+        sf.fit(simulated_run()).to_json(tmp_path / "absent" / "fit.json")
