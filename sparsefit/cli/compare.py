@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli.counting import counter
 from sparsefit.cli.narrow import show
 from sparsefit.cli.outputs import check_figure
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, FitError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sparsefit.backtesting import Comparison
+    from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,20 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from sparsefit.backtesting import compare
-    from sparsefit.estimation.api import fit
     from sparsefit.table import read_table
 
     if len(arguments.laws) * len(arguments.warmup) < 2:
         raise ArgumentError("--laws, --warmup: together they name one fit; a comparison needs two.")
     check_figure("--out", arguments.out)
-    table = read_table(arguments.files)
-    fits: dict[str, Any] = {}
-    for law in arguments.laws:
-        for rule in arguments.warmup:
-            name = law if len(arguments.warmup) == 1 else f"{law}, warm-up {rule}"
-            if name in fits:
-                raise ArgumentError(f"--laws, --warmup: {name!r} is given twice.")
-            fits[name] = fit(table, law=law, warmup=_rule(rule), rng=arguments.seed)
+    # A short run is judged against its own law, and does not stop the others.
+    table = read_table(arguments.files, min_points=0)
+    fits, failed = _fits(table, arguments)
     result = compare(
         fits,
         cuts=None if arguments.no_future else arguments.cuts,
@@ -75,12 +74,48 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         import json
 
-        print(json.dumps(result.to_dict(), allow_nan=False))
+        print(json.dumps({**result.to_dict(), "failed": failed}, allow_nan=False))
     else:
         show(result.summary())
         if arguments.out:
             print(f"\nfigure: {arguments.out}")
-    return 0
+    for message in failed.values():
+        print(f"not fitted: {message}", file=sys.stderr)
+    return 3 if failed else 0
+
+
+def _fits(
+    table: pd.DataFrame, arguments: argparse.Namespace
+) -> tuple[dict[str, Fit | Fits], dict[str, str]]:
+    """Each way to fit, on the runs that all of them can fit; why others were left out."""
+    from sparsefit.estimation.api import fit
+    from sparsefit.results.fits import Fits
+
+    rules = {
+        law if len(arguments.warmup) == 1 else f"{law}, warm-up {rule}": (law, _rule(rule))
+        for law in arguments.laws
+        for rule in arguments.warmup
+    }
+    if len(rules) < len(arguments.laws) * len(arguments.warmup):
+        raise ArgumentError("--laws, --warmup: the same fit is given twice.")
+    found: dict[str, dict[str, Any]] = {name: {} for name in rules}
+    failed: dict[str, str] = {}
+    for run, part in table.groupby("run", sort=False):
+        try:
+            ways = [
+                fit(part, law=law, warmup=rule, rng=arguments.seed) for law, rule in rules.values()
+            ]
+        except FitError as error:
+            failed[str(run)] = str(error)
+            continue
+        for name, way in zip(rules, ways, strict=True):
+            found[name][str(run)] = way
+    if not any(found.values()):
+        raise FitError("; ".join(failed.values()))
+    single = len(found[next(iter(found))]) == 1
+    return {
+        name: next(iter(ways.values())) if single else Fits(ways) for name, ways in found.items()
+    }, failed
 
 
 def _rule(text: str) -> str | float | None:

@@ -237,6 +237,19 @@ def test_command(tmp_path, run, capsys):
     assert "'some'" in capsys.readouterr().err
 
 
+def test_command_leaves_out_a_run_that_has_hardly_begun(tmp_path, run, capsys):
+    from sparsefit.cli import main
+
+    path = tmp_path / "runs.csv"
+    pd.concat([run, run.head(5).assign(run="begun")]).to_csv(path, index=False)
+    assert main(["compare", str(path), "--no-future", "--json"]) == 3
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert list(document["failed"]) == ["begun"]
+    assert "not fitted" in printed.err
+    assert "begun" in printed.err
+
+
 def test_plot_draws_a_row_for_each_run(result):
     import matplotlib
 
