@@ -132,8 +132,8 @@ def noise_grid(se_known: bool = False, transient: bool = False) -> tuple[NoiseMo
     -----
     Residuals of training runs are mostly correlated, so independence has a tenth of the rest. A
     fit hides part of the correlation of its residuals, so the grid reaches above the .2 to .7 seen
-    in them, and the strongest has the most weight: points that are independent rule it out
-    easily, while points that correlate strongly look as if they correlated less. Spread exponents
+    in them, and the strongest has the most weight: points that are independent mostly rule
+    it out, while points that correlate strongly look as if they correlated less. Spread exponents
     0, 1/2 and 1 are equally likely. The weights were chosen by the coverage of intervals on
     simulated runs; none of these constants was fitted to a series.
     """
