@@ -91,13 +91,13 @@ def _fits(
     from sparsefit.estimation.api import fit
     from sparsefit.results.fits import Fits
 
-    rules = {
-        law if len(arguments.warmup) == 1 else f"{law}, warm-up {rule}": (law, _rule(rule))
-        for law in arguments.laws
-        for rule in arguments.warmup
-    }
-    if len(rules) < len(arguments.laws) * len(arguments.warmup):
-        raise ArgumentError("--laws, --warmup: the same fit is given twice.")
+    rules: dict[str, tuple[str, str | float | None]] = {}
+    for law in arguments.laws:
+        for rule in arguments.warmup:
+            name = law if len(arguments.warmup) == 1 else f"{law}, warm-up {rule}"
+            if name in rules:
+                raise ArgumentError(f"--laws, --warmup: {name!r} is given twice.")
+            rules[name] = (law, _rule(rule))
     found: dict[str, dict[str, Any]] = {name: {} for name in rules}
     failed: dict[str, str] = {}
     for run, part in table.groupby("run", sort=False):
