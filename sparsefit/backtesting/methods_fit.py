@@ -39,50 +39,61 @@ def fit_bayes_pooled(
 ) -> MethodForecast:
     """`sf.fit_bayes` pooled over the runs shown, of the target's activation.
 
-    A run of which nothing is seen is forecast from the others by its parameter count. Where no
-    other run is shown, the run is fitted alone, which is recorded as a fallback.
+    A run of which nothing is seen is forecast from the others by its parameter count. Other runs
+    that cannot be fitted are left out, which is noted. Where no other run is left, the run is
+    fitted alone, which is recorded as a fallback.
     """
     from sparsefit.bayes.api import fit_bayes as run
     from sparsefit.bayes.pooled_result import PooledFits
     from sparsefit.bayes.pooling import alike, learn, pool_run
+    from sparsefit.estimation.api import fit_each
 
     target = target_of(seen)
     name, activation = target["run"], target.get("activation")
     kin = kin_of(seen)
     kin.attrs = {}
     own, others = kin[kin["run"] == name], kin[kin["run"] != name]
-    if others.empty:
-        if own.empty:
-            raise ArgumentError(f"run {name!r}: no other run of activation {activation!r} is shown")
-        alone = fit_bayes(seen, tokens, rng)
-        return replace(alone, fallback="fit_bayes_pooled: no other run is shown; fit_bayes used")
     # Other runs are the same in many cells: they are fitted, and learnt from, once, with one seed.
-    marks = {str(other): fingerprint(rows) for other, rows in others.groupby("run", sort=False)}
-    fits = {
-        other: recalled(
-            ("fit_bayes", mark), partial(run, others[others["run"] == other], engine="importance")
-        )
-        for other, mark in marks.items()
-    }
-    covariates = ("n_params",)
-    if not own.empty:
-        mine = run(own, engine="importance", rng=seed_of(rng))
-        known = alike(mine, fits.values())
-        learnt = None
-        if known:
-            learnt = recalled(
-                ("population", *(marks[other.run] for other in known)),
-                lambda: learn(known, covariates, np.random.default_rng(0)),
-            )
-        return from_fit(pool_run(mine, known, covariates, seed_of(rng), learnt), tokens, rng)
-    seed = seed_of(rng)
-    family = PooledFits(fits, alone=fits, seed=seed)
-    new = family.predict_scale(float(target["n_params"]), activation, rng=seed)
-    return MethodForecast.from_draws(
-        tokens,
-        new.simulate(tokens, "observation", rng=seed_of(rng)),
-        curve_draws=new.simulate(tokens, "curve"),
+    rows = {str(other): part for other, part in others.groupby("run", sort=False)}
+    marks = {other: fingerprint(part) for other, part in rows.items()}
+    fits, left_out = fit_each(
+        marks,
+        lambda other: recalled(
+            ("fit_bayes", marks[other]), partial(run, rows[other], engine="importance")
+        ),
     )
+    said = "; ".join(f"left out: {why}" for why in left_out.values())
+    if not fits:
+        none = f"no other run {'can be fitted' if left_out else 'is shown'}"
+        if own.empty:
+            raise ArgumentError(f"run {name!r}: {none}, of activation {activation!r}")
+        alone = fit_bayes(seen, tokens, rng)
+        return replace(
+            alone,
+            fallback=f"fit_bayes_pooled: {none}; fit_bayes used",
+            note="; ".join(filter(None, (said, alone.note))) or None,
+        )
+    covariates = ("n_params",)
+    if own.empty:
+        seed = seed_of(rng)
+        family = PooledFits(fits, left_out, alone=fits, seed=seed)
+        new = family.predict_scale(float(target["n_params"]), activation, rng=seed)
+        return MethodForecast.from_draws(
+            tokens,
+            new.simulate(tokens, "observation", rng=seed_of(rng)),
+            curve_draws=new.simulate(tokens, "curve"),
+            note=said or None,
+        )
+    mine = run(own, engine="importance", rng=seed_of(rng))
+    known = alike(mine, fits.values())
+    learnt = None
+    if known:
+        learnt = recalled(
+            ("population", *(marks[other.run] for other in known)),
+            lambda: learn(known, covariates, np.random.default_rng(0)),
+        )
+    found = from_fit(pool_run(mine, known, covariates, seed_of(rng), learnt), tokens, rng)
+    return replace(found, note="; ".join(filter(None, (said, found.note))) or None)
 
 
 def configured(**settings: Any) -> Callable[..., MethodForecast]:

@@ -15,12 +15,13 @@ from sparsefit.bayes.likelihood import LIKELIHOODS
 from sparsefit.bayes.posterior import Posterior
 from sparsefit.bayes.priors import Priors, check_priors
 from sparsefit.bayes.result import BayesFit
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, FitError
 from sparsefit.estimation.api import (
     RunData,
     candidate_laws,
     check_call,
     check_points,
+    fit_each,
     fit_notes,
     warmup_rule,
 )
@@ -131,14 +132,16 @@ def fit_bayes(
     Returns
     -------
     BayesFit, Fits or PooledFits
-        `BayesFit` for a table of one run, `Fits` for several, `PooledFits` with ``pool="scale"``.
+        `BayesFit` for a table of one run, `Fits` for several, `PooledFits` with ``pool="scale"``,
+        whose `left_out` names the runs that cannot be fitted.
 
     Raises
     ------
     TableError
         Lists every fault of the table.
     FitError
-        If a run has too few points or no trend at all.
+        If a run has too few points or no trend at all; with ``pool="scale"``, if that is true of
+        all runs.
     ArgumentError
         If an argument is outside what the call accepts.
     MissingDependencyError
@@ -150,19 +153,25 @@ def fit_bayes(
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 400:
         raise ArgumentError(f"draws must be a whole number of at least 400, got {draws!r}")
     runs, seed = check_call(table, response), seed_of(rng)
-    fits = {
-        data.run: fit_run_bayes(
-            data, law, warmup, response, likelihood, priors, engine, seed, int(draws)
+
+    by_name = {data.run: data for data in runs}
+
+    def alone(run: str) -> BayesFit:
+        return fit_run_bayes(
+            by_name[run], law, warmup, response, likelihood, priors, engine, seed, int(draws)
         )
-        for data in runs
-    }
+
     if pool == "scale":
         from sparsefit.bayes.pooled_result import PooledFits
         from sparsefit.bayes.pooling import pool_fits
 
         names = ("n_params", *(name for name in covariates if name != "n_params"))
-        pooled = pool_fits(fits, names, seed)
-        return PooledFits(dict(pooled), alone=fits, covariates=names, seed=seed)
+        found, left_out = fit_each(by_name, alone)
+        if not found:
+            raise FitError("; ".join(left_out.values()))
+        pooled = pool_fits(found, names, seed)
+        return PooledFits(dict(pooled), left_out, alone=found, covariates=names, seed=seed)
+    fits = {run: alone(run) for run in by_name}
     return next(iter(fits.values())) if len(fits) == 1 else Fits(dict(fits))
 
 

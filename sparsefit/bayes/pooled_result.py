@@ -37,6 +37,8 @@ class PooledFits(Fits):
     ----------
     fits : dict
         Run name to pooled `BayesFit`.
+    left_out : mapping
+        Runs that could not be fitted, and why.
     alone : mapping
         The same runs fitted alone.
     covariates : tuple of str
@@ -160,9 +162,6 @@ class PooledFits(Fits):
     def to_json(self, path: Any = None) -> str:
         """Write the pooled fits as JSON; they read back as plain `Fits`."""
         return super().to_json(path)
-
-    def __repr__(self) -> str:
-        return f"<PooledFits of {len(self)} runs: {', '.join(self.fits)}>"
 
 
 def _trend_sentence(

@@ -94,7 +94,8 @@ def report(
     style : mapping or str, optional
         rcParams, or the name of a matplotlib style, for the figures.
     left_out : mapping of str to str, optional
-        Runs that are not among the fits, and why: named at the head of the page.
+        Further runs that are not among the fits, and why: named at the head of the page, with
+        those that the fits name (`Fits.left_out`).
 
     Returns
     -------
@@ -124,7 +125,7 @@ def report(
     settings = Settings(level=check_level(level), until=until, targets=tuple(targets), style=style)
     fits = as_fits(source, law=law, warmup=warmup, response=response, rng=rng)
     numbers = {run: run_numbers(fit, settings) for run, fit in fits.items()}
-    sections = [overview(fits, numbers, settings, left_out or {})]
+    sections = [overview(fits, numbers, settings, {**fits.left_out, **(left_out or {})})]
     sections += [
         run_section(fit, numbers[run], f"run-{index}", settings)
         for index, (run, fit) in enumerate(fits.items(), 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,12 @@ class Fits(Mapping[str, Fit]):
     ----------
     fits : dict
         Run name to `Fit`.
+    left_out : mapping
+        Runs that could not be fitted, and why.
     """
 
     fits: dict[str, Fit]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, run: str) -> Fit:
         if run not in self.fits:
@@ -145,8 +148,12 @@ class Fits(Mapping[str, Fit]):
         return self._table(lambda f: f.glance(level))
 
     def summary(self, level: float = 0.9) -> str:
-        """Plain-text summaries of all runs."""
-        return "\n\n".join(fit.summary(level) for fit in self.fits.values())
+        """Plain-text summaries of all runs, and which were left out."""
+        parts = [fit.summary(level) for fit in self.fits.values()]
+        return "\n\n".join([*parts, *self._missing()])
+
+    def _missing(self) -> list[str]:
+        return [f"left out: {why}" for why in self.left_out.values()]
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Write all fits as JSON; `sf.load_fit` reads them back."""
@@ -155,7 +162,8 @@ class Fits(Mapping[str, Fit]):
         return dump_fits(self, path)
 
     def __repr__(self) -> str:
-        return f"<Fits of {len(self)} runs: {', '.join(self.fits)}>"
+        left = f"; left out: {', '.join(self.left_out)}" if self.left_out else ""
+        return f"<{type(self).__name__} of {len(self)} runs: {', '.join(self.fits)}{left}>"
 
     def _repr_html_(self) -> str:
         keep: list[Any] = [
@@ -170,6 +178,6 @@ class Fits(Mapping[str, Fit]):
             "rmse",
         ]
         table = str(self.glance()[keep].to_html(index=False, float_format="{:.4g}".format))
-        notes = [(run, note) for run, fit in self.fits.items() for note in fit.notes]
-        items = "".join(f"<li>{escape(run)}: {escape(note)}</li>" for run, note in notes)
+        said = [f"{run}: {note}" for run, fit in self.fits.items() for note in fit.notes]
+        items = "".join(f"<li>{escape(words)}</li>" for words in [*said, *self._missing()])
         return table + (f"<ul>{items}</ul>" if items else "")

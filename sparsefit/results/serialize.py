@@ -199,7 +199,8 @@ def dump_fit(fit: Fit, path: str | Path | None = None) -> str:
 def dump_fits(fits: Fits, path: str | Path | None = None) -> str:
     """See `Fits.to_json`."""
     plain = [fit_to_dict(fit) for fit in fits.values()]
-    return _write({"sparsefit_fit": FORMAT, "fits": plain, "many": True}, path)
+    document = {"sparsefit_fit": FORMAT, "fits": plain, "many": True}
+    return _write({**document, "left_out": dict(fits.left_out)}, path)
 
 
 def load_fit(source: str | Path) -> Fit | Fits:
@@ -245,4 +246,5 @@ def load_fit(source: str | Path) -> Fit | Fits:
         return fits[0]
     from sparsefit.results.fits import Fits
 
-    return Fits({fit.run: fit for fit in fits})
+    # Files of earlier versions name no runs left out.
+    return Fits({fit.run: fit for fit in fits}, document.get("left_out", {}))

@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 
 import sparsefit as sf
-from sparsefit.backtesting.methods_fit import Repeated, configured, fit, fit_bayes, settings_of
+from sparsefit.backtesting.methods_fit import (
+    Repeated,
+    configured,
+    fit,
+    fit_bayes,
+    fit_bayes_pooled,
+    settings_of,
+)
+from sparsefit.backtesting.seen import with_target
 from sparsefit.errors import ArgumentError
 
 
@@ -70,3 +78,22 @@ def test_pooled_fit_uses_the_smaller_runs_and_forecasts_an_unseen_one(make_run):
     assert cells.loc["large", "covered90"] > 0.8
     assert cells.loc["other", "status"] == "failed"
     assert "no other run" in cells.loc["other", "message"]
+
+
+def test_a_pooled_fit_leaves_out_other_runs_that_have_hardly_begun(make_run):
+    own = make_run("own", n_params=1e8, points=13)
+    young = make_run("young", n_params=1e7, seed=1, points=13).head(3)
+    known = make_run("known", n_params=3e7, seed=2, points=13)
+    tokens = np.array([4e10])
+
+    def forecast(*others):
+        seen = with_target(pd.concat([own, *others], ignore_index=True), "own")
+        return fit_bayes_pooled(seen, tokens, np.random.default_rng(0))
+
+    got = forecast(young, known)
+    assert got.fallback is None and got.note is not None
+    assert "left out: run 'young' has 3 usable points" in got.note
+    np.testing.assert_array_equal(got.median, forecast(known).median)
+    alone = forecast(young)
+    assert alone.fallback is not None and "no other run can be fitted" in alone.fallback
+    assert alone.note is not None and "'young'" in alone.note

@@ -13,7 +13,7 @@ from sparsefit.bayes.hierarchy import sample_hyper
 from sparsefit.bayes.pooled_limit import with_others
 from sparsefit.bayes.pooled_result import PooledFits
 from sparsefit.bayes.population import Population, features, to_theta
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, FitError
 from sparsefit.estimation.limit_likelihood import LimitLikelihood
 
 Run = Callable[..., pd.DataFrame]
@@ -107,6 +107,22 @@ def test_single_run_is_fitted_alone(family: pd.DataFrame) -> None:
     found = sf.fit_bayes(family[family["run"] == "m0"], pool="scale", engine="importance")
     assert isinstance(found, PooledFits)
     assert any("fitted alone" in note for note in found["m0"].notes)
+
+
+def test_runs_that_cannot_be_fitted_are_left_out_and_named(family: pd.DataFrame) -> None:
+    full, short = family[family["run"].isin(["m0", "m1"])], family[family["run"] == "m2"].head(3)
+    found = sf.fit_bayes(pd.concat([full, short]), pool="scale", engine="importance")
+    assert list(found) == ["m0", "m1"] and list(found.left_out) == ["m2"]
+    said = "left out: run 'm2' has 3 usable points"
+    assert said in found.summary() and "left out: run &#x27;m2&#x27;" in found._repr_html_()
+    assert "left out: m2" in repr(found)
+    back = sf.load_fit(found.to_json())
+    assert isinstance(back, sf.Fits) and said in back.summary()
+    # Without it, all is as if it had not been measured.
+    without = sf.fit_bayes(full, pool="scale", engine="importance")
+    assert found["m0"].limit() == without["m0"].limit()
+    with pytest.raises(FitError, match="run 'm2' has 3 usable points"):
+        sf.fit_bayes(short, pool="scale")
 
 
 @pytest.mark.parametrize("law", ["logspace_power", "vanilla_power", "loss_power"])
