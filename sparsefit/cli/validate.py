@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-points",
         type=int,
         metavar="N",
-        help="usable checkpoints that each run needs (default: 5, the least that a law needs)",
+        help="usable checkpoints that each run needs (default: 5, the least that a law needs; a "
+        "run with too few for its own law is noted)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 

@@ -34,10 +34,6 @@ F = TypeVar("F")
 
 RESPONSES = ("activation_ratio", "loss")
 
-# Activations with exact zeros follow the falling law, smooth ones the rising law.
-_FALLING = ("relu", "relu2", "relu^2", "squared_relu", "fatrelu", "drelu")
-_RISING = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "swiglu", "geglu")
-
 # Below this many points the choice between a number of points and a number of tokens is clear.
 _TOKENS_FROM = 1000
 
@@ -85,12 +81,11 @@ def run_data(frame: pd.DataFrame, response: str) -> RunData:
 
 def check_points(data: RunData, law: Law) -> None:
     """Raise `FitError` for a run with too few points for a law, or without any trend."""
-    need = law.n_parameters + 2
     n = len(data.points)
-    if n < need:
+    if n < law.least_points:
         raise FitError(
             f"run {data.run!r} has {n} usable points, {law.name} has {law.n_parameters} "
-            f"coefficients and needs at least {need}: measure more checkpoints"
+            f"coefficients and needs at least {law.least_points}: measure more checkpoints"
         )
     if data.points.range <= 1e-12 * max(abs(float(data.points.y.max())), 1e-300):
         raise FitError(
@@ -104,7 +99,7 @@ def warmup_rule(
 ) -> tuple[NDArray[np.intp], str]:
     """Warm-up choices to average over and the rule in words."""
     n = len(data.points)
-    most = n - law.n_parameters - 2
+    most = n - law.least_points
     if warmup is None:
         return np.array([0]), "none"
     if isinstance(warmup, str):
@@ -133,7 +128,7 @@ def warmup_rule(
     if drop > most:
         raise FitError(
             f"run {data.run!r}: a warm-up of {drop} of {n} points leaves {max(n - drop, 0)}, "
-            f"{law.name} needs at least {law.n_parameters + 2}: leave out fewer"
+            f"{law.name} needs at least {law.least_points}: leave out fewer"
         )
     return np.array([drop]), rule
 
@@ -148,13 +143,10 @@ def candidate_laws(data: RunData, law: str | Law, response: str) -> tuple[list[L
                 "asked for"
             )
         return [chosen], "as asked for"
+    found = list(laws.candidates(data.activation, response))
     if response == "loss":
-        return [laws.get("loss_power")], "the law for the loss"
-    if data.activation in _FALLING:
-        return [laws.get("logspace_power")], f"by activation: {data.activation}"
-    if data.activation in _RISING:
-        return [laws.get("vanilla_power")], f"by activation: {data.activation}"
-    return [laws.get("logspace_power"), laws.get("vanilla_power")], ""
+        return found, "the law for the loss"
+    return found, f"by activation: {data.activation}" if len(found) == 1 else ""
 
 
 def fit_notes(

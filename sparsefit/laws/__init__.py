@@ -20,10 +20,15 @@ __all__ = [
     "LossPower",
     "Parameter",
     "VanillaPower",
+    "candidates",
     "get",
     "names",
     "register",
 ]
+
+# Activations with exact zeros follow the falling law, smooth ones the rising law.
+_FALLING = ("relu", "relu2", "relu^2", "squared_relu", "fatrelu", "drelu")
+_RISING = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "swiglu", "geglu")
 
 _LAWS: dict[str, Law] = {}
 _BY_ALIAS: dict[str, str] = {}
@@ -75,6 +80,25 @@ def get(name: str | Law) -> Law:
         known = ", ".join(sorted(_BY_ALIAS))
         raise ArgumentError(f"unknown law {name!r}; known names: {known}")
     return _LAWS[_BY_ALIAS[key]]
+
+
+def candidates(activation: str | None, response: str = "activation_ratio") -> tuple[Law, ...]:
+    """Return the law for a run, or both for the activation ratio where its activation tells none.
+
+    Parameters
+    ----------
+    activation : str or None
+        Activation function, in lower case.
+    response : {"activation_ratio", "loss"}
+        Column to fit.
+    """
+    if response == "loss":
+        return (get("loss_power"),)
+    if activation in _FALLING:
+        return (get("logspace_power"),)
+    if activation in _RISING:
+        return (get("vanilla_power"),)
+    return get("logspace_power"), get("vanilla_power")
 
 
 register(LogspacePower())

@@ -103,6 +103,11 @@ class Law(ABC):
         """Number of coefficients."""
         return len(self.parameters)
 
+    @property
+    def least_points(self) -> int:
+        """Points that a fit needs: two more than coefficients."""
+        return self.n_parameters + 2
+
     @abstractmethod
     def value(self, d: ArrayLike, theta: ArrayLike) -> Array:
         """Value of the law.

@@ -15,7 +15,14 @@ from sparsefit.errors import ArgumentError, Fault, TableError
 from sparsefit.table import locations
 from sparsefit.table.files import RawFile, read_file, write_frame
 from sparsefit.table.locations import Location
-from sparsefit.table.validation import check, column_faults, least_points, shape_faults
+from sparsefit.table.validation import (
+    add_notes,
+    check,
+    column_faults,
+    least_points,
+    shape_faults,
+    short_runs,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +54,9 @@ def read_table(
     pandas.DataFrame
         As `validate` returns it. ``attrs["provenance"]`` holds the provenance that was stored with
         the file (empty without; with several files ``{"merged": [...]}``), ``attrs["sources"]``
-        the name and SHA-256 of each file, ``attrs["notes"]`` what was taken from file names and
-        which files of a folder were ignored.
+        the name and SHA-256 of each file, ``attrs["notes"]`` what was taken from file names,
+        which files of a folder were ignored and, without `law_params` and `min_points`, which runs
+        are too short for their own law.
 
     Raises
     ------
@@ -90,6 +98,8 @@ def read_table(
     if faults or table is None:
         raise TableError(faults, paths[0] if len(paths) == 1 else None)
     table.attrs.update(_attributes(files, ignored))
+    if law_params is None and min_points is None:
+        add_notes(table, short_runs(table, response))
     return table
 
 

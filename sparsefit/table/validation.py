@@ -46,7 +46,8 @@ def validate(
         Sorted by `run` and `tokens`, index 0 to n - 1, `attrs` kept. Counts are int64 where every
         value is whole, else float64; known text columns have object dtype with None where missing;
         `activation` is in lower case; a missing `status` is "ok". Rows with status "failed" stay
-        (see `usable_rows`). No row is dropped, no value changed.
+        (see `usable_rows`). No row is dropped, no value changed. Without `law_params` and
+        `min_points`, ``attrs["notes"]`` names runs that are too short for their own law.
 
     Raises
     ------
@@ -58,7 +59,36 @@ def validate(
     if faults:
         raise TableError(faults)
     assert copy is not None
+    if law_params is None and min_points is None:
+        add_notes(copy, short_runs(copy, response))
     return copy
+
+
+def add_notes(table: pd.DataFrame, notes: list[str]) -> None:
+    """Add to ``table.attrs["notes"]`` what is not there yet."""
+    known = table.attrs.get("notes", [])
+    if notes:
+        table.attrs["notes"] = list(dict.fromkeys([*known, *notes]))
+
+
+def short_runs(table: pd.DataFrame, response: str) -> list[str]:
+    """Name the runs of a validated table that a fit would refuse for their number of points."""
+    from sparsefit import laws
+
+    usable = usable_rows(table, response)
+    notes = []
+    for run, rows in table.groupby("run", sort=False):
+        known = rows["activation"].dropna().tolist() if "activation" in rows else []
+        law = max(
+            laws.candidates(known[0] if known else None, response), key=lambda one: one.least_points
+        )
+        count = int(usable[rows.index].sum())
+        if count < law.least_points:
+            notes.append(
+                f"run {run!r} has {count} of the {law.least_points} usable points that a fit of "
+                f"{law.name} needs: it cannot be fitted before more checkpoints are measured"
+            )
+    return notes
 
 
 def least_points(response: str, law_params: int | None, min_points: int | None) -> int:

@@ -67,7 +67,7 @@ def test_round_trip_is_exact(tmp_path, suffix: str, table: pd.DataFrame) -> None
     again = sf.read_table(path)
     pd.testing.assert_frame_equal(again, table, check_exact=True)
     assert again.attrs["provenance"] == table.attrs["provenance"]
-    assert again.attrs["notes"] == []
+    assert again.attrs["notes"] == table.attrs.get("notes", [])
 
 
 def test_plain_pandas_reads_the_csv(tmp_path, series):

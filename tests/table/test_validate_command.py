@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 
+import sparsefit as sf
 from sparsefit.cli import main
+from sparsefit.errors import FitError
 
 
 def test_sound_files(tmp_path, series, capsys):
@@ -57,3 +60,32 @@ def test_options(tmp_path, series, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["validate"])
     assert caught.value.code == 2
+
+
+def test_a_run_too_short_for_its_own_law_is_noted(tmp_path, series, capsys):
+    path = tmp_path / "a.csv"
+    runs = [
+        series("falls", 5, activation="relu"),
+        series("unknown", 5),
+        series("rises", 5, activation="silu"),
+        series("long", 6, activation="relu"),
+    ]
+    table = pd.concat(runs, ignore_index=True)
+    table.to_csv(path, index=False)
+    assert main(["validate", str(path)]) == 0
+    captured = capsys.readouterr()
+    assert "no faults" in captured.out
+    assert captured.err.count("note: ") == 2
+    for run in ("falls", "unknown"):
+        assert f"note: run {run!r} has 5 of the 6 usable points that a fit" in captured.err
+    assert main(["validate", str(path), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["notes"]) == 2
+    # What the caller says that a run needs is taken as said.
+    assert main(["validate", str(path), "--min-points", "5"]) == 0
+    assert capsys.readouterr().err == ""
+    once = sf.validate(table)
+    assert len(sf.validate(once).attrs["notes"]) == 2
+    assert "notes" not in sf.validate(table, min_points=0).attrs
+    with pytest.raises(FitError, match="run 'falls' has 5 usable points"):
+        sf.fit(table[table["run"] == "falls"])
+    sf.fit(table[table["run"] == "rises"])
