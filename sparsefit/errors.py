@@ -19,6 +19,14 @@ class ArgumentError(SparsefitError, ValueError):
     """An argument of a call is outside what the call accepts."""
 
 
+class UnknownRunError(ArgumentError, KeyError):
+    """A mapping of runs holds no run of the name asked for."""
+
+    def __str__(self) -> str:
+        # KeyError shows repr(message); a sentence reads better.
+        return str(self.args[0]) if self.args else ""
+
+
 class FitError(SparsefitError, ValueError):
     """A law cannot be fitted to the points given."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import UnknownRunError
 from sparsefit.results.fit import Fit
 from sparsefit.seeds import Rng, seed_of
 
@@ -35,7 +35,7 @@ class Fits(Mapping[str, Fit]):
 
     def __getitem__(self, run: str) -> Fit:
         if run not in self.fits:
-            raise ArgumentError(f"no run {run!r}; runs: {', '.join(map(repr, self.fits))}")
+            raise UnknownRunError(f"no run {run!r}; runs: {', '.join(map(repr, self.fits))}")
         return self.fits[run]
 
     def __contains__(self, run: object) -> bool:

@@ -182,8 +182,19 @@ def test_fits_have_every_verb(simulated_run: Simulate) -> None:
     loaded = sf.load_fit(fits.to_json())
     assert isinstance(loaded, sf.Fits)
     pd.testing.assert_frame_equal(loaded.limit(), fits.limit())
-    with pytest.raises(ArgumentError, match="no run 'c'"):
-        fits["c"]
+
+
+def test_fits_is_a_mapping(simulated_run: Simulate) -> None:
+    fits = sf.fit(pd.concat([simulated_run(), simulated_run(seed=1).assign(run="b")]))
+    assert fits.get("c") is None
+    assert fits.get("c", 5) == 5
+    assert fits.get("b") is fits["b"]
+    assert "b" in fits and "c" not in fits
+    assert dict(fits) == fits.fits
+    # Both what a mapping raises and what sparsefit raises for an argument.
+    for kind in (KeyError, ArgumentError):
+        with pytest.raises(kind, match="^no run 'c'; runs: 'b', 'simulated'$"):
+            fits["c"]
 
 
 def test_warmup_is_found_and_every_row_accounted_for(simulated_run: Simulate) -> None:
