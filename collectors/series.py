@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,7 +30,7 @@ from sparsefit.collectors.records import (
 )
 from sparsefit.collectors.settings import Settings
 from sparsefit.collectors.solve import Evaluation, Step, next_step
-from sparsefit.collectors.state import Parts
+from sparsefit.collectors.state import Key, Parts
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, CheckpointError, CollectorError, SparsefitError
 
@@ -37,10 +38,15 @@ Value = TypeVar("Value")
 
 # Models of this many bytes together stay in memory while a root is solved on several checkpoints.
 _CACHE_BYTES = 1 << 30
+_NOT_SOLVED = "given"
 
 
 class Series:
-    """Runs the protocol; every finished piece goes to the parts, every decision comes from them."""
+    """Runs the protocol; every finished piece goes to the parts, every decision comes from them.
+
+    What is measured for a root is kept under the checkpoints that it is solved on: the table
+    depends on which checkpoints can be measured, not on when the others failed.
+    """
 
     def __init__(
         self,
@@ -60,16 +66,20 @@ class Series:
         self.batch_size = batch_size
         self.bar = bar
         self._loaded: dict[str, LoadedCheckpoint] = {}
+        # By checkpoint: the solve whose CETT it is measured at.
+        self._solves: dict[str, str] = {}
 
     def measure_all(self) -> dict[str, dict[str, Any]]:
         """Return each checkpoint's record: model description and measurement, or a reason."""
+        self._forget_failed()
         if self.settings.metric == "cett_ppl":
             if self.settings.cett_scope == "run":
-                self._solve_run()
+                solve = self._solve_run()
+                self._solves = {checkpoint.name: solve for checkpoint in self.checkpoints}
             else:
                 for checkpoint in self.checkpoints:
                     if self._prepare(checkpoint):
-                        self._solve(checkpoint.name, [checkpoint])
+                        self._solves[checkpoint.name] = self._solve([checkpoint])
         for checkpoint in self.checkpoints:
             if self._reason(checkpoint) is None:
                 self._attempt(checkpoint, partial(self._final, checkpoint))
@@ -81,7 +91,7 @@ class Series:
             raise CheckpointError(f"no checkpoint could be measured:\n{reasons}")
         return {
             c.name: {
-                "model": self.parts.get(f"model-{c.name}"),
+                "model": self.parts.get(("model", c.name)),
                 "failed": self._reason(c),
                 "measurement": self._measurement(c),
             }
@@ -89,10 +99,29 @@ class Series:
         }
 
     def solutions(self) -> dict[str, dict[str, Any]]:
-        """Solved groups, by name."""
-        names = ["run", *(checkpoint.name for checkpoint in self.checkpoints)]
-        found = {name: self.parts.get(f"solution-{name}") for name in names}
+        """Solved roots: that of the run under "run", others under their checkpoint's name."""
+        joint = self.settings.cett_scope == "run"
+        solves = {"run" if joint else name: solve for name, solve in self._solves.items()}
+        found = {name: self.parts.get(("solution", solve)) for name, solve in solves.items()}
         return {name: value for name, value in found.items() if value is not None}
+
+    def _forget_failed(self) -> None:
+        """Let checkpoints that failed before be tried again: by now they may be repaired.
+
+        Nothing stays of what was measured on them, nor of solves that they took part in.
+        """
+        for checkpoint in self.checkpoints:
+            name = checkpoint.name
+            keys = self.parts.keys()
+            if ("failed", name) not in keys:
+                continue
+            solves = {
+                key[1:] for key in keys if key[0] == "members" and name in self.parts.get(key)
+            }
+            forgotten = [key for key in keys if key[1:2] in solves or key[1:][-1:] == (name,)]
+            # What says which to forget goes last: killed on the way, a resumed run does the rest.
+            forgotten.sort(key=lambda key: (key[0] == "failed", key[0] == "members"))
+            self.parts.forget(forgotten)
 
     # -- loading -----------------------------------------------------------------------------
 
@@ -115,7 +144,7 @@ class Series:
         return self._loaded[checkpoint.name]
 
     def _reason(self, checkpoint: Checkpoint) -> str | None:
-        record = self.parts.get(f"failed-{checkpoint.name}")
+        record = self.parts.get(("failed", checkpoint.name))
         return None if record is None else str(record["reason"])
 
     def _attempt(self, checkpoint: Checkpoint, call: Callable[[], Value]) -> Value | None:
@@ -128,16 +157,16 @@ class Series:
                 raise
             known = isinstance(error, SparsefitError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
-            self.parts.put(f"failed-{checkpoint.name}", {"reason": reason})
+            self.parts.put(("failed", checkpoint.name), {"reason": reason})
             self._loaded.pop(checkpoint.name, None)
             self.bar.say(f"{checkpoint.name} failed: {reason}")
             return None
 
     def _prepare(self, checkpoint: Checkpoint) -> bool:
-        """Load a checkpoint once, note what it is, and compute its dense loss by calibrating."""
+        """Load a checkpoint once, run it on one window, and note what it is."""
         if self._reason(checkpoint) is not None:
             return False
-        if self.parts.get(f"model-{checkpoint.name}") is not None:
+        if self.parts.get(("model", checkpoint.name)) is not None:
             return True
 
         def describe() -> Any:
@@ -146,7 +175,7 @@ class Series:
                 check_relu(loaded.model, loaded.sites)
             # One batch: NaN weights and a wrong vocabulary show here, before a joint solve.
             forward_losses(loaded.model, self.text.take(slice(0, 1)), 1)
-            return self.parts.put(f"model-{checkpoint.name}", loaded.describe())
+            return self.parts.put(("model", checkpoint.name), loaded.describe())
 
         return self._attempt(checkpoint, describe) is not None
 
@@ -162,42 +191,45 @@ class Series:
 
     # -- solving -----------------------------------------------------------------------------
 
-    def _solve_run(self) -> None:
+    def _solve_run(self) -> str:
         """Solve on the last checkpoints; one that breaks is replaced by the one before."""
         while True:
             members = self._usable(self.settings.joint)
-            before = [self._reason(member) for member in members]
-            self._solve("run", members)
-            if [self._reason(member) for member in members] == before:
-                return
+            solve = self._solve(members)
+            if all(self._reason(member) is None for member in members):
+                return solve
 
-    def _solve(self, group: str, members: Sequence[Checkpoint]) -> None:
-        """Solve one CETT jointly on the members; stops early where one of them fails."""
-        if not members or self.parts.get(f"solution-{group}") is not None:
-            return
-        target = self.settings.target
+    def _solve(self, members: Sequence[Checkpoint]) -> str:
+        """Solve one CETT jointly on the members, and return the solve's name in the parts.
+
+        Stops early where one of them fails.
+        """
         names = [member.name for member in members]
-        probed = self.parts.get(f"probe-{group}")
+        solve = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+        if not members or self.parts.get(("solution", solve)) is not None:
+            return solve
+        self.parts.put(("members", solve), names)
+        target = self.settings.target
+        probed = self.parts.get(("probe", solve))
         if probed is None:
             self.bar.say(f"probing {names[-1]}")
             found = self._attempt(
                 members[-1], lambda: probe(self._model(members[-1]), self.text, target)
             )
             if found is None:
-                return
-            probed = self.parts.put(f"probe-{group}", {"cett": found})
+                return solve
+            probed = self.parts.put(("probe", solve), {"cett": found})
         surveys: list[list[Patch]] = []
         for member in members:
             patches = self._attempt(
-                member, partial(self._survey, group, member, probed["cett"], surveys)
+                member, partial(self._survey, solve, member, probed["cett"], surveys)
             )
             if patches is None:
-                return
+                return solve
             surveys.append(patches)
         guess = pooled_root(surveys, target)
         while True:
-            kept = self.parts.get(f"history-{group}") or {}
-            evaluations = kept.get("evaluations", []) if kept.get("checkpoints") == names else []
+            evaluations = self.parts.get(("history", solve)) or []
             history = [Evaluation(item["cett"], item["log_ratio"]) for item in evaluations]
             step = next_step(
                 history,
@@ -210,26 +242,25 @@ class Series:
                 break
             ratios: list[float] = []
             for member in members:
-                ratio = self._attempt(member, partial(self._evaluate, member, step.cett))
+                ratio = self._attempt(member, partial(self._evaluate, solve, member, step.cett))
                 if ratio is None:
-                    return
+                    return solve
                 ratios.append(ratio)
             mean = sum(math.exp(ratio) for ratio in ratios) / len(ratios)
             point = {"cett": step.cett, "log_ratio": math.log(mean), "members": ratios}
-            self.parts.put(
-                f"history-{group}", {"checkpoints": names, "evaluations": [*evaluations, point]}
-            )
-        self.parts.put(f"solution-{group}", _solution(step, members, evaluations, target))
+            self.parts.put(("history", solve), [*evaluations, point])
+        self.parts.put(("solution", solve), _solution(step, members, evaluations, target))
+        return solve
 
     def _survey(
-        self, group: str, checkpoint: Checkpoint, start: float, others: Sequence[Sequence[Patch]]
+        self, solve: str, checkpoint: Checkpoint, start: float, others: Sequence[Sequence[Patch]]
     ) -> list[Patch]:
-        """Survey one checkpoint for the group's root (see `guess.survey`)."""
-        key = f"survey-{group}-{checkpoint.name}"
+        """Survey one checkpoint for the root (see `guess.survey`)."""
+        key = ("survey", solve, checkpoint.name)
         record = self.parts.get(key)
         if record is None:
             self.bar.say(f"surveying {checkpoint.name}")
-            calibration = self._calibration(checkpoint, start, wide=True)
+            calibration = self._calibration(solve, checkpoint, start, wide=True)
             found = survey(
                 self._model(checkpoint),
                 self.text,
@@ -241,21 +272,21 @@ class Series:
             record = self.parts.put(key, [[p.cett, p.difference, p.count] for p in found])
         return [Patch(*values) for values in record]
 
-    def _evaluate(self, checkpoint: Checkpoint, cett: float) -> float:
+    def _evaluate(self, solve: str, checkpoint: Checkpoint, cett: float) -> float:
         """Log perplexity ratio of one checkpoint at a CETT; the measurement is kept."""
-        key = f"at-{cett!r}-{checkpoint.name}"
+        key = ("at", solve, repr(cett), checkpoint.name)
         record = self.parts.get(key)
         if record is None:
             self.bar.say(f"{checkpoint.name} at CETT {cett:.5f}")
             loaded = self._model(checkpoint)
-            calibration = self._calibration(checkpoint, cett, wide=True)
+            calibration = self._calibration(solve, checkpoint, cett, wide=True)
             record = self.parts.put(
                 key, measurement_record(measure_at(loaded, self.text, calibration, cett))
             )
         return measurement_from(record).log_ratio
 
-    def _calibration(self, checkpoint: Checkpoint, cett: float, *, wide: bool) -> Any:
-        key = f"curves-{checkpoint.name}"
+    def _calibration(self, solve: str, checkpoint: Checkpoint, cett: float, *, wide: bool) -> Any:
+        key = ("curves", solve, checkpoint.name)
         record = self.parts.get(key)
         if record is not None:
             calibration = calibration_from(record)
@@ -269,9 +300,11 @@ class Series:
     def _cett(self, checkpoint: Checkpoint) -> float | None:
         if self.settings.metric == "cett":
             return self.settings.cett
-        group = "run" if self.settings.cett_scope == "run" else checkpoint.name
-        solution = self.parts.get(f"solution-{group}")
+        solution = self.parts.get(("solution", self._solve_of(checkpoint)))
         return None if solution is None else float(solution["cett"])
+
+    def _solve_of(self, checkpoint: Checkpoint) -> str:
+        return self._solves.get(checkpoint.name, _NOT_SOLVED)
 
     def _final(self, checkpoint: Checkpoint) -> None:
         if not self._prepare(checkpoint) or self._measurement(checkpoint) is not None:
@@ -281,7 +314,9 @@ class Series:
         if self.settings.metric in ("cett_ppl", "cett"):
             cett = self._cett(checkpoint)
             assert cett is not None
-            calibration = self._calibration(checkpoint, cett, wide=False)
+            calibration = self._calibration(
+                self._solve_of(checkpoint), checkpoint, cett, wide=False
+            )
             measured = measure_at(loaded, self.text, calibration, cett)
         else:
             dense, loaded.batch_size = with_batch_size(
@@ -293,9 +328,10 @@ class Series:
             measured = measure_rule(loaded, self.text, self._rule(), dense)
         self.parts.put(self._key(checkpoint), measurement_record(measured))
 
-    def _key(self, checkpoint: Checkpoint) -> str:
+    def _key(self, checkpoint: Checkpoint) -> Key:
         cett = self._cett(checkpoint)
-        return f"at-{self.settings.metric if cett is None else repr(cett)}-{checkpoint.name}"
+        where = self.settings.metric if cett is None else repr(cett)
+        return ("at", self._solve_of(checkpoint), where, checkpoint.name)
 
     def _measurement(self, checkpoint: Checkpoint) -> Measurement | None:
         record = self.parts.get(self._key(checkpoint))

@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from sparsefit.errors import CollectorError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_PLAN = "plan"
+Key = tuple[str, ...]
+"""Words that name a part: what it is, then what it belongs to."""
+_SUFFIX = ".part.json"
+_PLAN: Key = ("plan",)
+_FINISHED: Key = ("finished",)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -58,9 +62,9 @@ def clear(folder: Path) -> None:
     from some of the parts could end in another table, as each decision builds on those before.
     """
     if folder.is_dir():
-        (folder / f"{_PLAN}.json").unlink(missing_ok=True)
+        (folder / file_name(_PLAN)).unlink(missing_ok=True)
         _sync_folder(folder)
-        for path in [*folder.glob("*.json"), *folder.glob(".*.partial")]:
+        for path in [*folder.glob(f"*{_SUFFIX}"), *folder.glob(".*.partial")]:
             path.unlink()
 
 
@@ -71,6 +75,11 @@ def remove(folder: Path) -> None:
         folder.rmdir()
 
 
+def mark_finished(folder: Path) -> None:
+    """Note that the tables made from some parts are written: other measurements may clear them."""
+    write_atomically(folder / file_name(_FINISHED), b"true")
+
+
 class Parts:
     """Finished pieces of a measurement, one JSON file each.
 
@@ -79,7 +88,8 @@ class Parts:
     folder : Path or None
         Where the parts live; None keeps them in memory only (nothing to resume).
     plan : mapping
-        Everything that decides the result. A folder written under another plan is refused.
+        Everything that decides the result. A folder written under another plan is refused, unless
+        its measurement is finished (`mark_finished`): then it is cleared.
 
     Raises
     ------
@@ -89,7 +99,7 @@ class Parts:
 
     def __init__(self, folder: Path | None, plan: Mapping[str, Any]) -> None:
         self.folder = folder
-        self._memory: dict[str, Any] = {}
+        self._memory: dict[Key, Any] = {}
         if folder is None:
             return
         try:
@@ -102,11 +112,14 @@ class Parts:
             stale.unlink(missing_ok=True)
         wanted = json.loads(json.dumps(plan))
         known = self.get(_PLAN)
-        if known is None:
-            if any(folder.glob("*.json")):
-                # Parts without a plan are what a killed `clear` left.
-                clear(folder)
+        finished = self.get(_FINISHED) is not None
+        if known is None or (finished and known != wanted):
+            # Parts without a plan are what a killed `clear` left.
+            clear(folder)
+            self._memory.clear()
             self.put(_PLAN, wanted)
+        elif finished:
+            self.forget([_FINISHED])
         elif known != wanted:
             changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
             raise CollectorError(
@@ -114,7 +127,7 @@ class Parts:
                 "Start over (--restart), or choose another output"
             )
 
-    def get(self, key: str) -> Any:
+    def get(self, key: Key) -> Any:
         """Return a stored part, or None."""
         if key in self._memory:
             return self._memory[key]
@@ -132,7 +145,7 @@ class Parts:
         self._memory[key] = value
         return value
 
-    def put(self, key: str, value: Any) -> Any:
+    def put(self, key: Key, value: Any) -> Any:
         """Store a part (atomically) and return it as it will be read back."""
         content = json.dumps(value)
         if self.folder is not None:
@@ -141,20 +154,39 @@ class Parts:
         self._memory[key] = json.loads(content)
         return self._memory[key]
 
+    def keys(self) -> set[Key]:
+        """Return the keys of all stored parts."""
+        if self.folder is None:
+            return set(self._memory)
+        return {_key(path) for path in self.folder.glob(f"*{_SUFFIX}")}
+
+    def forget(self, keys: Sequence[Key]) -> None:
+        """Delete some parts, in this order."""
+        for key in keys:
+            self._memory.pop(key, None)
+            if self.folder is not None:
+                self._path(key).unlink(missing_ok=True)
+                # Each for good before the next: what is left after a power cut is a whole tail.
+                _sync_folder(self.folder)
+
     def discard(self) -> None:
         """Delete every part: nothing in them is worth going on from."""
         self._memory.clear()
         if self.folder is not None:
             remove(self.folder)
 
-    def _path(self, key: str) -> Path:
+    def _path(self, key: Key) -> Path:
         assert self.folder is not None
-        return self.folder / f"{safe_name(key)}.json"
+        return self.folder / file_name(key)
 
 
-def safe_name(key: str) -> str:
-    """Return a key as a file name; characters that file systems mind are written as %xx."""
-    return re.sub(r"[^A-Za-z0-9._-]", lambda found: f"%{ord(found.group()):02x}", key)
+def file_name(key: Key) -> str:
+    """Return a part's file name; characters that file systems mind are written as %XX."""
+    return "+".join(quote(word, safe="") for word in key) + _SUFFIX
+
+
+def _key(path: Path) -> Key:
+    return tuple(unquote(word) for word in path.name.removesuffix(_SUFFIX).split("+"))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -70,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     load.add_argument("--trust-remote-code", action="store_true")
 
     parser.add_argument("-o", "--output", required=True, help=".csv or .parquet")
-    parser.add_argument("--restart", action="store_true", help="discard an interrupted measurement")
+    parser.add_argument(
+        "--restart", action="store_true", help="discard what is kept of an earlier measurement"
+    )
     parser.add_argument("--keep-parts", action="store_true", help="keep <output>.parts when done")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -88,6 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
         result = _measure(arguments, checkpoints, settings, load, text, output)
     _write(result, output, arguments, settings, load, text)
     notes = [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
+    if result.failed:
+        notes.append(
+            f"{result.failed} of {len(result.table)} checkpoints failed. Once they are repaired, "
+            f"the same command measures only what is missing (the rest is kept in {_parts(output)})"
+        )
     if load.trust_remote_code:
         notes.append("remote code shipped with the checkpoints was allowed to run")
     for note in notes:
@@ -196,7 +203,7 @@ def _write(
 ) -> None:
     from dataclasses import asdict
 
-    from sparsefit.collectors.state import remove
+    from sparsefit.collectors.state import mark_finished, remove
     from sparsefit.collectors.tables import write_run
     from sparsefit.provenance import provenance
 
@@ -207,7 +214,11 @@ def _write(
         solutions=result.solutions,
     )
     write_run(result, output, origin)
-    if not arguments.keep_parts:
+    if arguments.keep_parts:
+        return
+    if result.failed:
+        mark_finished(_parts(output))
+    else:
         remove(_parts(output))
 
 

@@ -17,7 +17,7 @@ import pytest
 import sparsefit as sf
 from sparsefit.collectors import LoadOptions, Settings, find_checkpoints, measure_run
 from sparsefit.collectors.run import SmallTextWarning
-from sparsefit.collectors.state import Parts, clear, safe_name
+from sparsefit.collectors.state import Parts, clear, file_name
 from sparsefit.errors import ArgumentError, CheckpointError, CollectorError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run.SmallTextWarning")
@@ -228,17 +228,18 @@ def test_killed_at_random_moments(trained_run, markov, tmp_path, kills: int) -> 
 
 
 def test_parts_of_another_measurement_are_refused(tmp_path) -> None:
-    Parts(tmp_path / "p", {"text": "a"}).put("x", 1)
-    assert Parts(tmp_path / "p", {"text": "a"}).get("x") == 1
+    Parts(tmp_path / "p", {"text": "a"}).put(("x",), 1)
+    assert Parts(tmp_path / "p", {"text": "a"}).get(("x",)) == 1
     with pytest.raises(CollectorError, match="different: text"):
         Parts(tmp_path / "p", {"text": "b"})
-    (tmp_path / "p" / "plan.json").rename(tmp_path / "plan.json")
-    assert Parts(tmp_path / "p", {"text": "b"}).get("x") is None
-    (tmp_path / "p" / "x.json").write_text("{")
+    (tmp_path / "p" / "plan.part.json").rename(tmp_path / "plan.json")
+    assert Parts(tmp_path / "p", {"text": "b"}).get(("x",)) is None
+    (tmp_path / "p" / "x.part.json").write_text("{")
     with pytest.raises(CollectorError, match="Delete it"):
-        Parts(tmp_path / "p", {"text": "b"}).get("x")
+        Parts(tmp_path / "p", {"text": "b"}).get(("x",))
 
 
 def test_names_cannot_leave_the_folder() -> None:
-    assert "/" not in safe_name("at-../../x")
-    assert safe_name("a b") != safe_name("a%20b")
+    assert "/" not in file_name(("at", "../../x"))
+    names = [("a b",), ("a%20b",), ("a", "b"), ("a+b",), ("a\u4e2d",), ("aN2d",)]
+    assert len({file_name(name) for name in names}) == len(names)
