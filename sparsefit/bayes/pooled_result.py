@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sparsefit.bayes.pooling import group_key, learn
+from sparsefit.bayes.pooling import covariate_values, group_key, learn
 from sparsefit.bayes.population import Population, to_theta
 from sparsefit.bayes.result import BayesFit
 from sparsefit.errors import ArgumentError
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.records import records
 from sparsefit.results import checks
+from sparsefit.results.counts import count_text
 from sparsefit.results.display import facts_html
 from sparsefit.results.estimates import Limit, identification
 from sparsefit.results.fits import Fits
@@ -100,19 +101,36 @@ class PooledFits(Fits):
         Returns
         -------
         ScaleForecast
+            Its `notes` say how far the size lies outside of those of the runs.
+
+        Raises
+        ------
+        ArgumentError
+            For a size that is not a positive number, or a covariate that the fit did not use.
         """
         key = self._group(activation)
         population = self.populations[key]
-        known = {"n_params": float(n_params), **dict(covariates or {})}
-        row = population.design({name: float(value) for name, value in known.items()})
+        given = {"n_params": n_params, **dict(covariates or {})}
+        unused = sorted(set(given) - set(population.covariates) - {"n_params"})
+        if unused:
+            raise ArgumentError(
+                f"covariates: the fit does not use {', '.join(map(repr, unused))}; it uses "
+                + ", ".join(map(repr, population.covariates))
+            )
+        known = {name: checks.check_positive(name, value) for name, value in given.items()}
+        row = population.design(known)
         runs = [fit for fit in self.alone.values() if group_key(fit) == key]
         law = runs[0].law
         generator = np.random.default_rng([self.seed if rng is None else seed_of(rng), 10])
         spans = np.array([fit.points.span for fit in runs])
-        theta, sigma = _physical(law, population, row, float(spans[:, 0].min()), generator)
-        return ScaleForecast(
-            law, known, population, theta, sigma, float(np.median(spans[:, 1])), len(runs)
-        )
+        d_first, d_last = float(spans[:, 0].min()), float(np.median(spans[:, 1]))
+        theta, sigma = _physical(law, population, row, d_first, generator)
+        of_runs = [covariate_values(fit, population.covariates) for fit in runs]
+        seen = {
+            name: (min(values[name] for values in of_runs), max(v[name] for v in of_runs))
+            for name in population.covariates
+        }
+        return ScaleForecast(law, known, population, theta, sigma, d_first, d_last, len(runs), seen)
 
     def scale_trend(self, level: float = 0.9) -> pd.DataFrame:
         """How each feature moves with log N: does the limit depend on scale (Fig. 7)?
@@ -187,12 +205,14 @@ def _physical(
     found = 0
     for _ in range(50):
         z = population.draw(row, _DRAWS, rng)
-        new = to_theta(law, population.d_ref, z)
-        low, high = law.alpha_bounds
-        # A wild draw's value overflows, and is then not physical.
-        with np.errstate(over="ignore"):
+        low, high = np.log(law.alpha_bounds)
+        # First, as powers of D overflow with exponents far outside of the bounds.
+        z = z[(z[:, -2] >= low) & (z[:, -2] <= high)]
+        # A wild draw's amplitude overflows as well, and is then not physical.
+        with np.errstate(over="ignore", invalid="ignore"):
+            new = to_theta(law, population.d_ref, z)
             start = law.value(np.array([d_first]), new)[:, 0]
-        good = (new[:, 0] >= low) & (new[:, 0] <= high) & np.isfinite(new).all(axis=1)
+        good = np.isfinite(new).all(axis=1)
         good &= (start > 0) & (start < (1.0 if law.response == "activation_ratio" else np.inf))
         theta.append(new[good])
         sigma.append(np.exp(z[good, -1]))
@@ -223,10 +243,12 @@ class ScaleForecast:
         Draws of the coefficients.
     sigma : ndarray, shape (m,)
         Draws of the noise scale at the population's reference D.
-    d_last : float
-        Typical last D of the runs learnt from, billions of tokens.
+    d_first, d_last : float
+        Earliest first and typical last D of the runs learnt from, billions of tokens.
     n_runs : int
         Number of runs learnt from.
+    seen : mapping
+        Least and greatest value of each covariate among these runs.
     """
 
     law: Law
@@ -234,11 +256,47 @@ class ScaleForecast:
     population: Population
     theta: Array
     sigma: Array
+    d_first: float
     d_last: float
     n_runs: int
+    seen: Mapping[str, tuple[float, float]]
+
+    @property
+    def beyond(self) -> dict[str, float]:
+        """Factor by which each covariate lies above or below those of the runs learnt from.
+
+        Only what lies outside is listed: above 1 over the greatest value, below 1 under the least.
+        """
+        found = {}
+        for name, (least, greatest) in self.seen.items():
+            value = self.covariates[name]
+            factor = value / greatest if value > greatest else min(value / least, 1.0)
+            if factor != 1.0:
+                found[name] = factor
+        return found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know: how far outside of the runs' sizes this is, and how few."""
+        said = []
+        for name, factor in self.beyond.items():
+            least, greatest = self.seen[name]
+            far = f"{count_text(factor)} times the greatest"
+            if factor < 1.0:
+                far = f"{count_text(1.0 / factor)} times smaller than the least"
+            span = greatest / least
+            said.append(
+                f"{name} {count_text(self.covariates[name])} is {far} of the runs learnt from "
+                f"({count_text(least)} to {count_text(greatest)}, a factor of {count_text(span)}): "
+                f"the straight lines in log {name} are taken to go on as far, which no run checks"
+            )
+        if self.n_runs < 3:
+            runs = f"{self.n_runs} run{'s' * (self.n_runs != 1)}"
+            said.append(f"{runs} hardly tell a trend; its prior decides much of this")
+        return tuple(said)
 
     def limit(self, level: float = 0.9) -> Limit:
-        """Limit of the new run."""
+        """Limit of the new run; its `kind` says where the size is outside of the runs' sizes."""
         tail = (1.0 - checks.check_level(level)) / 2.0
         lower, middle, upper = np.quantile(self.law.limit(self.theta), [tail, 0.5, 1 - tail])
         bounds = self.law.limit_bounds
@@ -249,7 +307,7 @@ class ScaleForecast:
             float(middle),
             identification(float(lower), float(upper), bounds),
             level,
-            "posterior predictive",
+            "extrapolated posterior predictive" if self.beyond else "posterior predictive",
             self.law.response,
             bounds,
         )
@@ -266,9 +324,10 @@ class ScaleForecast:
         return np.clip(values, np.finfo(float).tiny, upper)
 
     def forecast(self, tokens: ArrayLike, level: float = 0.9) -> pd.DataFrame:
-        """Forecast at raw token counts, columns as in `Fit.forecast`."""
+        """Forecast at raw token counts, arguments and columns as in `Fit.forecast`."""
         tail = (1.0 - checks.check_level(level)) / 2.0
         counts = checks.check_tokens(tokens)
+        checks.check_ahead(counts, self.d_first * TOKENS_PER_UNIT)
         curve = self.simulate(counts, "curve")
         seen = self.simulate(counts, "observation")
         low, middle, high = np.quantile(curve, [tail, 0.5, 1 - tail], axis=0)
@@ -293,15 +352,11 @@ class ScaleForecast:
             f"  learnt from {', '.join(self.population.runs)}",
             f"  {self.limit(level).sentence}",
         ]
-        if self.n_runs < 3:
-            lines.append(
-                f"  note: {self.n_runs} runs hardly tell a trend; its prior decides much of this"
-            )
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
     def __repr__(self) -> str:
         return f"<ScaleForecast: {self.law.name}, {self.limit()!r}>"
 
     def _repr_html_(self) -> str:
         size = {"law": self.law.name, "runs learnt from": self.n_runs, **self.covariates}
-        return facts_html("Forecast of a new size", size, [self.limit().sentence])
+        return facts_html("Forecast of a new size", size, [self.limit().sentence, *self.notes])

@@ -22,6 +22,14 @@ def check_level(level: float) -> float:
     return float(level)
 
 
+def check_positive(name: str, value: Any) -> float:
+    """Return a finite number > 0."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not (number and np.isfinite(value) and value > 0):
+        raise ArgumentError(f"{name} must be finite and > 0, got {value!r}")
+    return float(value)
+
+
 def check_tokens(tokens: ArrayLike) -> NDArray[np.float64]:
     """Return raw token counts as a flat float array; all must be finite and positive."""
     try:
@@ -40,7 +48,7 @@ def check_ahead(tokens: NDArray[np.float64], first: float) -> None:
     least = float(tokens.min())
     if least < _FAR_BEFORE * first:
         raise ArgumentError(
-            f"tokens must be raw counts: {least:g} is far before the run's first checkpoint (at "
+            f"tokens must be raw counts: {least:g} is far before the first checkpoint (at "
             f"{first:g} tokens). Was it in billions?"
         )
 

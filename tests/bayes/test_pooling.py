@@ -64,7 +64,7 @@ def test_scale_without_data(pooled: PooledFits) -> None:
     band = found.forecast([3e10, 1e11])
     expected = laws.get("eq4").value(np.array([30.0, 100.0]), truth)
     assert np.all((band["obs_lower"] <= expected) & (expected <= band["obs_upper"]))
-    assert found.limit().kind == "posterior predictive"
+    assert found.limit().kind == "extrapolated posterior predictive"
     assert "learnt from m0, m1, m2, m3" in found.summary()
     again = [pooled.predict_scale(1.6e9, rng=np.random.default_rng(3)).limit() for _ in range(2)]
     assert again[0] == again[1]
@@ -74,6 +74,37 @@ def test_scale_without_data(pooled: PooledFits) -> None:
         pooled.predict_scale(-1)
     with pytest.raises(ArgumentError, match="no run has activation 'silu'"):
         pooled.predict_scale(1e9, activation="silu")
+
+
+def test_scale_forecast_says_how_far_it_extrapolates(pooled: PooledFits) -> None:
+    inside = pooled.predict_scale(3e8)
+    assert inside.beyond == {} and inside.notes == ()
+    assert inside.limit().kind == "posterior predictive"
+    above, below = pooled.predict_scale(8e10), pooled.predict_scale(1e7)
+    assert above.beyond == pytest.approx({"n_params": 100.0})
+    said = "n_params 80B is 100 times the greatest of the runs learnt from (100M to 800M, a factor "
+    assert above.notes[0].startswith(said)
+    assert above.notes[0] in above.summary() and above.notes[0] in above._repr_html_()
+    assert "extrapolated posterior predictive interval" in above.limit().sentence
+    assert below.beyond == pytest.approx({"n_params": 0.1})
+    assert "10M is 10 times smaller than the least" in below.notes[0]
+
+
+def test_scale_forecast_far_away_warns_of_nothing(pooled: PooledFits) -> None:
+    # Warnings are errors in these tests: wild draws overflowed powers of D.
+    band = pooled.predict_scale(1e15).forecast([1e9, 1e12, 1e30])
+    assert np.isfinite(band.to_numpy()).all()
+
+
+def test_scale_forecast_checks_its_arguments_as_a_fit_does(pooled: PooledFits) -> None:
+    for size in ("1M", None, True, np.inf):
+        with pytest.raises(ArgumentError, match="n_params must be finite and > 0"):
+            pooled.predict_scale(size)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="the fit does not use 'depth'; it uses 'n_params'"):
+        pooled.predict_scale(1e9, covariates={"depth": 4})
+    for forecaster in (pooled.predict_scale(3e8), pooled["m0"]):
+        with pytest.raises(ArgumentError, match=r"0\.01 is far before .* Was it in billions"):
+            forecaster.forecast([0.01])
 
 
 def test_limit_trend_is_a_plain_sentence(pooled: PooledFits) -> None:

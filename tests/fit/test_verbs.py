@@ -193,7 +193,7 @@ def test_fits_is_a_mapping(simulated_run: Simulate) -> None:
     assert dict(fits) == fits.fits
     # Both what a mapping raises and what sparsefit raises for an argument.
     for kind in (KeyError, ArgumentError):
-        with pytest.raises(kind, match="^no run 'c'; runs: 'b', 'simulated'$"):
+        with pytest.raises(kind, match=r"^no run 'c'; runs: 'b', 'simulated'$"):
             fits["c"]
 
 
