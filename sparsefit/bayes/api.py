@@ -40,7 +40,7 @@ Array = NDArray[np.float64]
 POOLS = ("none", "scale")
 
 
-def measured_errors(data: RunData, response: str) -> tuple[Array | None, float, tuple[str, ...]]:
+def measured_errors(data: RunData, response: str) -> tuple[Array | None, float, tuple[Note, ...]]:
     """Measured standard errors of a run: own to each point, shared by all, and notes on them.
 
     Returns
@@ -49,7 +49,7 @@ def measured_errors(data: RunData, response: str) -> tuple[Array | None, float, 
         Where every usable row has one.
     shared : float
         0 where there is none.
-    notes : tuple of str
+    notes : tuple of Note
         What was not used and why.
     """
     rows = data.frame[usable_rows(data.frame, response)].sort_values("tokens", kind="stable")
@@ -59,16 +59,16 @@ def measured_errors(data: RunData, response: str) -> tuple[Array | None, float, 
     se = None
     if "se" in rows and rows["se"].notna().any():
         values = rows["se"].to_numpy(dtype=float)
-        if np.all(np.isfinite(values)) and np.all(values > 0):
+        # They are given for all rows or for none, and all positive or all zero (`validate`).
+        if np.all(values > 0):
             se = values
-        else:
-            notes.append("measured errors are not used: not every row has a positive se")
     shared = 0.0
     if "se_shared" in rows and rows["se_shared"].notna().any():
         values = rows["se_shared"].to_numpy(dtype=float)
         shared = float(np.nanmedian(values))
         if np.nanmax(values) > 1.01 * np.nanmin(values):
-            notes.append(f"se_shared varies within the run: its median {shared:.3g} is used")
+            words = f"se_shared varies within the run: its median {shared:.3g} is used"
+            notes.append(Note(words, "standard errors"))
     return se, shared, tuple(notes)
 
 
@@ -219,7 +219,7 @@ def finish(
     likelihood: str,
     shared: float,
     seed: int,
-    notes: tuple[str, ...],
+    notes: tuple[Note, ...],
     generator: np.random.Generator,
 ) -> BayesFit:
     """Assemble the result of one run."""
@@ -244,7 +244,7 @@ def finish(
         method="fit_bayes",
         robust=False,
         n_params=data.n_params,
-        notes=(*found, *map(Note, notes)),
+        notes=(*found, *notes),
         seed=seed,
         provenance=provenance(seed=seed),
         posterior=Posterior(
@@ -259,7 +259,7 @@ def finish(
     )
 
 
-def rebuild(fit: BayesFit, sampled: Sampled, notes: tuple[str, ...]) -> BayesFit:
+def rebuild(fit: BayesFit, sampled: Sampled, notes: tuple[Note, ...]) -> BayesFit:
     """The same run with another posterior (a pooled one)."""
     data = RunData(fit.run, fit.frame, fit.points, None, fit.n_params)
     posterior = fit.posterior

@@ -56,7 +56,7 @@ def run_data(frame: pd.DataFrame, response: str) -> RunData:
     relative = None
     if response == "activation_ratio" and "se" in used:
         se = used["se"].to_numpy(dtype=float)
-        # Weights need a standard error for every point: a partial column is no weight at all.
+        # They are given for all points or for none, and all positive or all zero (`validate`).
         if se.size and np.all(np.isfinite(se)) and np.all(se > 0):
             relative = se / np.median(se)
     points = Points(
@@ -185,6 +185,9 @@ def fit_notes(
             f"{'measurement' if one else 'measurements'}) and {'is' if one else 'are'} not fitted"
         )
         notes.append(Note(words, "failed rows"))
+    if _zero_errors(data, law.response):
+        words = "standard errors of zero are treated as not given: no point is known exactly"
+        notes.append(Note(words, "standard errors"))
     if averaged.ess < 200:
         words = (
             f"the draws rest on an effective sample of only {averaged.ess:.0f}: treat intervals "
@@ -192,6 +195,13 @@ def fit_notes(
         )
         notes.append(Note(words, "few draws"))
     return tuple(notes)
+
+
+def _zero_errors(data: RunData, response: str) -> bool:
+    """Whether the standard errors of the usable rows are given, and zero."""
+    if response != "activation_ratio" or "se" not in data.frame:
+        return False
+    return bool((data.frame.loc[usable_rows(data.frame, response), "se"] == 0).any())
 
 
 def _naming(note: Note, better: tuple[Law, float] | None) -> Note:

@@ -13,6 +13,7 @@ KINDS = {
     "warm-up": "first points are set aside",
     "fading start": "the first points leave the law and fade into it",
     "failed rows": "rows carry no value",
+    "standard errors": "measured standard errors are not used as given",
     "few draws": "the draws rest on a small effective sample",
     "other": "anything else",
 }
@@ -26,7 +27,8 @@ class Note(str):
     ----------
     kind : str
         "misfit", "speeds up", "pattern", "limiting form", "bound", "warm-up", "fading start",
-        "failed rows", "few draws" or "other": the keys of `KINDS`, which says what each means.
+        "failed rows", "standard errors", "few draws" or "other": the keys of `KINDS`, which says
+        what each means.
     """
 
     kind: str

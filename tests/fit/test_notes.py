@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -99,3 +100,23 @@ def test_token_counts_stand_in_words(simulated_run: Simulate) -> None:
     turning.loc[late, "activation_ratio"] += 2e-3 * (turning["tokens"][late] / 1e9 - 12)
     assert re.search(r"turn and rise after \d+(\.\d+)?B tokens", misfit_note(sf.fit(turning)))
     assert sf.fit(simulated_run(n=15), warmup=2.5e9).warmup == "points before 2.5B tokens"
+
+
+@pytest.mark.parametrize("verb", [sf.fit, sf.fit_bayes])
+def test_standard_errors_of_zero_are_noted(
+    verb: Callable[..., Any], simulated_run: Simulate
+) -> None:
+    run = simulated_run(n=15)
+    plain, zero = verb(run), verb(run.assign(se=0.0))
+    assert zero.limit() == plain.limit()
+    (note,) = [note for note in zero.notes if note not in plain.notes]
+    assert kind_of(note) == "standard errors"
+    assert "standard errors of zero are treated as not given" in note
+    for known in (run.assign(se=1e-3), run.assign(se=float("nan"))):
+        assert "standard errors" not in kinds(verb(known))
+
+
+def test_a_shared_error_that_varies_is_noted(simulated_run: Simulate) -> None:
+    run = simulated_run(n=15)
+    found = sf.fit_bayes(run.assign(se_shared=[1e-3] * 14 + [2e-3]))
+    assert "standard errors" in kinds(found)
