@@ -157,6 +157,7 @@ def width_depth_section(result: BreakpointFit, settings: Settings) -> Section:
         if placement.located
         else ("Without a located break, slope and plateau do not describe two regimes.",)
     )
+    warnings += tuple(f"Left out: {why}" for why in result.points.left_out.values())
     return Section(
         key="width-depth",
         title="Width-depth law",

@@ -43,7 +43,8 @@ def fit_width_depth(
     points : DataFrame, or mapping of run to a fit
         Table with one row per architecture: `width_depth_ratio` (or `hidden_size` and `n_layers`),
         `limit` (fraction) and optionally `se` (standard error of the limit) and `run`. Or the
-        fits themselves (`sparsefit.fit` of several runs), whose intervals give the standard errors.
+        fits themselves (`sparsefit.fit` of several runs), whose intervals give the standard errors;
+        runs whose limit is not identified are left out and named (`points.left_out`).
     ratios : mapping of run to ratio, or DataFrame with `run` and the architecture, optional
         Needed with fits.
     model : {"line_plateau", "line_line"}
@@ -68,7 +69,7 @@ def fit_width_depth(
     TableError
         Listing every fault of the table with its row and column.
     FitError
-        With fewer than five distinct ratios.
+        With fewer than five distinct ratios, naming the runs left out.
     ArgumentError
         For an unknown model or unusable argument.
 

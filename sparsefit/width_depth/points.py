@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from sparsefit.errors import ArgumentError, Fault, FitError, TableError
+from sparsefit.results.checks import check_positive
 from sparsefit.table.coerce import as_floats
 from sparsefit.width_depth.kernel import Array
+
+if TYPE_CHECKING:
+    from sparsefit.results.estimates import Limit
 
 Replicates = Literal["error", "keep"]
 
@@ -34,12 +38,16 @@ class Points:
         Standard errors of `value`.
     label : tuple of str
         Run of each point.
+    left_out : mapping
+        Runs that are no point of the law, and why: those without a fit, and those whose limit is
+        not identified, so that it has no standard error.
     """
 
     ratio: Array
     value: Array
     se: Array | None
     label: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_points(
@@ -52,6 +60,9 @@ def read_points(
     level: float = 0.9,
 ) -> Points:
     """Validate points given as a table or as fits.
+
+    Of fits only limits that are identified become points: an interval that ends on a physical bound
+    has no standard error. The others are named in `Points.left_out`.
 
     Parameters
     ----------
@@ -77,21 +88,23 @@ def read_points(
         For arguments of another kind.
     """
     if isinstance(points, Mapping):
-        table = _table_of_fits(points, ratios, column, level)
+        table, left_out = _table_of_fits(points, ratios, column, level)
     elif isinstance(points, pd.DataFrame):
         if ratios is not None:
             raise ArgumentError(
                 "ratios: only used with fits; give the table a column 'width_depth_ratio' "
                 "or the columns 'hidden_size' and 'n_layers'"
             )
-        table = points.reset_index(drop=True)
+        table, left_out = points.reset_index(drop=True), {}
     else:
         raise ArgumentError(
             f"points: expected a DataFrame or a mapping of run to fit, got {type(points).__name__}"
         )
     if replicates not in ("error", "keep"):
         raise ArgumentError(f"replicates: expected 'error' or 'keep', got {replicates!r}")
-    return _points_of_table(table, column, fraction, replicates)
+    if table.empty and left_out:
+        raise FitError(f"no run has a limit to use. {_said(left_out)}")
+    return replace(_points_of_table(table, column, fraction, replicates), left_out=left_out)
 
 
 def require_enough(points: Points) -> None:
@@ -104,11 +117,16 @@ def require_enough(points: Points) -> None:
     """
     distinct = len(np.unique(points.ratio))
     if distinct < MIN_RATIOS:
+        left = f" {_said(points.left_out)}" if points.left_out else ""
         raise FitError(
             f"{distinct} distinct width-depth ratio{'s' if distinct != 1 else ''}: the law has "
             f"three parameters and needs at least {MIN_RATIOS}. Measure more architectures at the "
-            "same parameter scale."
+            f"same parameter scale.{left}"
         )
+
+
+def _said(left_out: Mapping[str, str]) -> str:
+    return " ".join(f"Left out: {why}" for why in left_out.values())
 
 
 def ratio_column(table: pd.DataFrame, faults: list[Fault]) -> Array:
@@ -223,24 +241,32 @@ def _repeated(ratio: Array) -> list[Fault]:
     return faults
 
 
-def _table_of_fits(fits: Mapping[Any, Any], ratios: Any, column: str, level: float) -> pd.DataFrame:
+def _table_of_fits(
+    fits: Mapping[Any, Any], ratios: Any, column: str, level: float
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Identified limits as a table of points, and the runs that are left out."""
     if ratios is None:
         raise ArgumentError(
             "ratios: fits do not know their architecture; give a mapping of run to width-depth "
             "ratio, or a table with the columns run, hidden_size, n_layers"
         )
     ratio_of = _ratio_of_run(ratios)
+    left_out = dict(getattr(fits, "left_out", {}))
     faults, rows = [], []
     for row, (run, fit) in enumerate(fits.items()):
         limit = fit.limit(level)
-        estimate, se = _estimate_and_se(limit, level)
-        if not np.isfinite(se) or se <= 0:
+        if limit.identified != "yes":
+            law = " Its points go against its law." if fit.misfit else ""
+            left_out[str(run)] = f"run {str(run)!r}: {limit.sentence}{law}"
+            continue
+        estimate, se = _estimate_and_se(limit)
+        if se <= 0:
             faults.append(
                 Fault(
                     row,
                     column,
-                    f"run {run!r} has no bounded interval for its limit",
-                    "Leave the run out or measure further checkpoints",
+                    f"the interval of the limit of run {run!r} has no width",
+                    "Leave the run out, or give the limits in a table with a column 'se'",
                 )
             )
         if str(run) not in ratio_of:
@@ -252,19 +278,15 @@ def _table_of_fits(fits: Mapping[Any, Any], ratios: Any, column: str, level: flo
         rows.append((str(run), ratio_of[str(run)], estimate, se))
     if faults:
         raise TableError(faults)
-    return pd.DataFrame(rows, columns=["run", "width_depth_ratio", column, "se"])
+    return pd.DataFrame(rows, columns=["run", "width_depth_ratio", column, "se"]), left_out
 
 
-def _estimate_and_se(limit: Any, level: float) -> tuple[float, float]:
-    """A limit's estimate and standard error, from its draws where it has them."""
-    estimate = float(limit.estimate)
-    draws = getattr(limit, "draws", None)
-    if draws is not None and np.size(draws) > 1:
-        return estimate, float(np.std(np.asarray(draws, dtype=float), ddof=1))
+def _estimate_and_se(limit: Limit) -> tuple[float, float]:
+    """An identified limit's estimate, and the standard error that its interval stands for."""
     from scipy.stats import norm
 
-    half = 0.5 * (float(limit.upper) - float(limit.lower))
-    return estimate, half / float(norm.ppf(0.5 + level / 2))
+    half = 0.5 * (limit.upper - limit.lower)
+    return limit.estimate, half / float(norm.ppf(0.5 + limit.level / 2))
 
 
 def _ratio_of_run(ratios: Any) -> dict[str, float]:
@@ -278,7 +300,10 @@ def _ratio_of_run(ratios: Any) -> dict[str, float]:
             raise TableError(faults, source="ratios")
         return dict(zip(one_row["run"].astype(str), values.tolist(), strict=True))
     if isinstance(ratios, Mapping):
-        return {str(run): float(value) for run, value in ratios.items()}
+        return {
+            str(run): check_positive(f"ratios: the ratio of run {run!r}", value)
+            for run, value in ratios.items()
+        }
     raise ArgumentError(
         f"ratios: expected a mapping of run to ratio or a DataFrame, got {type(ratios).__name__}"
     )

@@ -50,7 +50,8 @@ def layout(
         lines.append(f"{name:<12}{row['estimate']:>12.5g}  {interval}")
     if not placement.located:
         lines.append("Without a located break, slope and plateau do not describe two regimes.")
-    return "\n".join([*lines, "", *tail])
+    left = [f"left out: {why}" for why in fit.points.left_out.values()]
+    return "\n".join([*lines, "", *tail, *left])
 
 
 def summary(fit: BreakpointFit, level: float, method: Method) -> str:
@@ -79,6 +80,7 @@ def common_dict(
     return {
         "model": fit.model,
         "n_points": len(fit.points.ratio),
+        "left_out": dict(fit.points.left_out),
         "located": placement.located,
         "status": placement.reason,
         "level": placement.level,
@@ -122,8 +124,10 @@ def as_html(fit: BreakpointFit | PosteriorFit) -> str:
         f"<td>{escape(span(row['lower'], row['upper']))}</td></tr>"
         for name, row in table.iterrows()
     )
+    left = "".join(f"<li>left out: {escape(why)}</li>" for why in fit.points.left_out.values())
     return (
         f"<p><b>Width-depth law</b> ({escape(fit.model)}, {len(fit.points.ratio)} points): "
         f"{escape(fit.status)}.</p><table><thead><tr><th></th><th>estimate</th>"
         f"<th>90% interval</th></tr></thead><tbody>{rows}</tbody></table>"
+        + (f"<ul>{left}</ul>" if left else "")
     )
