@@ -230,7 +230,7 @@ def finish(
     best = fit_least_squares(model.law, data.points.since(drop))
     found = fit_notes(data, model.law, best, summary, drop, rule)
     if not sampled.sampling.reliable:
-        found = (Note(sampled.sampling.sentence), *found)
+        found = (Note(sampled.sampling.sentence, "sampler"), *found)
     return BayesFit(
         run=data.run,
         law=model.law,

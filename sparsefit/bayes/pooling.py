@@ -31,6 +31,7 @@ from sparsefit.bayes.priors import draw_prior, log_prior_terms
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.limit_likelihood import LimitLikelihood
 from sparsefit.estimation.noise import spread_exponents
+from sparsefit.estimation.notes import Note
 
 if TYPE_CHECKING:
     from sparsefit.bayes.result import BayesFit
@@ -147,7 +148,7 @@ def pool_run(
 
     if not others:
         note = "pooling: no other run of this law and activation; fitted alone"
-        return replace(fit, notes=(*fit.notes, note))
+        return replace(fit, notes=(*fit.notes, Note(note, "pooling")))
     if learnt is None:
         learnt = learn(others, covariates, np.random.default_rng([seed, 7]))
     population, stand_ins = learnt
@@ -171,7 +172,7 @@ def pool_run(
             "treat what they contribute as rough"
         )
     sampled = Sampled(model, draws, sampling, weighted.log_evidence, flat)
-    found = rebuild(fit, sampled, tuple(notes))
+    found = rebuild(fit, sampled, tuple(Note(words, "pooling") for words in notes))
     together = _limit_with_others(fit, found)
     return replace(found, averaged=replace(found.averaged, likelihood=together))
 

@@ -15,6 +15,8 @@ KINDS = {
     "failed rows": "rows carry no value",
     "standard errors": "measured standard errors are not used as given",
     "few draws": "the draws rest on a small effective sample",
+    "sampler": "checks of the sampler failed: do not trust the posterior",
+    "pooling": "which other runs a pooled run learns from, or that there is none",
     "other": "anything else",
 }
 """Kinds of notes and what they say."""
@@ -27,8 +29,8 @@ class Note(str):
     ----------
     kind : str
         "misfit", "speeds up", "pattern", "limiting form", "bound", "warm-up", "fading start",
-        "failed rows", "standard errors", "few draws" or "other": the keys of `KINDS`, which says
-        what each means.
+        "failed rows", "standard errors", "few draws", "sampler", "pooling" or "other": the keys
+        of `KINDS`, which says what each means.
     """
 
     kind: str

@@ -14,6 +14,7 @@ from sparsefit.bayes import BayesFit, LogNormal
 from sparsefit.bayes.importance import Model, flat_posterior, resample, sample_posterior
 from sparsefit.bayes.posterior import Sampling
 from sparsefit.errors import ArgumentError, FitError, MissingDependencyError
+from sparsefit.estimation.notes import kind_of
 
 Run = Callable[..., pd.DataFrame]
 
@@ -97,6 +98,14 @@ def test_bad_posterior_is_called_bad(fit: BayesFit) -> None:
         assert "NOT RELIABLE" in repr(bad)
         assert not bad.glance()["reliable"][0]
         assert not bad.diagnostics().reliable
+
+
+def test_a_sampler_that_did_not_work_is_the_first_note(
+    run_table: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparsefit.bayes.posterior.ESS_FLOOR", 1e9)
+    note = sf.fit_bayes(run_table(), engine="importance").notes[0]
+    assert kind_of(note) == "sampler" and note.startswith("DO NOT TRUST")
 
 
 def test_saved_and_loaded(fit: BayesFit, tmp_path: Any) -> None:

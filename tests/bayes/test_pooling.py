@@ -15,6 +15,7 @@ from sparsefit.bayes.pooled_result import PooledFits
 from sparsefit.bayes.population import Population, features, to_theta
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.estimation.limit_likelihood import LimitLikelihood
+from sparsefit.estimation.notes import kind_of
 
 Run = Callable[..., pd.DataFrame]
 
@@ -51,7 +52,8 @@ def test_young_run_borrows_and_stays_partial(pooled: PooledFits) -> None:
     band = together.forecast(far, level=0.95)
     assert band["curve_lower"][0] <= truth <= band["curve_upper"][0]
     assert width(together) < 0.8 * width(alone)
-    assert any("pooled with 3 runs: m0, m1, m2" in note for note in together.notes)
+    said = [note for note in together.notes if "pooled with 3 runs: m0, m1, m2" in note]
+    assert [kind_of(note) for note in said] == ["pooling"]
     assert "predict for this run" in together.summary()
     assert len({fit.limit().estimate for fit in pooled.values()}) == 4
 
@@ -137,7 +139,7 @@ def test_run_needs_its_size(family: pd.DataFrame) -> None:
 def test_single_run_is_fitted_alone(family: pd.DataFrame) -> None:
     found = sf.fit_bayes(family[family["run"] == "m0"], pool="scale", engine="importance")
     assert isinstance(found, PooledFits)
-    assert any("fitted alone" in note for note in found["m0"].notes)
+    assert [kind_of(n) for n in found["m0"].notes if "fitted alone" in n] == ["pooling"]
 
 
 def test_runs_that_cannot_be_fitted_are_left_out_and_named(family: pd.DataFrame) -> None:
