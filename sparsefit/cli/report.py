@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli import fitting
 from sparsefit.cli.methods import add_method
+from sparsefit.cli.outputs import check_file
 from sparsefit.cli.width_depth import read_points
+from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="activation ratio to give a token budget for; may be repeated",
     )
     parser.add_argument("--compare", action="store_true", help="compare both laws on every run")
-    parser.add_argument("--backtest", action="store_true", help="backtest the fast methods")
+    parser.add_argument("--backtest", action="store_true", help="backtest all methods")
     parser.add_argument("--width-depth", metavar="FILE", help="table of ratios and limits to fit")
     parser.add_argument("--figures", metavar="FOLDER", help="write the figures as files as well")
     parser.add_argument(
@@ -72,14 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fit, write the page and print the limits; 3 where some runs cannot be fitted."""
     from sparsefit.reporting import report, save_figures
-    from sparsefit.reporting.api import writable
     from sparsefit.reporting.page import require_jinja2
     from sparsefit.results.fits import Fits
     from sparsefit.table import read_table
 
     # What would stop the page at its end is said before minutes of fitting.
+    _check_extras(arguments)
     require_jinja2()
-    writable(arguments.out)
+    check_file("--out", arguments.out)
     points = read_points(arguments.width_depth) if arguments.width_depth else None
     # A run that cannot be fitted is named on the page and does not stop the others.
     table = read_table(arguments.files, response=arguments.response, min_points=0)
@@ -129,6 +131,23 @@ def run(arguments: argparse.Namespace) -> int:
     for message in outcome.failed.values():
         print(f"not fitted: {message}", file=sys.stderr)
     return outcome.status
+
+
+def _check_extras(arguments: argparse.Namespace) -> None:
+    """Refuse sections that would be about something else than the page."""
+    if arguments.response == "loss":
+        for option in ("compare", "backtest"):
+            if getattr(arguments, option):
+                raise ArgumentError(
+                    f"--{option} is about the activation ratio, --response loss about the loss: "
+                    f"leave --{option} out, or write a page without --response loss"
+                )
+    if arguments.compare and arguments.method != "fit":
+        raise ArgumentError(
+            f"--compare fits both laws by --method fit, not by {arguments.method}: leave one of "
+            "the two out, or compare fits of sf.fit_bayes in Python and pass them to "
+            "sf.report(..., comparison=sf.compare(fits))"
+        )
 
 
 def _extras(

@@ -284,6 +284,27 @@ def test_a_file_of_ratios_is_read_before_anything_is_fitted(
     assert "none.csv" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--response", "loss", "--compare"], "--compare is about the activation ratio"),
+        (["--response", "loss", "--backtest"], "--backtest is about the activation ratio"),
+        (
+            ["--method", "bayes", "--compare"],
+            "--compare fits both laws by --method fit, not by bay",
+        ),
+    ],
+)
+def test_sections_about_something_else_than_the_page_are_refused(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Before the table is looked for, so that no time is lost.
+    page = tmp_path / "page.html"
+    assert main(["report", str(tmp_path / "absent.csv"), "-o", str(page), *words]) == 1
+    assert said in capsys.readouterr().err
+    assert not page.exists()
+
+
 def test_the_contents_of_many_runs_fold() -> None:
     names = [f"run number {i}" for i in range(10)]
 
