@@ -27,30 +27,49 @@ _EXPORTS: dict[str, str] = {
     "load_fit": "sparsefit.results.serialize",
     "Fit": "sparsefit.results.fit",
     "Fits": "sparsefit.results.fits",
+    "Limit": "sparsefit.results.estimates",
+    "Budget": "sparsefit.results.estimates",
+    "BayesFit": "sparsefit.bayes",
+    "PooledFits": "sparsefit.bayes",
+    "ScaleForecast": "sparsefit.bayes",
     "read_table": "sparsefit.table",
     "write_table": "sparsefit.table",
     "validate": "sparsefit.table",
     "fit_width_depth": "sparsefit.width_depth",
+    "BreakpointFit": "sparsefit.width_depth",
     "backtest": "sparsefit.backtesting",
+    "Backtest": "sparsefit.backtesting",
+    "register_method": "sparsefit.backtesting",
     "compare": "sparsefit.backtesting",
+    "Comparison": "sparsefit.backtesting",
     "forecast_best": "sparsefit.backtesting",
+    "BestForecast": "sparsefit.backtesting",
     "report": "sparsefit.reporting",
 }
-_MODULES = ("plots", "datasets", "laws", "errors")
+_MODULES = ("backtesting", "bayes", "datasets", "errors", "laws", "plots", "width_depth")
 
 __all__ = sorted([*_EXPORTS, *_MODULES, "__version__"])
 
 if TYPE_CHECKING:
-    from sparsefit import datasets, errors, laws, plots
-    from sparsefit.backtesting import backtest, compare, forecast_best
-    from sparsefit.bayes.api import fit_bayes
+    from sparsefit import backtesting, bayes, datasets, errors, laws, plots, width_depth
+    from sparsefit.backtesting import (
+        Backtest,
+        BestForecast,
+        Comparison,
+        backtest,
+        compare,
+        forecast_best,
+        register_method,
+    )
+    from sparsefit.bayes import BayesFit, PooledFits, ScaleForecast, fit_bayes
     from sparsefit.estimation.api import fit
     from sparsefit.reporting import report
+    from sparsefit.results.estimates import Budget, Limit
     from sparsefit.results.fit import Fit
     from sparsefit.results.fits import Fits
     from sparsefit.results.serialize import load_fit
     from sparsefit.table import read_table, validate, write_table
-    from sparsefit.width_depth import fit_width_depth
+    from sparsefit.width_depth import BreakpointFit, fit_width_depth
 
 
 def __getattr__(name: str) -> Any:

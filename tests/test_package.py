@@ -88,6 +88,30 @@ def test_every_export_exists():
         _ = sf.nothing
 
 
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("bayes", "LogNormal"),  # as the docstring of fit_bayes writes it
+        ("bayes", "PooledFits"),
+        ("backtesting", "register_method"),
+        ("width_depth", "fit_segmented"),
+    ],
+)
+def test_modules_are_there_without_an_import_of_their_own(module, name):
+    whole = f"sparsefit.{module}"
+    loaded_by(f"import sparsefit; assert {name!r} in dir({whole}); {whole}.{name}")
+
+
+def test_what_the_functions_return_is_exported():
+    import inspect
+
+    classes = {name for name in sf.__all__ if inspect.isclass(getattr(sf, name))}
+    assert classes == {
+        *("Fit", "Fits", "Limit", "Budget", "BayesFit", "PooledFits", "ScaleForecast"),
+        *("BreakpointFit", "Backtest", "Comparison", "BestForecast"),
+    }
+
+
 def commands() -> list[str]:
     from sparsefit.cli import COMMANDS
 

@@ -12,6 +12,7 @@ _EXPORTS: dict[str, str] = {
     "Normal": "sparsefit.bayes.distributions",
     "PooledFits": "sparsefit.bayes.pooled_result",
     "Priors": "sparsefit.bayes.priors",
+    "ScaleForecast": "sparsefit.bayes.pooled_result",
     "Uniform": "sparsefit.bayes.distributions",
     "default_priors": "sparsefit.bayes.priors",
     "fit_bayes": "sparsefit.bayes.api",
@@ -22,7 +23,9 @@ __all__ = [
     "Exponential",
     "LogNormal",
     "Normal",
+    "PooledFits",
     "Priors",
+    "ScaleForecast",
     "Uniform",
     "default_priors",
     "fit_bayes",
@@ -31,6 +34,7 @@ __all__ = [
 if TYPE_CHECKING:
     from sparsefit.bayes.api import fit_bayes
     from sparsefit.bayes.distributions import Exponential, LogNormal, Normal, Uniform
+    from sparsefit.bayes.pooled_result import PooledFits, ScaleForecast
     from sparsefit.bayes.priors import Priors, default_priors
     from sparsefit.bayes.result import BayesFit
 
