@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         cuts=None if arguments.no_future else arguments.cuts,
         rng=arguments.seed,
         jobs=arguments.jobs,
-        progress=counter("fitting again to first parts", jobs=arguments.jobs),
+        progress=counter("refitting truncated runs", jobs=arguments.jobs),
     )
     if arguments.out:
         _write_figure(result, arguments.out)
@@ -88,7 +88,7 @@ def _fits(
     table: pd.DataFrame, arguments: argparse.Namespace
 ) -> tuple[dict[str, Fit | Fits], dict[str, str]]:
     """Each way to fit, on the runs that all of them can fit; why others were left out."""
-    from sparsefit.estimation.api import fit
+    from sparsefit.estimation.api import fit, fit_each
     from sparsefit.results.fits import Fits
 
     rules: dict[str, tuple[str, str | float | None]] = {}
@@ -98,23 +98,21 @@ def _fits(
             if name in rules:
                 raise ArgumentError(f"--laws, --warmup: {name!r} is given twice.")
             rules[name] = (law, _rule(rule))
-    found: dict[str, dict[str, Any]] = {name: {} for name in rules}
-    failed: dict[str, str] = {}
-    for run, part in table.groupby("run", sort=False):
-        try:
-            ways = [
-                fit(part, law=law, warmup=rule, rng=arguments.seed) for law, rule in rules.values()
-            ]
-        except FitError as error:
-            failed[str(run)] = str(error)
-            continue
-        for name, way in zip(rules, ways, strict=True):
-            found[name][str(run)] = way
-    if not any(found.values()):
+    parts = {str(run): part for run, part in table.groupby("run", sort=False)}
+
+    def each_way(run: str) -> dict[str, Any]:
+        return {
+            name: fit(parts[run], law=law, warmup=rule, rng=arguments.seed)
+            for name, (law, rule) in rules.items()
+        }
+
+    found, failed = fit_each(parts, each_way)
+    if not found:
         raise FitError("; ".join(failed.values()))
-    single = len(found[next(iter(found))]) == 1
+    ways = {name: {run: fits[name] for run, fits in found.items()} for name in rules}
+    single = len(found) == 1
     return {
-        name: next(iter(ways.values())) if single else Fits(ways) for name, ways in found.items()
+        name: next(iter(fits.values())) if single else Fits(fits) for name, fits in ways.items()
     }, failed
 
 

@@ -210,20 +210,19 @@ def fit_table(
     only: list[str] | None = None,
 ) -> Outcome:
     """Fit each run of a table, or those in `only`, with progress where it takes long."""
-    from sparsefit.estimation.api import check_call
+    from sparsefit.estimation.api import check_call, fit_each
     from sparsefit.seeds import seed_of
 
-    runs, seed = check_call(table, arguments.response), seed_of(arguments.seed)
+    seed = seed_of(arguments.seed)
+    runs = {data.run: data for data in check_call(table, arguments.response)}
     fit_alone = methods.fitter(arguments, seed)
-    alone: dict[str, Fit] = {}
-    failed: dict[str, str] = {}
     progress = Progress(len(runs), "fitting")
-    for data in runs:
-        progress.step(data.run)
-        try:
-            alone[data.run] = fit_alone(data)
-        except FitError as error:
-            failed[data.run] = str(error)
+
+    def fit_one(run: str) -> Fit:
+        progress.step(run)
+        return fit_alone(runs[run])
+
+    alone, failed = fit_each(runs, fit_one)
     progress.done()
     fits = methods.together(alone, only or list(alone), arguments, seed)
     if not fits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparsefit.errors import ArgumentError
+from sparsefit.outputs import writable
 
 FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".eps", ".ps", ".tif", ".tiff", ".webp")
 
@@ -17,16 +18,8 @@ def check_file(option: str, path: str | None) -> None:
     ArgumentError
         Names the option and the path.
     """
-    if path is None:
-        return
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise ArgumentError(f"{option} {path}: there is no folder {str(target.parent)!r}")
-    if target.is_dir():
-        raise ArgumentError(f"{option} {path}: this is a folder; name a file in it")
-    # Files appear whole, by renaming: a device or pipe would be replaced.
-    if target.exists() and not target.is_file():
-        raise ArgumentError(f"{option} {path}: this is no ordinary file; name one")
+    if path is not None:
+        writable(path, option)
 
 
 def check_figure(option: str, path: str | None) -> None:

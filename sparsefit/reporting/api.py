@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import ArgumentError
+from sparsefit.outputs import writable, write_text
 from sparsefit.reporting.run_section import Settings, run_numbers, run_section
 
 if TYPE_CHECKING:
@@ -152,10 +152,7 @@ def report(
         downloads=downloads(fits, numbers, settings, extra),
         footer=f"Written by sparsefit {__version__}. This file needs no network.",
     )
-    # A reader never sees half a page: write beside it, then rename.
-    partial = target.with_name(target.name + ".part")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(target)
+    write_text(target, html)
     return target
 
 
@@ -190,18 +187,6 @@ def as_fits(source: Any, **options: Any) -> Fits:
         found = ", ".join(sorted(responses)) or "no run"
         raise ArgumentError(f"a report is about one response, got {found}: write one page for each")
     return fits
-
-
-def writable(path: str | Path) -> Path:
-    """Return the path of a file to write, after checking its folder."""
-    if not isinstance(path, str | os.PathLike):
-        raise ArgumentError(f"path: the name of a file is expected, got {path!r}")
-    target = Path(path)
-    if target.is_dir():
-        raise ArgumentError(f"path: {str(path)!r} is a folder; name a file, such as report.html")
-    if not target.parent.is_dir():
-        raise ArgumentError(f"path: there is no folder {str(target.parent)!r}; create it first")
-    return target
 
 
 def _subtitle(fits: Fits, made: Mapping[str, Any], settings: Settings) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.notes import Note, kind_of
+from sparsefit.outputs import writable, write_text
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -181,13 +182,7 @@ def _notes(plain: dict[str, Any]) -> tuple[Note, ...]:
 def _write(document: dict[str, Any], path: str | Path | None) -> str:
     words = json.dumps(document, allow_nan=False)
     if path is not None:
-        target = Path(path)
-        if not target.parent.is_dir():
-            raise ArgumentError(f"path: {target.parent}: no such folder to save the fit in")
-        # A reader never sees half a file: write beside it, then rename.
-        partial = target.with_name(target.name + ".part")
-        partial.write_text(words, encoding="utf-8")
-        partial.replace(target)
+        write_text(writable(path), words)
     return words
 
 

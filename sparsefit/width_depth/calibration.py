@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sparsefit.width_depth.averaged import exp_average
-from sparsefit.width_depth.kernel import Array, linear_fit, orthonormal
+from sparsefit.width_depth.kernel import Array, orthonormal
 from sparsefit.width_depth.models import Constraint, Design
 
 Errors = Literal["gaussian", "wild"]
@@ -97,7 +97,11 @@ class Problem:
         return _share(observed, self.statistic(rss_held, self.design.kernel.minimise(y).rss))
 
     def p_value_of_columns(self, columns: Array, over: Over = "sup") -> float:
-        """Monte-Carlo p-value of the null that fixed columns hold the whole mean.
+        """Monte-Carlo p-value of the null that fixed columns hold the whole mean."""
+        return self.test_of_columns(columns, over)[1]
+
+    def test_of_columns(self, columns: Array, over: Over = "sup") -> tuple[float, float]:
+        """Statistic and Monte-Carlo p-value of the null that fixed columns hold the whole mean.
 
         Exact for Gaussian errors when no standard errors are given (`known_share` = 0).
 
@@ -113,10 +117,12 @@ class Problem:
         residual = self.y - fitted
         rss = float(residual @ residual)
         held = rss + self._cost(columns, self.y[None])
-        if held[0] - self.rss <= self.floor:
-            return 1.0
-        statistic = self._statistic(over)
+        statistic = self._largest if over == "sup" else self._averaged
         observed = float(statistic(self.y[None], held)[0])
+        if abs(observed) <= _ROUNDING:
+            observed = 0.0
+        if held[0] - self.rss <= self.floor:
+            return observed, 1.0
         if self.errors == "wild":
             leverage = np.einsum("ij,ij->i", basis, basis)
             y = fitted + self.noise * residual / np.sqrt(np.maximum(1.0 - leverage, 1e-3))
@@ -129,14 +135,7 @@ class Problem:
                 rest = rest * np.sqrt(rss / rss_held)[:, None]
                 rss_held = np.full(len(rest), rss)
             y = fitted + rest
-        return _share(observed, statistic(y, rss_held + self._cost(columns, y)))
-
-    def statistic_of_columns(self, columns: Array, over: Over) -> float:
-        """The statistic behind `p_value_of_columns`."""
-        residual = self.y - linear_fit(columns, self.y)[1]
-        held = float(residual @ residual) + self._cost(columns, self.y[None])
-        found = float(self._statistic(over)(self.y[None], held)[0])
-        return found if abs(found) > _ROUNDING else 0.0
+        return observed, _share(observed, statistic(y, rss_held + self._cost(columns, y)))
 
     def _cost(self, columns: Array, y: Array) -> Array:
         """Rise of the sums of squares where a level takes the place of a falling line, (m,)."""
@@ -146,9 +145,6 @@ class Problem:
         direction = slope - level * (level @ slope) / (level @ level)
         fall = np.minimum(y @ direction, 0.0)
         return np.asarray(fall**2 / (direction @ direction))
-
-    def _statistic(self, over: Over) -> Callable[[Array, Array], Array]:
-        return self._largest if over == "sup" else self._averaged
 
     def _largest(self, y: Array, rss_held: Array) -> Array:
         return self.statistic(rss_held, self.design.kernel.minimise(y).rss)

@@ -167,10 +167,9 @@ class Inference:
             raise ArgumentError(f"null: expected 'line' or 'constant', got {null!r}")
         if over not in ("exp", "sup"):
             raise ArgumentError(f"over: expected 'exp' or 'sup', got {over!r}")
-        statistic = problem.statistic_of_columns(columns, over)
+        statistic, p_value = problem.test_of_columns(columns, over)
         if over == "sup":
             statistic /= design.n_mean - columns.shape[1]
-        p_value = problem.p_value_of_columns(columns, over)
         return BreakTest(statistic, p_value, null, design.model, self.draws, over)
 
     def placement(self, level: float, method: Method = "profile", size: float = 0.05) -> Placement:

@@ -409,5 +409,10 @@ def test_what_lies_on_a_physical_bound_is_that_bound(
 def test_a_fit_is_not_saved_into_a_folder_that_is_not_there(
     simulated_run: Simulate, tmp_path: Path
 ) -> None:
-    with pytest.raises(ArgumentError, match="no such folder"):
-        sf.fit(simulated_run()).to_json(tmp_path / "absent" / "fit.json")
+    found = sf.fit(simulated_run())
+    with pytest.raises(ArgumentError, match=r"fit\.json: there is no folder .*absent"):
+        found.to_json(tmp_path / "absent" / "fit.json")
+    with pytest.raises(ArgumentError, match="this is a folder"):
+        found.to_json(tmp_path)
+    with pytest.raises(ArgumentError, match="the name of a file is expected, got 5"):
+        found.to_json(5)  # type: ignore[arg-type]

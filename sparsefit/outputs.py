@@ -1,0 +1,46 @@
+"""Files to write: refused where they cannot be, and never seen half written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sparsefit.errors import ArgumentError
+
+
+def writable(path: Any, name: str = "path") -> Path:
+    """Return the path of a file to write.
+
+    Parameters
+    ----------
+    path : path-like
+        What was given.
+    name : str
+        Argument or option that it was given for.
+
+    Raises
+    ------
+    ArgumentError
+        Where no file can be written there; names the argument and the path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"{name}: the name of a file is expected, got {path!r}")
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise ArgumentError(
+            f"{name} {path}: there is no folder {str(target.parent)!r}; create it first"
+        )
+    if target.is_dir():
+        raise ArgumentError(f"{name} {path}: this is a folder; name a file in it")
+    # Files appear whole, by renaming: a device or pipe would be replaced.
+    if target.exists() and not target.is_file():
+        raise ArgumentError(f"{name} {path}: this is no ordinary file; name one")
+    return target
+
+
+def write_text(target: Path, words: str) -> None:
+    """Write a text file that readers see complete or not at all."""
+    partial = target.with_name(target.name + ".part")
+    partial.write_text(words, encoding="utf-8")
+    partial.replace(target)
