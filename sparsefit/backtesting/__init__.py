@@ -5,19 +5,13 @@ from __future__ import annotations
 from sparsefit.backtesting.best import BestForecast, forecast_best
 from sparsefit.backtesting.comparison import Comparison, compare
 from sparsefit.backtesting.forecast import MethodForecast, Predictive
-from sparsefit.backtesting.registry import (
-    DEFAULT_METHODS,
-    METHODS,
-    Method,
-    register_method,
-)
+from sparsefit.backtesting.registry import METHODS, Method, register_method
 from sparsefit.backtesting.result import Backtest
 from sparsefit.backtesting.rolling import backtest
 from sparsefit.backtesting.seen import target_of, target_series, with_target
 from sparsefit.backtesting.shrinkage import Shrinkage, expected_shrinkage
 
 __all__ = [
-    "DEFAULT_METHODS",
     "METHODS",
     "Backtest",
     "BestForecast",

@@ -129,9 +129,6 @@ METHODS: dict[str, Method] = {
     )
 }
 
-# What `methods=None` runs.
-DEFAULT_METHODS: tuple[str, ...] = tuple(METHODS)
-
 
 def register_method(
     name: str,
@@ -141,6 +138,8 @@ def register_method(
     pooled: bool = False,
 ) -> Method:
     """Add a method under a name (replacing none: a taken name is an error).
+
+    A backtest of no methods in particular runs it too, as all that are registered.
 
     Raises
     ------
@@ -156,7 +155,7 @@ def register_method(
 def resolve(
     methods: Iterable[str | Method | MethodFunction] | Mapping[str, MethodFunction] | str | None,
 ) -> tuple[Method, ...]:
-    """Turn what a user passes as `methods` into a tuple of `Method`.
+    """Turn what a user passes as `methods` into a tuple of `Method`; None is all registered.
 
     Raises
     ------
@@ -164,7 +163,7 @@ def resolve(
         For an unknown name (close ones are offered), a repeated name or an empty list.
     """
     if methods is None:
-        methods = DEFAULT_METHODS
+        methods = list(METHODS)
     if isinstance(methods, str):
         methods = [methods]
     if isinstance(methods, Mapping):

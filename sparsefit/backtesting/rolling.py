@@ -64,7 +64,7 @@ def backtest(
         is not "ok" are left out and counted in `Backtest.skipped`.
     methods : names, functions or a mapping name -> function, optional
         Names of `sparsefit.backtesting.METHODS`, or plain functions
-        ``(seen, tokens, rng) -> MethodForecast``. Default: all registered but the slow ones.
+        ``(seen, tokens, rng) -> MethodForecast``. Default: all that are registered.
     cuts : sequence of float
         Shares of each run's checkpoints that are seen, each inside (0, 1).
     runs : str or sequence of str, optional

@@ -18,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("files", nargs="*", metavar="FILE", help="measurement tables")
     parser.add_argument(
-        "--methods", nargs="+", metavar="NAME", help="methods to score (default: all fast ones)"
+        "--methods",
+        nargs="+",
+        metavar="NAME",
+        help="methods to score (default: all of --list-methods)",
     )
     parser.add_argument("--list-methods", action="store_true", help="list the methods and stop")
     parser.add_argument(

@@ -12,6 +12,7 @@ from sparsefit.backtesting import (
     Method,
     MethodForecast,
     register_method,
+    registry,
     target_of,
     target_series,
     with_target,
@@ -248,6 +249,14 @@ def test_runs_named_by_numbers_are_runs_like_others(make_run):
 def test_registered_names_are_taken_once():
     with pytest.raises(ArgumentError, match="registered already"):
         register_method("last_value", "x:y")
+
+
+def test_without_names_all_that_are_registered_are_scored(monkeypatch):
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    before = tuple(registry.METHODS)
+    assert tuple(method.name for method in registry.resolve(None)) == before
+    register_method("mine", "sparsefit.backtesting.peers_simple:last_value")
+    assert tuple(method.name for method in registry.resolve(None)) == (*before, "mine")
 
 
 def test_views_agree_and_json_is_strict(two_runs):
