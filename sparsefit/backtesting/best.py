@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,13 +20,13 @@ from sparsefit.backtesting.choice import (
 from sparsefit.backtesting.forecast import MethodForecast, Predictive
 from sparsefit.backtesting.past_errors import NEGLIGIBLE, kind_of, stacked_errors
 from sparsefit.backtesting.registry import Method, MethodFunction, resolve
-from sparsefit.backtesting.rolling import check_columns
 from sparsefit.backtesting.seen import kin_of, target_of, with_target
 from sparsefit.backtesting.stacking import mix
 from sparsefit.errors import ArgumentError, SparsefitError
-from sparsefit.results.checks import check_ahead
+from sparsefit.results.bands import forecast_table
+from sparsefit.results.checks import check_ahead, check_level, check_tokens
 from sparsefit.seeds import seed_of
-from sparsefit.table import usable_rows
+from sparsefit.table import usable_rows, validate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,9 +85,7 @@ class BestForecast:
         run : str, optional
             Needed where the table holds several runs.
         """
-        wanted = np.atleast_1d(np.asarray(tokens, dtype=float))
-        if not (np.isfinite(wanted) & (wanted > 0)).all():
-            raise ArgumentError("tokens: positive, finite token counts are expected.")
+        wanted = check_tokens(tokens)
         table = self.table if run is None else with_target(self.table, run)
         target = str(target_of(table)["run"])
         check_ahead(wanted, float(table.loc[table["run"] == target, "tokens"].min()))
@@ -133,33 +131,25 @@ class BestForecast:
         Returns
         -------
         DataFrame
-            Columns run (with several runs), tokens, mean, median, curve_lower, curve_upper,
-            obs_lower, obs_upper.
+            Column ``run`` (with several runs) and those of `Fit.forecast`. Where a method that
+            takes part tells measurements only, mean and median are those of a measurement and the
+            band of the curve is not a number.
         """
         import pandas as pd
 
-        if not 0 < level < 1:
-            raise ArgumentError(f"level: a share inside (0, 1) is expected, got {level!r}.")
+        level = check_level(level)
         runs = list(self.table["run"].unique())
         parts = []
         for run in runs:
             forecast = self.predictive(tokens, run if len(runs) > 1 else None)
-            ends = [(1 - level) / 2, (1 + level) / 2]
-            lower, upper = forecast.observation.quantile(ends)
-            missing = np.full(len(forecast.tokens), np.nan)
-            curve = (missing, missing) if forecast.curve is None else forecast.curve.quantile(ends)
-            columns: dict[str, Any] = {
-                "tokens": forecast.tokens,
-                "mean": forecast.observation.sample().mean(axis=0),
-                "median": forecast.median,
-                "curve_lower": curve[0],
-                "curve_upper": curve[1],
-                "obs_lower": lower,
-                "obs_upper": upper,
-            }
+            seen = forecast.observation.sample()
+            curve = seen if forecast.curve is None else forecast.curve.sample()
+            part = forecast_table(forecast.tokens, curve, seen, level)
+            if forecast.curve is None:
+                part[["curve_lower", "curve_upper"]] = np.nan
             if len(runs) > 1:
-                columns = {"run": run, **columns}
-            parts.append(pd.DataFrame(columns))
+                part.insert(0, "run", run)
+            parts.append(part)
         return pd.concat(parts, ignore_index=True)
 
     def tidy(self) -> pd.DataFrame:
@@ -241,7 +231,7 @@ def forecast_best(
     -------
     BestForecast
     """
-    check_columns(table)
+    table = validate(table, min_points=0)
     chosen = resolve(methods) if methods is not None else default_candidates(table)
     seed = seed_of(rng)
     return _stacked(table, chosen, cuts, min_seen, strength, seed, jobs)

@@ -285,7 +285,7 @@ def _check_same_points(run: str, group: Mapping[str, Fit]) -> None:
 def _run_rows(
     run: str, group: Mapping[str, Fit], loos: Mapping[_Key, Loo], remarks: list[str]
 ) -> list[dict[str, Any]]:
-    from sparsefit.backtesting.criteria import least_squares_criteria, weights_of
+    from sparsefit.results.criteria import least_squares_criteria, weights_of
 
     shared = max(fit.n_warmup for fit in group.values())
     if any(fit.n_warmup != shared for fit in group.values()):

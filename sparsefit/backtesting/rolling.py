@@ -17,6 +17,7 @@ from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.registry import Method, MethodFunction, resolve
 from sparsefit.errors import ArgumentError, SparsefitError
 from sparsefit.seeds import seed_of
+from sparsefit.table import validate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +93,8 @@ def backtest(
 
     Raises
     ------
+    TableError
+        For a faulty table, see `sparsefit.validate`.
     ArgumentError
         For a wrong argument, or where no cell could be formed.
     """
@@ -100,7 +103,8 @@ def backtest(
     from sparsefit.backtesting.result import Backtest
 
     chosen = resolve(methods)
-    _check_arguments(table, cuts, scheme, others, jobs, on_error, min_seen)
+    table = validate(table, min_points=0)
+    _check_arguments(cuts, scheme, others, jobs, on_error, min_seen)
     if scheme == "leave-one-run-out":
         own = [method.name for method in chosen if method.needs_own or not method.pooled]
         if own and methods is not None:
@@ -182,17 +186,7 @@ BUDGET_COLUMNS = ["method", "run", "cut", "target", "tokens", "covered"]
 POINT_SCORES = ("abs_error", "crps", "winkler90", "covered50", "covered90", "width50", "width90")
 
 
-def check_columns(table: Any) -> None:
-    """Raise ArgumentError for a table without the columns that a backtest needs."""
-    missing = [name for name in ("run", "tokens", "activation_ratio") if name not in table]
-    if missing:
-        raise ArgumentError(
-            f"table: column {', '.join(missing)} is missing; read it with sparsefit.read_table."
-        )
-
-
 def _check_arguments(
-    table: Any,
     cuts: Sequence[float],
     scheme: str,
     others: str,
@@ -200,9 +194,6 @@ def _check_arguments(
     on_error: str,
     min_seen: int,
 ) -> None:
-    check_columns(table)
-    if len(table) == 0:
-        raise ArgumentError("table: it has no rows.")
     shares = list(cuts) if isinstance(cuts, Iterable) else []
     numbers = all(isinstance(cut, int | float | np.floating) for cut in shares)
     if not shares or not numbers or not all(0 < cut < 1 for cut in shares):

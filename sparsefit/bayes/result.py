@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from sparsefit.bayes.likelihood import Likelihood
 from sparsefit.bayes.posterior import Posterior
 from sparsefit.estimation.predictive import observations
-from sparsefit.laws import TOKENS_PER_UNIT
 from sparsefit.results import checks
 from sparsefit.results.estimates import Limit
 from sparsefit.results.fit import Fit
@@ -114,15 +113,14 @@ class BayesFit(Fit):
         checks.check_choice("method", method, _INTERVALS)
         tail = (1.0 - checks.check_level(level)) / 2.0
         ends = np.quantile(self.averaged.draws.theta(self.law), [tail, 1 - tail], axis=0).T
-        ends[-1] = self._limit_ends(level)
+        ends[-1] = self._opened(*self._limit_ends(level))
         return pd.DataFrame(ends, index=list(self.law.parameter_names), columns=["lower", "upper"])
 
     # Curves ---------------------------------------------------------------------------------
 
     def predict(self, tokens: ArrayLike) -> Array:
         """Posterior mean curve at raw token counts, shape (n,)."""
-        d = checks.check_tokens(tokens) / TOKENS_PER_UNIT
-        return np.asarray(self.averaged.draws.curve(self.law, d).mean(axis=0))
+        return np.asarray(self.averaged.draws.curve(self.law, self._billions(tokens)).mean(axis=0))
 
     def simulate(
         self, tokens: ArrayLike, kind: str = "observation", rng: Rng | None = None
@@ -135,7 +133,7 @@ class BayesFit(Fit):
         checks.check_choice("kind", kind, ("curve", "observation"))
         if kind == "curve":
             return super().simulate(tokens, kind, rng)
-        d = checks.check_tokens(tokens) / TOKENS_PER_UNIT
+        d = self._billions(tokens)
         generator = np.random.default_rng(self.seed if rng is None else seed_of(rng))
         model, se = self.model, self.posterior.se
         values = observations(
@@ -152,18 +150,9 @@ class BayesFit(Fit):
         upper = 1.0 if self.response == "activation_ratio" else np.inf
         return np.clip(values, np.finfo(float).tiny, upper)
 
-    def derivative(
-        self, tokens: ArrayLike, wrt: str = "tokens", level: float = 0.9
-    ) -> pd.DataFrame:
-        """Slope of the curve with its band, see `Fit.derivative`; the estimate is the median."""
-        out = super().derivative(tokens, wrt, level)
-        # Medians of single coefficients do not lie on one curve.
-        return out.assign(estimate=out["median"])
-
-    def residuals(self) -> Array:
-        """Residuals of the points after the warm-up from the posterior mean curve."""
-        used = self.points.since(self.n_warmup)
-        return np.asarray(used.y - self.posterior.measured.curve(self.law, used.d).mean(axis=0))
+    def _fitted(self, d: Array) -> Array:
+        # With the error that all checkpoints share, which is in every point.
+        return np.asarray(self.posterior.measured.curve(self.law, d).mean(axis=0))
 
     # Limit ----------------------------------------------------------------------------------
 
@@ -199,11 +188,7 @@ class BayesFit(Fit):
             from count as data. Where the law does not describe the run
             (`Fit.misfit`), it holds all that is possible.
         """
-        level = checks.check_level(level)
-        checks.check_choice("method", method, _INTERVALS)
-        lower, upper = self._limit_ends(level)
-        median = float(np.median(self.averaged.draws.limit))
-        return self._limit(median, lower, upper, level, "posterior")
+        return self._limit(level, method, "posterior")
 
     # Checks and output ----------------------------------------------------------------------
 

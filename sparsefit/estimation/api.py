@@ -156,7 +156,7 @@ def fit_notes(
     notes = []
     if best.edge_form:
         tail = "" if law.edge_has_limit else ", which has no limit"
-        words = f"least squares runs into the limiting form {best.edge_form}{tail}"
+        words = f"the least-squares fit degenerates to a limiting form, {best.edge_form}{tail}"
         notes.append(Note(words, "limiting form"))
     if best.bounds_hit:
         words = "least squares ends on a bound: " + "; ".join(best.bounds_hit)
@@ -173,8 +173,8 @@ def fit_notes(
     if averaged.transient_weight > 0.5 and (drop or leaves_at_the_start(law, data.points, best)):
         rest = "only through the points set aside" if drop else "do not"
         words = (
-            "the first points leave the law and fade into it: intervals allow for it, the "
-            f"least-squares coefficients {rest}"
+            "an early transient decays into the law: intervals allow for it, the least-squares "
+            f"coefficients {rest}"
         )
         notes.append(Note(words, "fading start"))
     failed = len(data.frame) - len(data.points)

@@ -135,7 +135,7 @@ def departures(law: Law, points: Points, drop: int, best: LeastSquares) -> tuple
     ):
         notes.append(
             Note(
-                f"the points speed up in log D where {law.name} can only slow down: its forecast "
+                f"the curve accelerates in log D, which {law.name} cannot represent: its forecast "
                 "would flatten too early, and its limit should not be used",
                 "speeds up",
             )

@@ -6,12 +6,12 @@ from typing import Self
 
 KINDS = {
     "misfit": "the points go against the law: use no limit, forecast or budget",
-    "speeds up": "the points speed up in log D where the law can only slow down",
+    "speeds up": "the curve accelerates in log D, which the law cannot represent",
     "pattern": "the residuals form a smooth pattern that the law cannot follow",
-    "limiting form": "least squares runs into a limiting form of the law",
+    "limiting form": "the least-squares fit degenerates to a limiting form of the law",
     "bound": "a coefficient of least squares ends on a bound",
     "warm-up": "first points are set aside",
-    "fading start": "the first points leave the law and fade into it",
+    "fading start": "an early transient decays into the law",
     "failed rows": "rows carry no value",
     "standard errors": "measured standard errors are not used as given",
     "few draws": "the draws rest on a small effective sample",

@@ -111,7 +111,7 @@ def _measure(fit: Fit) -> str:
     if fit.method == "fit_bayes":
         priors = "; ".join(getattr(fit, "priors", ()))
         return f"Priors ({fit.law.name}): {priors}."
-    return f"Reference measure over shapes ({fit.law.name}): {fit.averaged.prior_text}."
+    return f"Prior on the shape ({fit.law.name}): {fit.averaged.prior_text}."
 
 
 def _warmup(fits: list[Fit]) -> str:

@@ -195,15 +195,12 @@ class Budget:
             )
         ever = share_text(self.probability)
         middle = (
-            f"at {count_text(self.estimate)} tokens in the median"
-            if math.isfinite(self.estimate)
-            else "never in the median"
+            f"at {count_text(self.estimate)} tokens" if math.isfinite(self.estimate) else "never"
         )
-        # The lower end is where (1 - level) / 2 of the draws are there.
-        sure = f"{100 * (1 + self.level) / 2:g}%"
+        early = f"{100 * (1 - self.level) / 2:g}%"
         return (
-            f"{what}: these data do not tell whether it is ever reached. It is in {ever} of the "
-            f"draws, {middle}; {sure} of them are not there before {lower} tokens."
+            f"{what}: these data do not tell whether it is ever reached. {ever} of the draws "
+            f"reach it (the median draw {middle}); only {early} do so before {lower} tokens."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -147,30 +147,41 @@ class Fit:
         Returns
         -------
         pandas.DataFrame
-            One row per coefficient, columns ``lower`` and ``upper``.
+            One row per coefficient, columns ``lower`` and ``upper``; the last row is the interval
+            of `limit`.
         """
         from sparsefit.results.intervals import METHODS, coefficient_intervals
 
         level = checks.check_level(level)
         checks.check_choice("method", method, METHODS)
         ends = coefficient_intervals(self, level, method, seed_of(rng))
+        ends[-1] = self._opened(*self._held(*ends[-1]))
         return pd.DataFrame(ends, index=list(self.law.parameter_names), columns=["lower", "upper"])
 
     # Curves ---------------------------------------------------------------------------------
 
     def predict(self, tokens: ArrayLike) -> Array:
-        """Mean curve of the fitted coefficients.
+        """Curve of the least-squares coefficients.
+
+        One curve, for one warm-up choice and independent residuals: it can leave the band of
+        `forecast`, whose median is the better point forecast.
 
         Parameters
         ----------
         tokens : array_like
-            Raw token counts.
+            Raw token counts, checked as in `forecast`.
 
         Returns
         -------
         ndarray, shape (n,)
         """
-        return self.law.value(checks.check_tokens(tokens) / TOKENS_PER_UNIT, self._theta)
+        return self.law.value(self._billions(tokens), self._theta)
+
+    def _billions(self, tokens: ArrayLike) -> Array:
+        """Raw token counts in billions; counts that were given in billions are refused."""
+        counts = checks.check_tokens(tokens)
+        checks.check_ahead(counts, float(self.tokens[0]))
+        return counts / TOKENS_PER_UNIT
 
     def simulate(
         self, tokens: ArrayLike, kind: str = "observation", rng: Rng | None = None
@@ -180,7 +191,7 @@ class Fit:
         Parameters
         ----------
         tokens : array_like
-            Raw token counts.
+            Raw token counts, checked as in `forecast`.
         kind : {"curve", "observation"}
             The law's mean, or a measurement with its (correlated) residual.
         rng : int or numpy.random.Generator, optional
@@ -192,7 +203,7 @@ class Fit:
             Inside the physical range of the response.
         """
         checks.check_choice("kind", kind, ("curve", "observation"))
-        d = checks.check_tokens(tokens) / TOKENS_PER_UNIT
+        d = self._billions(tokens)
         if kind == "curve":
             values = self.averaged.draws.curve(self.law, d)
         else:
@@ -224,7 +235,6 @@ class Fit:
         """
         level = checks.check_level(level)
         tokens = checks.check_tokens(tokens)
-        checks.check_ahead(tokens, float(self.tokens[0]))
         curve, seen = self.simulate(tokens, "curve"), self.simulate(tokens, "observation")
         return forecast_table(tokens, curve, seen, level, self._edge(level), self.law.sign)
 
@@ -243,7 +253,7 @@ class Fit:
         Parameters
         ----------
         tokens : array_like
-            Raw token counts.
+            Raw token counts, checked as in `forecast`.
         wrt : {"tokens", "data_scale_ratio", "log_tokens"}
             Per token, per (token / parameter), or per unit of log tokens.
         level : float
@@ -253,7 +263,7 @@ class Fit:
         -------
         pandas.DataFrame
             Columns ``tokens``, ``data_scale_ratio`` (where the parameter count is known),
-            ``estimate`` (of the fitted coefficients), ``median``, ``lower``, ``upper``.
+            ``estimate`` and ``median`` (both the median of the draws), ``lower``, ``upper``.
 
         Raises
         ------
@@ -262,13 +272,12 @@ class Fit:
         """
         checks.check_choice("wrt", wrt, checks.WRT)
         tail = (1.0 - checks.check_level(level)) / 2.0
-        tokens = checks.check_tokens(tokens)
+        d = self._billions(tokens)
         if wrt == "data_scale_ratio" and self.n_params is None:
             raise ArgumentError(
                 f"run {self.run!r}: the derivative in the data-scale ratio needs the column "
                 "'n_params' (non-embedding parameters) in the table"
             )
-        d = tokens / TOKENS_PER_UNIT
         factor = {
             "tokens": np.full_like(d, 1.0 / TOKENS_PER_UNIT),
             "data_scale_ratio": np.full_like(d, (self.n_params or np.nan) / TOKENS_PER_UNIT),
@@ -277,11 +286,10 @@ class Fit:
         draws = self.averaged.draws
         slopes = self.law.derivative(d, draws.theta(self.law)) * factor
         low, middle, high = np.quantile(slopes, [tail, 0.5, 1 - tail], axis=0)
-        out = pd.DataFrame({"tokens": tokens})
+        out = pd.DataFrame({"tokens": d * TOKENS_PER_UNIT})
         if self.n_params is not None:
-            out["data_scale_ratio"] = tokens / self.n_params
-        out["estimate"] = self.law.derivative(d, self._theta) * factor
-        return out.assign(median=middle, lower=low, upper=high)
+            out["data_scale_ratio"] = out["tokens"] / self.n_params
+        return out.assign(estimate=middle, median=middle, lower=low, upper=high)
 
     # Limit and budget -----------------------------------------------------------------------
 
@@ -295,30 +303,39 @@ class Fit:
         method : {"integrated", "profile", "wald", "bootstrap"}
             See `conf_int`; the default integrates over shapes, noise models and warm-up choices.
         """
-        level = checks.check_level(level)
-        if method == "integrated":
-            lower, upper = self.averaged.likelihood.interval(level)
-        else:
-            lower, upper = self.conf_int(level, method).iloc[-1]
+        return self._limit(
+            level, method, "integrated likelihood" if method == "integrated" else method
+        )
+
+    def _held(self, lower: float, upper: float) -> tuple[float, float]:
+        """Interval of the limit with its estimate inside; the bounds where there is none."""
         if not (np.isfinite(lower) and np.isfinite(upper)):
-            lower, upper = self.law.limit_bounds
-        estimate = float(self._theta[-1])
+            return self.law.limit_bounds
         # The least-squares optimum belongs to one warm-up choice and white noise; an interval
         # over all of them that left it out would contradict the number printed beside it.
-        lower, upper = min(float(lower), estimate), max(float(upper), estimate)
-        kind = "integrated likelihood" if method == "integrated" else method
-        return self._limit(estimate, lower, upper, level, kind)
+        estimate = float(self._theta[-1])
+        return min(float(lower), estimate), max(float(upper), estimate)
 
-    def _limit(self, estimate: float, lower: float, upper: float, level: float, kind: str) -> Limit:
-        """A limit with an interval; all that is possible where the law does not describe the run.
+    def _opened(self, lower: float, upper: float) -> tuple[float, float]:
+        """Interval of the limit, opened to its bounds where the points leave the law.
 
-        Such a law says nothing about where the run will end.
+        A law that does not describe the run says nothing about where it will end. Where the points
+        speed up and the law can only slow down, it says how far they will get at least.
         """
         bounds = self.law.limit_bounds
-        if self.misfit and np.all(np.isfinite(bounds)):
-            lower, upper = bounds
+        if not np.all(np.isfinite(bounds)):
+            return lower, upper
+        if self.misfit:
+            return bounds
+        if any(kind_of(note) == "speeds up" for note in self.notes):
+            return (bounds[0], upper) if self.law.sign > 0 else (lower, bounds[1])
+        return lower, upper
+
+    def _limit(self, level: float, method: str, kind: str) -> Limit:
+        lower, upper = map(float, self.conf_int(level, method).iloc[-1])
+        bounds = self.law.limit_bounds
         return Limit(
-            estimate=estimate,
+            estimate=float(self._theta[-1]),
             lower=lower,
             upper=upper,
             median=float(np.median(self.averaged.draws.limit)),
@@ -439,7 +456,11 @@ class Fit:
     def residuals(self) -> Array:
         """Residuals of the points after the warm-up, shape (n - n_warmup,)."""
         used = self._used
-        return used.y - self.law.value(used.d, self._theta)
+        return used.y - self._fitted(used.d)
+
+    def _fitted(self, d: Array) -> Array:
+        """Curve from which residuals count, at billions of tokens."""
+        return self.law.value(d, self._theta)
 
     def diagnostics(self) -> Diagnostics:
         """Autocorrelation and spread of the residuals, in numbers and in words."""

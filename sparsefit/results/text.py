@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sparsefit.estimation.notes import kind_of
+from sparsefit.laws import TOKENS_PER_UNIT
 from sparsefit.records import records
 from sparsefit.results.counts import count_text
+from sparsefit.results.criteria import least_squares_criteria
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -34,7 +37,7 @@ def points_table(fit: Fit) -> pd.DataFrame:
         ]
     )
     out["warmup_probability"] = left_out
-    out["fitted"] = fit.predict(frame["tokens"])
+    out["fitted"] = fit._fitted(frame["tokens"].to_numpy(dtype=float) / TOKENS_PER_UNIT)
     out["residual"] = out[fit.response] - out["fitted"]
     return out
 
@@ -59,11 +62,8 @@ def tidy(fit: Fit, level: float) -> pd.DataFrame:
 def glance(fit: Fit, level: float) -> pd.DataFrame:
     """See `Fit.glance`."""
     residuals = fit.residuals()
-    n, p = residuals.size, fit.law.n_parameters
-    ssr = fit.least_squares.ssr
     limit = fit.limit(level)
-    log_likelihood = -n / 2 * (np.log(2 * np.pi * max(ssr, 1e-300) / n) + 1)
-    k = p + 1
+    criteria = least_squares_criteria(fit, fit.n_warmup)
     lag1 = float(np.sum(residuals[1:] * residuals[:-1]) / max(np.sum(residuals**2), 1e-300))
     row = {
         "run": fit.run,
@@ -72,17 +72,19 @@ def glance(fit: Fit, level: float) -> pd.DataFrame:
         "n_points": len(fit.points),
         "n_warmup": fit.n_warmup,
         "n_failed": len(fit.frame) - len(fit.points),
-        "ssr": ssr,
+        "ssr": fit.least_squares.ssr,
         "rmse": float(np.sqrt(np.mean(residuals**2))),
         "lag1": lag1,
-        "aicc": float(2 * k - 2 * log_likelihood + 2 * k * (k + 1) / max(n - k - 1, 1)),
-        "bic": float(k * np.log(n) - 2 * log_likelihood),
+        "aicc": criteria.aicc,
+        "bic": criteria.bic,
         "log_evidence": fit.averaged.log_evidence,
         "limit": limit.estimate,
         "limit_lower": limit.lower,
         "limit_upper": limit.upper,
         "limit_median": limit.median,
         "identified": limit.identified,
+        "misfit": fit.misfit,
+        "note_kinds": "; ".join(dict.fromkeys(kind_of(note) for note in fit.notes)),
         "bounds_hit": "; ".join(fit.least_squares.bounds_hit),
         "edge_form": fit.least_squares.edge_form or "",
     }
@@ -128,7 +130,7 @@ def summary(fit: Fit, level: float) -> str:
     if fit.response == "activation_ratio":
         lines.append(f"  limit sparsity ratio {limit.sparsity!r}")
     lines += [f"  note: {note}" for note in fit.notes]
-    lines += [f"  measure over shapes: {fit.averaged.prior_text}"]
+    lines += [f"  prior on the law's shape: {fit.averaged.prior_text}"]
     return "\n".join(lines)
 
 

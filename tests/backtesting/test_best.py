@@ -12,7 +12,7 @@ from sparsefit.backtesting.choice import default_candidates, inner_backtest
 from sparsefit.backtesting.registry import resolve
 from sparsefit.backtesting.scores import crps
 from sparsefit.backtesting.stacking import mix, mixture_terms, stacking_weights
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, TableError
 
 PEERS = ["log_linear", "lm_multistart", "last_value"]
 
@@ -220,8 +220,28 @@ def test_pooling_is_scored_with_the_other_runs_in_full_but_not_with_a_run_that_h
 
 @pytest.mark.parametrize("column", ["run", "tokens", "activation_ratio"])
 def test_a_missing_column_is_named(column, make_run):
-    with pytest.raises(ArgumentError, match=f"column {column} is missing"):
+    with pytest.raises(TableError, match=f"column '{column}': the required column is missing"):
         sf.forecast_best(make_run().drop(columns=column))
+
+
+@pytest.mark.parametrize("call", [sf.forecast_best, sf.backtest])
+def test_faulty_tables_are_refused_with_what_to_do(call, make_run):
+    percent = make_run().assign(activation_ratio=lambda t: 100 * t["activation_ratio"])
+    with pytest.raises(TableError, match="fraction"):
+        call(percent, ["last_value"])
+    billions = make_run().assign(tokens=lambda t: t["tokens"] / 1e9)
+    with pytest.raises(TableError, match="raw count"):
+        call(billions, ["last_value"])
+    with pytest.raises(TableError, match="stands in row 0 already"):
+        call(pd.concat([make_run(), make_run()]), ["last_value"])
+
+
+def test_the_band_for_a_measurement_holds_the_band_for_the_curve(make_run):
+    table = pd.concat([make_run("a"), make_run("b", seed=3)])
+    found = sf.forecast_best(table, ["fit", "lm_multistart"]).forecast([6e10, 1e11, 3e11])
+    assert (found["obs_lower"] <= found["curve_lower"]).all()
+    assert (found["obs_upper"] >= found["curve_upper"]).all()
+    assert found["median"].between(found["curve_lower"], found["curve_upper"]).all()
 
 
 @pytest.mark.parametrize("points", [3, 4])

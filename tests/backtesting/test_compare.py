@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import sparsefit as sf
-from sparsefit.backtesting.criteria import from_sum_of_squares, weights_of
+from sparsefit.results.criteria import from_sum_of_squares, weights_of
 from sparsefit.backtesting.loo import conditional_log_likelihood, psis_loo
 from sparsefit.errors import ArgumentError
 

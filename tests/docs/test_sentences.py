@@ -57,14 +57,13 @@ def made(**changes: Any) -> Budget:
         ),
         (
             {"status": "undetermined", "upper": math.inf, "probability": 0.7, "level": 0.8},
-            "Sparsity 0.93: these data do not tell whether it is ever reached. It is in 70% of "
-            "the draws, at 1.2T tokens in the median; 90% of them are not there before "
-            "900B tokens.",
+            "Sparsity 0.93: these data do not tell whether it is ever reached. 70% of the "
+            "draws reach it (the median draw at 1.2T tokens); only 10% do so before 900B tokens.",
         ),
         (
             {"status": "undetermined", "estimate": math.inf, "probability": 0.3},
-            "Sparsity 0.93: these data do not tell whether it is ever reached. It is in 30% of "
-            "the draws, never in the median; 95% of them are not there before 900B tokens.",
+            "Sparsity 0.93: these data do not tell whether it is ever reached. 30% of the "
+            "draws reach it (the median draw never); only 5% do so before 900B tokens.",
         ),
     ],
 )

@@ -26,7 +26,7 @@ def table(power: float, noise: float = 3e-4, seed: int = 0) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("power", "warned"), [(2.0, True), (1.5, True), (0.6, False)])
 def test_a_run_that_speeds_up_in_log_d_is_named(power: float, warned: bool) -> None:
-    assert any("speed up in log D" in note for note in sf.fit(table(power)).notes) == warned
+    assert any("accelerates in log D" in note for note in sf.fit(table(power)).notes) == warned
 
 
 def test_level_on_a_straight_line() -> None:

@@ -1,4 +1,4 @@
-"""The note on first points that leave the law and fade into it."""
+"""The note on first points of an early transient that decays into the law."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAWS = {"eq4": (0.5, -2.2, 0.6, 0.07), "eq5": (0.7, 0.08, 0.39)}
 
 
 def noted(fit: sf.Fit) -> bool:
-    return any("fade into it" in note for note in fit.notes)
+    return any("decays into the law" in note for note in fit.notes)
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -36,7 +36,7 @@ def test_a_start_off_the_law_is_noted_on_a_measured_run() -> None:
     table = sf.datasets.load("reference_scales")
     fit = sf.fit(table[table["run"] == "0.26m_silu_s0"])
     assert fit.n_warmup == 2
-    (note,) = [note for note in fit.notes if "fade into it" in note]
+    (note,) = [note for note in fit.notes if "decays into the law" in note]
     assert note.endswith("least-squares coefficients only through the points set aside")
 
 
