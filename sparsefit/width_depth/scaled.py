@@ -10,7 +10,7 @@ from sparsefit.width_depth import calibration
 from sparsefit.width_depth.calibration import Errors, Problem
 from sparsefit.width_depth.kernel import Array, linear_fit
 from sparsefit.width_depth.models import Design, ModelName, Sign, design
-from sparsefit.width_depth.scatter import Weights, plausible_scatters, weights
+from sparsefit.width_depth.scatter import Measured, Weights, weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +53,9 @@ class Scaled:
         noise = calibration.draw_noise(rng, draws, n, errors)
         known_share = 0.0
         if self.se is not None and errors == "gaussian":
-            x, raw = self.design.x, self.y / self.design.root_weight
-            scatter = plausible_scatters(
-                self.design.model, x, raw, self.se, self.weights.df, rng, draws, self.design.sign
-            )
+            raw = self.y / self.design.root_weight
+            given = Measured(self.design.model, self.design.sign, self.design.x, raw, self.se)
+            scatter = given.plausible_scatters(self.weights.df, rng, draws)
             noise = noise * np.sqrt((self.se**2 + scatter[:, None] ** 2) * self.weights.weight)
         if self.se is not None:
             known_share = self.weights.known_share
