@@ -54,7 +54,8 @@ class Limit:
     median : float
         Median of the draws, an estimate that averages over warm-up choices and noise models.
     identified : {"yes", "one-sided", "no"}
-        Whether both ends, one end or no end lie strictly inside the physical bounds.
+        Whether both ends, one end or no end lie strictly inside the physical bounds. A string, true
+        whatever it says: in conditions use `is_identified`.
     level : float
         Confidence level.
     kind : str
@@ -74,6 +75,11 @@ class Limit:
     kind: str
     response: str
     bounds: tuple[float, float]
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether the data bound the limit on both sides (`identified` is ``"yes"``)."""
+        return self.identified == "yes"
 
     @property
     def sparsity(self) -> SparsityRatio:

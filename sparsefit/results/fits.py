@@ -11,11 +11,17 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from sparsefit.errors import UnknownRunError
+from sparsefit.results.estimates import Budget, Limit
 from sparsefit.results.fit import Fit
 from sparsefit.seeds import Rng, seed_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def _row(result: Limit | Budget, **more: Any) -> pd.DataFrame:
+    """A limit or budget as a table of one row; infinite numbers stay numbers."""
+    return pd.DataFrame([{**asdict(result), **more, "sentence": result.sentence}])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -100,12 +106,16 @@ class Fits(Mapping[str, Fit]):
         return self._table(lambda f: f.derivative(tokens, wrt, level))
 
     def limit(self, level: float = 0.9, method: str = "integrated") -> pd.DataFrame:
-        """Limits, one row a run; see `Fit.limit`."""
-        return self._table(
-            lambda f: pd.DataFrame(
-                [{k: v for k, v in f.limit(level, method).to_dict().items() if k != "bounds"}]
-            )
-        )
+        """Limits, one row a run; see `Fit.limit`.
+
+        Columns are the attributes of `Limit` (but ``bounds``), ``is_identified`` and ``sentence``.
+        """
+
+        def row(fit: Fit) -> pd.DataFrame:
+            limit = fit.limit(level, method)
+            return _row(limit, is_identified=limit.is_identified).drop(columns="bounds")
+
+        return self._table(row)
 
     def tokens_to(
         self,
@@ -114,14 +124,15 @@ class Fits(Mapping[str, Fit]):
         loss: float | None = None,
         level: float = 0.9,
     ) -> pd.DataFrame:
-        """Token budgets, one row a run; see `Fit.tokens_to`."""
-        return self._table(
-            lambda f: pd.DataFrame([asdict(f.tokens_to(activation_ratio, sparsity, loss, level))])
-        )
+        """Token budgets, one row a run; see `Fit.tokens_to`.
+
+        Columns are the attributes of `Budget` and ``sentence``.
+        """
+        return self._table(lambda f: _row(f.tokens_to(activation_ratio, sparsity, loss, level)))
 
     def tokens_within(self, share: float = 0.05, level: float = 0.9) -> pd.DataFrame:
-        """Tokens to come within a share of the limit; see `Fit.tokens_within`."""
-        return self._table(lambda f: pd.DataFrame([asdict(f.tokens_within(share, level))]))
+        """Tokens to come within a share of the limit; columns as in `tokens_to`."""
+        return self._table(lambda f: _row(f.tokens_within(share, level)))
 
     def points_table(self) -> pd.DataFrame:
         """Every row given, see `Fit.points_table`."""

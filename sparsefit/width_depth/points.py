@@ -255,7 +255,7 @@ def _table_of_fits(
     faults, rows = [], []
     for row, (run, fit) in enumerate(fits.items()):
         limit = fit.limit(level)
-        if limit.identified != "yes":
+        if not limit.is_identified:
             law = " Its points go against its law." if fit.misfit else ""
             left_out[str(run)] = f"run {str(run)!r}: {limit.sentence}{law}"
             continue

@@ -184,6 +184,34 @@ def test_fits_have_every_verb(simulated_run: Simulate) -> None:
     pd.testing.assert_frame_equal(loaded.limit(), fits.limit())
 
 
+def test_a_limit_that_is_not_identified_is_not_taken_for_one(simulated_run: Simulate) -> None:
+    closed = sf.fit(simulated_run()).limit()
+    opened = sf.fit(simulated_run(n=7, last=2e9, noise=2e-3)).limit()
+    assert closed.identified == "yes" and closed.is_identified is True
+    assert opened.identified != "yes" and opened.is_identified is False
+
+
+def test_limits_and_budgets_of_many_runs_are_numbers_and_sentences(
+    simulated_run: Simulate,
+) -> None:
+    both = pd.concat([simulated_run(), simulated_run(seed=1).assign(run="b", loss=3.0)])
+    both["loss"] = 2.0 + both["activation_ratio"]
+    for fits in (sf.fit(both), sf.fit(both, response="loss")):
+        asked = {"loss": 2.01} if fits["b"].response == "loss" else {"activation_ratio": 0.01}
+        for table, verb in (
+            (fits.limit(), lambda fit: fit.limit()),
+            (fits.tokens_to(**asked), lambda fit, asked=asked: fit.tokens_to(**asked)),
+            (fits.tokens_within(), lambda fit: fit.tokens_within()),
+        ):
+            results = [verb(fits[run]) for run in table["run"]]
+            assert list(table["sentence"]) == [one.sentence for one in results]
+            for end in ("estimate", "lower", "upper"):
+                assert table[end].dtype == float
+                assert list(table[end]) == [getattr(one, end) for one in results]
+        assert list(fits.limit()["is_identified"]) == list(fits.limit()["identified"] == "yes")
+    assert np.isinf(sf.fit(both).tokens_to(activation_ratio=0.01)["upper"]).all()
+
+
 def test_fits_is_a_mapping(simulated_run: Simulate) -> None:
     fits = sf.fit(pd.concat([simulated_run(), simulated_run(seed=1).assign(run="b")]))
     assert fits.get("c") is None
