@@ -178,8 +178,11 @@ class PooledFits(Fits):
         return f"{super().summary(level)}\n\n{self.limit_trend(level)}"
 
     def to_json(self, path: Any = None) -> str:
-        """Write the pooled fits as JSON; they read back as plain `Fits`."""
-        return super().to_json(path)
+        """Write the fits, pooled and alone, as JSON; `sf.load_fit` reads them back."""
+        from sparsefit.bayes.serialize import pooled_to_dict
+        from sparsefit.results.serialize import dump_fits
+
+        return dump_fits(self, path, pooled_to_dict(self))
 
 
 def _trend_sentence(

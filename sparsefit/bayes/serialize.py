@@ -12,9 +12,10 @@ from sparsefit.bayes.posterior import Posterior, Sampling
 from sparsefit.bayes.priors import Priors
 from sparsefit.bayes.result import BayesFit
 from sparsefit.estimation.draws import Draws
-from sparsefit.results.serialize import pack, unpack
+from sparsefit.results.serialize import by_run, fit_to_dict, pack, unpack
 
 if TYPE_CHECKING:
+    from sparsefit.bayes.pooled_result import PooledFits
     from sparsefit.results.fit import Fit
 
 _DRAWS = ("shape", "amplitude", "limit", "sigma", "noise", "drop")
@@ -64,6 +65,33 @@ def bayes_fit_from(fit: Fit, plain: dict[str, Any]) -> BayesFit:
     )
     inherited = {f.name: getattr(fit, f.name) for f in fields(fit)}
     return BayesFit(**inherited, posterior=posterior)
+
+
+def pooled_to_dict(fits: PooledFits) -> dict[str, Any]:
+    """What `PooledFits` hold beyond `Fits`, JSON-ready.
+
+    The populations are not among it: they follow from the fits alone and the seed.
+    """
+    return {
+        "alone": [fit_to_dict(fit) for fit in fits.alone.values()],
+        "covariates": list(fits.covariates),
+        "seed": fits.seed,
+    }
+
+
+def pooled_fits_from(
+    fits: dict[str, Fit], left_out: dict[str, str], plain: dict[str, Any]
+) -> PooledFits:
+    """`PooledFits` from their fits and the output of `pooled_to_dict`."""
+    from sparsefit.bayes.pooled_result import PooledFits
+
+    return PooledFits(
+        fits,
+        left_out,
+        alone=cast("dict[str, BayesFit]", by_run(plain["alone"])),
+        covariates=tuple(plain["covariates"]),
+        seed=plain["seed"],
+    )
 
 
 def _located(plain: dict[str, Any] | None) -> Located | None:

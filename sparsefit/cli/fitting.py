@@ -150,7 +150,7 @@ class Outcome:
         from sparsefit.results.fits import Fits
 
         only = next(iter(self.fits.values()))
-        return only if len(self.fits) == 1 else Fits(self.fits)
+        return only if len(self.fits) == 1 else Fits(self.fits, self.failed)
 
 
 def fit_files(arguments: argparse.Namespace) -> Outcome:

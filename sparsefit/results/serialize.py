@@ -191,11 +191,16 @@ def dump_fit(fit: Fit, path: str | Path | None = None) -> str:
     return _write({"sparsefit_fit": FORMAT, "fits": [fit_to_dict(fit)], "many": False}, path)
 
 
-def dump_fits(fits: Fits, path: str | Path | None = None) -> str:
-    """See `Fits.to_json`."""
+def dump_fits(
+    fits: Fits, path: str | Path | None = None, pooled: dict[str, Any] | None = None
+) -> str:
+    """See `Fits.to_json`; `pooled` is what `PooledFits` hold beyond `Fits`, JSON-ready."""
     plain = [fit_to_dict(fit) for fit in fits.values()]
     document = {"sparsefit_fit": FORMAT, "fits": plain, "many": True}
-    return _write({**document, "left_out": dict(fits.left_out)}, path)
+    document["left_out"] = dict(fits.left_out)
+    if pooled is not None:
+        document["pooled"] = pooled
+    return _write(document, path)
 
 
 def load_fit(source: str | Path) -> Fit | Fits:
@@ -208,7 +213,7 @@ def load_fit(source: str | Path) -> Fit | Fits:
 
     Returns
     -------
-    Fit or Fits
+    Fit, Fits or PooledFits
         What was written. Forecasts, intervals and draws are those of the original.
 
     Raises
@@ -236,10 +241,21 @@ def load_fit(source: str | Path) -> Fit | Fits:
             f"the fit was written in format {version!r}, this release reads {FORMAT}: "
             "update sparsefit"
         )
-    fits = [fit_from_dict(plain) for plain in document["fits"]]
+    fits = by_run(document["fits"])
     if not document["many"]:
-        return fits[0]
+        return next(iter(fits.values()))
+    # Files of earlier versions name no runs left out, and hold pooled fits as plain ones.
+    left_out = document.get("left_out", {})
+    if "pooled" in document:
+        from sparsefit.bayes.serialize import pooled_fits_from
+
+        return pooled_fits_from(fits, left_out, document["pooled"])
     from sparsefit.results.fits import Fits
 
-    # Files of earlier versions name no runs left out.
-    return Fits({fit.run: fit for fit in fits}, document.get("left_out", {}))
+    return Fits(fits, left_out)
+
+
+def by_run(plain: list[dict[str, Any]]) -> dict[str, Fit]:
+    """Fits by run from the outputs of `fit_to_dict`."""
+    fits = [fit_from_dict(one) for one in plain]
+    return {fit.run: fit for fit in fits}

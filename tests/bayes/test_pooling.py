@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -121,7 +122,17 @@ def test_limit_trend_is_a_plain_sentence(pooled: PooledFits) -> None:
 
 def test_pooled_fits_load_and_repeat(family: pd.DataFrame, pooled: PooledFits) -> None:
     back = sf.load_fit(pooled.to_json())
-    assert back["m3"].summary() == pooled["m3"].summary()
+    assert isinstance(back, PooledFits) and repr(back) == repr(pooled)
+    assert back.summary() == pooled.summary()
+    pd.testing.assert_frame_equal(back.scale_trend(), pooled.scale_trend())
+    assert back.predict_scale(1.6e9).limit() == pooled.predict_scale(1.6e9).limit()
+    assert back.alone["m3"].limit() == pooled.alone["m3"].limit()
+    assert json.loads(back.to_json()) == json.loads(pooled.to_json())
+    # As earlier versions wrote them.
+    document = json.loads(pooled.to_json())
+    del document["pooled"], document["left_out"]
+    old = sf.load_fit(json.dumps(document))
+    assert type(old) is sf.Fits and old["m3"].summary() == pooled["m3"].summary()
     at = np.array([[0.08, -3.0, -0.5, 0.5, -8.0]])
     densities = [
         fits["m3"].model.log_target(at, np.random.default_rng(0))[0] for fits in (back, pooled)
@@ -150,7 +161,7 @@ def test_runs_that_cannot_be_fitted_are_left_out_and_named(family: pd.DataFrame)
     assert said in found.summary() and "left out: run &#x27;m2&#x27;" in found._repr_html_()
     assert "left out: m2" in repr(found)
     back = sf.load_fit(found.to_json())
-    assert isinstance(back, sf.Fits) and said in back.summary()
+    assert isinstance(back, PooledFits) and said in back.summary()
     # Without it, all is as if it had not been measured.
     without = sf.fit_bayes(full, pool="scale", engine="importance")
     assert found["m0"].limit() == without["m0"].limit()
