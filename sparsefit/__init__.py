@@ -27,6 +27,7 @@ _EXPORTS: dict[str, str] = {
     "load_fit": "sparsefit.results.serialize",
     "Fit": "sparsefit.results.fit",
     "Fits": "sparsefit.results.fits",
+    "as_fits": "sparsefit.results.fits",
     "Limit": "sparsefit.results.estimates",
     "Budget": "sparsefit.results.estimates",
     "BayesFit": "sparsefit.bayes",
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
     from sparsefit.reporting import report
     from sparsefit.results.estimates import Budget, Limit
     from sparsefit.results.fit import Fit
-    from sparsefit.results.fits import Fits
+    from sparsefit.results.fits import Fits, as_fits
     from sparsefit.results.serialize import load_fit
     from sparsefit.table import read_table, validate, write_table
     from sparsefit.width_depth import BreakpointFit, fit_width_depth

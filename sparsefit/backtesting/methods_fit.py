@@ -18,6 +18,7 @@ from sparsefit.seeds import seed_of
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sparsefit.bayes.result import BayesFit
     from sparsefit.results.fit import Fit
 
 
@@ -28,10 +29,14 @@ def fit(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> Met
 
 def fit_bayes(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
     """`sf.fit_bayes` on the run alone, by importance sampling (NUTS takes minutes a backtest)."""
+    return from_fit(_bayes(_own(seen), engine="importance", rng=seed_of(rng)), tokens, rng)
+
+
+def _bayes(rows: pd.DataFrame, **settings: Any) -> BayesFit:
+    """`sf.fit_bayes` of the rows of one run."""
     from sparsefit.bayes.api import fit_bayes as run
 
-    found = run(_own(seen), engine="importance", rng=seed_of(rng))
-    return from_fit(found, tokens, rng)
+    return cast("BayesFit", run(rows, **settings))
 
 
 def fit_bayes_pooled(
@@ -43,7 +48,6 @@ def fit_bayes_pooled(
     that cannot be fitted are left out, which is noted. Where no other run is left, the run is
     fitted alone, which is recorded as a fallback.
     """
-    from sparsefit.bayes.api import fit_bayes as run
     from sparsefit.bayes.pooled_result import PooledFits
     from sparsefit.bayes.pooling import alike, learn, pool_run
     from sparsefit.estimation.api import fit_each
@@ -59,7 +63,7 @@ def fit_bayes_pooled(
     fits, left_out = fit_each(
         marks,
         lambda other: recalled(
-            ("fit_bayes", marks[other]), partial(run, rows[other], engine="importance")
+            ("fit_bayes", marks[other]), partial(_bayes, rows[other], engine="importance")
         ),
     )
     said = "; ".join(f"left out: {why}" for why in left_out.values())
@@ -76,7 +80,7 @@ def fit_bayes_pooled(
     covariates = ("n_params",)
     if own.empty:
         seed = seed_of(rng)
-        family = PooledFits(fits, left_out, alone=fits, seed=seed)
+        family = PooledFits(dict(fits), left_out, alone=fits, seed=seed)
         new = family.predict_scale(float(target["n_params"]), activation, rng=seed)
         return MethodForecast.from_draws(
             tokens,
@@ -84,7 +88,7 @@ def fit_bayes_pooled(
             curve_draws=new.simulate(tokens, "curve"),
             note=said or None,
         )
-    mine = run(own, engine="importance", rng=seed_of(rng))
+    mine = _bayes(own, engine="importance", rng=seed_of(rng))
     known = alike(mine, fits.values())
     learnt = None
     if known:
@@ -146,10 +150,7 @@ class Repeated:
         method = settings.pop("method")
         if method == "fit":
             return configured(**settings)(seen, tokens, rng)
-        from sparsefit.bayes.api import fit_bayes as run_bayes
-
-        found = run_bayes(_own(seen), rng=seed_of(rng), **settings)
-        return from_fit(found, tokens, rng)
+        return from_fit(_bayes(_own(seen), rng=seed_of(rng), **settings), tokens, rng)
 
 
 def from_fit(found: Fit, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:

@@ -95,7 +95,7 @@ def fit_bayes(
     rng: Rng = 0,
     draws: int = DRAWS,
     covariates: Sequence[str] = (),
-) -> Any:
+) -> BayesFit | Fits:
     """Posterior of the law of activation sparsity for the checkpoints of one or many runs.
 
     The posterior averages over warm-up choices and noise models by their evidence, as `sf.fit`
@@ -132,8 +132,8 @@ def fit_bayes(
     Returns
     -------
     BayesFit, Fits or PooledFits
-        `BayesFit` for a table of one run, `Fits` for several, `PooledFits` with ``pool="scale"``,
-        whose `left_out` names the runs that cannot be fitted.
+        `BayesFit` for a table of one run, `Fits` for several (`sf.as_fits` makes either `Fits`),
+        `PooledFits` with ``pool="scale"``, whose `left_out` names the runs that cannot be fitted.
 
     Raises
     ------

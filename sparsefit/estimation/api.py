@@ -331,7 +331,8 @@ def fit(
     Returns
     -------
     Fit or Fits
-        `Fit` for a table of one run, `Fits` (a mapping by run) for several.
+        `Fit` for a table of one run, `Fits` (a mapping by run) for several; `sf.as_fits` makes
+        either `Fits`.
 
     Raises
     ------

@@ -123,7 +123,7 @@ def report(
     if until is not None:
         until = float(check_tokens(until)[0])
     settings = Settings(level=check_level(level), until=until, targets=tuple(targets), style=style)
-    fits = as_fits(source, law=law, warmup=warmup, response=response, rng=rng)
+    fits = fits_of(source, law=law, warmup=warmup, response=response, rng=rng)
     numbers = {run: run_numbers(fit, settings) for run, fit in fits.items()}
     sections = [overview(fits, numbers, settings, {**fits.left_out, **(left_out or {})})]
     sections += [
@@ -156,7 +156,7 @@ def report(
     return target
 
 
-def as_fits(source: Any, **options: Any) -> Fits:
+def fits_of(source: Any, **options: Any) -> Fits:
     """Return fits by run, fitting a table with `options` first.
 
     Raises
@@ -164,24 +164,19 @@ def as_fits(source: Any, **options: Any) -> Fits:
     ArgumentError
         If `source` is neither a table nor fits, or holds runs of different responses.
     """
-    from sparsefit.results.fit import Fit
-    from sparsefit.results.fits import Fits
+    from sparsefit.results.fits import as_fits
 
-    if isinstance(source, Fits):
-        fits = source
-    elif isinstance(source, Fit):
-        fits = Fits({source.run: source})
-    elif hasattr(source, "columns"):
+    if hasattr(source, "columns"):
         from sparsefit.estimation.api import fit
 
-        return as_fits(fit(source, **options))
-    elif isinstance(source, Mapping) and all(isinstance(one, Fit) for one in source.values()):
-        fits = Fits(dict(source))
-    else:
+        source = fit(source, **options)
+    try:
+        fits = as_fits(source)
+    except ArgumentError:
         raise ArgumentError(
             "a report takes a measurement table or what sf.fit or sf.fit_bayes returns, got "
             f"{type(source).__name__}"
-        )
+        ) from None
     responses = {fit.response for fit in fits.values()}
     if len(responses) != 1:
         found = ", ".join(sorted(responses)) or "no run"

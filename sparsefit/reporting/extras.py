@@ -152,17 +152,14 @@ def width_depth_section(result: BreakpointFit, settings: Settings) -> Section:
         for row in records(table)
     ]
     status = placement.reason[:1].upper() + placement.reason[1:] + "."
-    warnings = (
-        ()
-        if placement.located
-        else ("Without a located break, slope and plateau do not describe two regimes.",)
-    )
-    warnings += tuple(f"Left out: {why}" for why in result.points.left_out.values())
+    warnings = [f"Left out: {why}" for why in result.points.left_out.values()]
+    if not placement.located:
+        warnings.append("Without a located break, slope and plateau do not describe two regimes.")
     return Section(
         key="width-depth",
         title="Width-depth law",
         lead=(status, result.break_test().summary()),
-        warnings=warnings,
+        warnings=tuple(warnings),
         figures=(
             draw(
                 plot,

@@ -87,7 +87,7 @@ def save_figures(
     """
     import matplotlib
 
-    from sparsefit.reporting.api import as_fits
+    from sparsefit.reporting.api import fits_of
 
     if isinstance(formats, str):
         formats = (formats,)
@@ -100,7 +100,7 @@ def save_figures(
     if unknown or not which:
         raise ArgumentError(f"which: some of {', '.join(KINDS)}, got {list(which)!r}")
     inches = _width(width) / _MM
-    fits = as_fits(source)
+    fits = fits_of(source)
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     written = []

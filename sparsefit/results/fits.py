@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from sparsefit.errors import UnknownRunError
+from sparsefit.errors import ArgumentError, UnknownRunError
 from sparsefit.results.estimates import Budget, Limit
 from sparsefit.results.fit import Fit
 from sparsefit.seeds import Rng, seed_of
@@ -192,3 +192,44 @@ class Fits(Mapping[str, Fit]):
         said = [f"{run}: {note}" for run, fit in self.fits.items() for note in fit.notes]
         items = "".join(f"<li>{escape(words)}</li>" for words in [*said, *self._missing()])
         return table + (f"<ul>{items}</ul>" if items else "")
+
+
+def as_fits(fits: Fit | Mapping[str, Fit]) -> Fits:
+    """Fits by run, whether there are one or many.
+
+    `sf.fit` and `sf.fit_bayes` return a `Fit` for a table of one run and `Fits` for several. Code
+    that loops over runs calls this first, and does not fail where a filter leaves one run.
+
+    Parameters
+    ----------
+    fits : Fit, Fits or mapping of run to Fit
+        What `sf.fit`, `sf.fit_bayes` or `sf.load_fit` returned, or fits by name.
+
+    Returns
+    -------
+    Fits
+        `fits` itself where it is one.
+
+    Raises
+    ------
+    ArgumentError
+        For anything else.
+
+    Examples
+    --------
+    >>> import sparsefit as sf
+    >>> table = sf.datasets.load("reference_scales")
+    >>> found = sf.fit(table[table["run"] == "0.11m_relu_s0"])
+    >>> [(run, fit.law.name) for run, fit in sf.as_fits(found).items()]
+    [('0.11m_relu_s0', 'logspace_power')]
+    """
+    if isinstance(fits, Fits):
+        return fits
+    if isinstance(fits, Fit):
+        return Fits({fits.run: fits})
+    if isinstance(fits, Mapping) and all(isinstance(one, Fit) for one in fits.values()):
+        return Fits({str(run): one for run, one in fits.items()})
+    raise ArgumentError(
+        "as_fits takes what sf.fit or sf.fit_bayes returns, or a mapping of run to such a fit, got "
+        f"{type(fits).__name__}"
+    )

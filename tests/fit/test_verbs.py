@@ -212,6 +212,18 @@ def test_limits_and_budgets_of_many_runs_are_numbers_and_sentences(
     assert np.isinf(sf.fit(both).tokens_to(activation_ratio=0.01)["upper"]).all()
 
 
+def test_one_run_and_many_are_looped_over_alike(simulated_run: Simulate) -> None:
+    one = sf.fit(simulated_run())
+    many = sf.fit(pd.concat([simulated_run(), simulated_run(seed=1).assign(run="b")]))
+    assert isinstance(one, sf.Fit) and isinstance(many, sf.Fits)
+    assert dict(sf.as_fits(one)) == {"simulated": one}
+    assert sf.as_fits(many) is many
+    assert list(sf.as_fits({"mine": one})) == ["mine"]
+    for other in (simulated_run(), [one], {"a": 1}, None):
+        with pytest.raises(ArgumentError, match=r"as_fits takes what sf\.fit"):
+            sf.as_fits(other)  # type: ignore[arg-type]
+
+
 def test_fits_is_a_mapping(simulated_run: Simulate) -> None:
     fits = sf.fit(pd.concat([simulated_run(), simulated_run(seed=1).assign(run="b")]))
     assert fits.get("c") is None
