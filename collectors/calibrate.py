@@ -183,7 +183,7 @@ class _LayerObserver:
 
     def _ratios(
         self, hidden: torch.Tensor, total: torch.Tensor, eps: float
-    ) -> tuple[torch.Tensor, int]:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Relative error of each token once neurons under eps are skipped (Eq. 3), and how many."""
         lost, count = self.skipped(hidden, self.weight, eps / self.norms)
         # A token whose FFN output is zero loses nothing: 0/0 counts as 0.
@@ -230,10 +230,12 @@ class _LayerObserver:
         hidden, total = hidden[first :: self.stride], total[first :: self.stride]
         if hidden.shape[0] == 0:
             return
-        for at, log_eps in enumerate(self.grid):
-            ratios, skipped = self._ratios(hidden, total, float(np.exp(log_eps)))
-            self.cett_sum[at] += float(ratios.double().sum())
-            self.active_sum[at] += hidden.shape[0] - skipped / hidden.shape[1]
+        points = [self._ratios(hidden, total, float(np.exp(log_eps))) for log_eps in self.grid]
+        # All read at once: each read makes the processor wait for its device.
+        sums = torch.stack([value.double().sum() for point in points for value in point])
+        lost, skipped = sums.view(-1, 2).cpu().numpy().T
+        self.cett_sum += lost
+        self.active_sum += hidden.shape[0] - skipped / hidden.shape[1]
         self.sampled += hidden.shape[0]
 
     def _level(
@@ -256,11 +258,14 @@ class _LayerObserver:
             if positions is None:
                 sums = ratios.view(windows, -1).sum(dim=1)
             else:
-                sums = torch.zeros(windows, dtype=torch.float64, device=ratios.device)
-                sums.index_add_(0, positions // self.length, ratios)
-            self.level_cett[at, batch.start : batch.stop] = sums.cpu().numpy()
+                # Not by index_add_, whose order on CUDA is another every time.
+                placed = ratios.new_zeros(windows * self.length)
+                placed[positions] = ratios
+                sums = placed.view(windows, -1).sum(dim=1)
+            found = sums.cpu().numpy()
+            self.level_cett[at, batch.start : batch.stop] = found
             self.level_log_eps[at, batch.start : batch.stop] = np.log(eps)
-            self.level_ratio[at] += float(sums.sum()) / float(curve.sample(np.log(eps)))
+            self.level_ratio[at] += found.sum() / float(curve.sample(np.log(eps)))
         self.level_tokens += hidden.shape[0]
 
     def _curve(

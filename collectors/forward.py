@@ -165,7 +165,7 @@ def _window_losses(logits: torch.Tensor, tokens: torch.Tensor, predicted: np.nda
         tokens[:, 1:],
         torch.full_like(tokens[:, 1:], -100),
     )
-    result = np.zeros(windows)
+    result = torch.zeros(windows, dtype=torch.float64, device=logits.device)
     for row in range(windows):
         for at in range(0, length - 1, _LOSS_ROWS):
             stop = min(at + _LOSS_ROWS, length - 1)
@@ -175,8 +175,9 @@ def _window_losses(logits: torch.Tensor, tokens: torch.Tensor, predicted: np.nda
                 ignore_index=-100,
                 reduction="none",
             )
-            result[row] += float(losses.double().sum())
-    return result
+            result[row] += losses.double().sum()
+    # Read once: each read makes the processor wait for its device.
+    return result.cpu().numpy()
 
 
 def with_batch_size(call: Callable[[int], Result], batch_size: int) -> tuple[Result, int]:

@@ -50,9 +50,10 @@ class LoadOptions:
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ArgumentError(f"device={self.device!r}: this torch sees no CUDA device")
         try:
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-            # A backend that is not built in, or the number of a device that is not there.
+            float(torch.ones(1, dtype=torch.float64, device=device))
+        except (RuntimeError, AssertionError, TypeError, ImportError) as error:
+            # A backend that is not built in, the number of a device that is not there, or one
+            # without float64 (Apple's) or without values (meta).
             raise ArgumentError(
                 f"device={self.device!r} cannot be used here ({_first_line(error)[:80]})"
             ) from None

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sparsefit.collectors.forward import model_device
 from sparsefit.collectors.sites import Site, find_sites
 from sparsefit.collectors.text import EvaluationText
 
@@ -150,7 +151,7 @@ def sparse_run(model: nn.Module, text: EvaluationText, cett: float) -> Reference
             # A neuron whose output is exactly zero is skipped at any threshold.
             mask = (size >= thresholds[site.layer]) & (size > 0)
             flat = mask.reshape(-1, mask.shape[-1])[torch.from_numpy(current[0])]
-            kept[site.layer].extend(flat.double().mean(dim=1).tolist())
+            kept[site.layer].extend(flat.double().mean(dim=1).cpu().tolist())
             return (args[0] * mask, *args[1:])
 
         return hook
@@ -179,10 +180,9 @@ def _loss(model: nn.Module, text: EvaluationText, current: list[np.ndarray]) -> 
     total, count = 0.0, 0
     for tokens, counted in zip(text.tokens, text.counted, strict=True):
         current[:] = [counted]
-        ids = torch.from_numpy(tokens)[None]
+        ids = torch.from_numpy(tokens)[None].to(model_device(model))
         scores = model(input_ids=ids, use_cache=False).logits[0, :-1].float().log_softmax(dim=-1)
-        losses = -scores[torch.arange(len(tokens) - 1), ids[0, 1:]]
-        wanted = torch.from_numpy(counted[1:])
-        total += float(losses[wanted].double().sum())
-        count += int(wanted.sum())
+        losses = -scores.gather(1, ids[0, 1:, None])[:, 0]
+        total += float(losses[torch.from_numpy(counted[1:])].double().sum())
+        count += int(counted[1:].sum())
     return total / count

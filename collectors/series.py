@@ -128,20 +128,26 @@ class Series:
     def _model(self, checkpoint: Checkpoint) -> LoadedCheckpoint:
         if checkpoint.name not in self._loaded:
             self.bar.say(f"loading {checkpoint.name}")
-            model = load_model(checkpoint, self.load_options)
-            size = sum(p.numel() * p.element_size() for p in model.parameters())
-            if size * (len(self._loaded) + 1) > _CACHE_BYTES:
-                self._loaded.clear()
-            while len(self._loaded) >= self.settings.joint:
-                self._loaded.pop(next(iter(self._loaded)))
+            self._make_room()
             self._loaded[checkpoint.name] = LoadedCheckpoint.of(
-                model,
+                load_model(checkpoint, self.load_options),
                 self.text,
                 self.batch_size,
                 pattern=self.settings.pattern,
                 advance=self.bar.advance,
             )
         return self._loaded[checkpoint.name]
+
+    def _make_room(self) -> None:
+        """Drop models, so that with one more of their size the limits are kept."""
+        sizes = [
+            sum(p.numel() * p.element_size() for p in loaded.model.parameters())
+            for loaded in self._loaded.values()
+        ]
+        if sizes and sum(sizes) + max(sizes) > _CACHE_BYTES:
+            self._loaded.clear()
+        while len(self._loaded) >= self.settings.joint:
+            self._loaded.pop(next(iter(self._loaded)))
 
     def _reason(self, checkpoint: Checkpoint) -> str | None:
         record = self.parts.get(("failed", checkpoint.name))
@@ -174,7 +180,8 @@ class Series:
             if self.settings.metric == "relu_zero":
                 check_relu(loaded.model, loaded.sites)
             # One batch: NaN weights and a wrong vocabulary show here, before a joint solve.
-            forward_losses(loaded.model, self.text.take(slice(0, 1)), 1)
+            first = self.text.take(slice(0, 1))
+            with_batch_size(lambda size: forward_losses(loaded.model, first, size), 1)
             return self.parts.put(("model", checkpoint.name), loaded.describe())
 
         return self._attempt(checkpoint, describe) is not None

@@ -19,7 +19,7 @@ class SkippedNorms:
 
     def __call__(
         self, hidden: torch.Tensor, weight: torch.Tensor, limit: torch.Tensor
-    ) -> tuple[torch.Tensor, int]:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Skip every neuron with ``|h_i|`` under its limit.
 
         Parameters
@@ -35,12 +35,13 @@ class SkippedNorms:
         -------
         norms : torch.Tensor
             ``||sum of the skipped n_i||`` of each token, float32, shape (tokens,).
-        skipped : int
-            Number of skipped neurons, over all tokens.
+        skipped : torch.Tensor
+            Number of skipped neurons, over all tokens, scalar; left on the device, since reading it
+            makes the processor wait.
         """
         tokens, width = hidden.shape
         norms = torch.empty(tokens, dtype=torch.float32, device=hidden.device)
-        skipped = 0
+        skipped = torch.zeros((), dtype=torch.int64, device=hidden.device)
         for at in range(0, tokens, ROWS):
             block = hidden[at : at + ROWS]
             rows = block.shape[0]
@@ -53,5 +54,5 @@ class SkippedNorms:
             torch.mul(block, mask, out=weak)
             torch.mm(weak, weight.t(), out=lost)
             norms[at : at + rows] = torch.linalg.vector_norm(lost, dim=-1, dtype=torch.float32)
-            skipped += int(mask.count_nonzero())
+            skipped += mask.count_nonzero()
         return norms, skipped

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 
 import sparsefit as sf
-from sparsefit.collectors import LoadOptions, Settings, find_checkpoints, measure_run
+from sparsefit.collectors import LoadOptions, Settings, find_checkpoints, measure_run, series
 from sparsefit.collectors.run import SmallTextWarning
 from sparsefit.collectors.state import Parts, clear, file_name
 from sparsefit.errors import ArgumentError, CheckpointError, CollectorError
@@ -243,3 +244,23 @@ def test_names_cannot_leave_the_folder() -> None:
     assert "/" not in file_name(("at", "../../x"))
     names = [("a b",), ("a%20b",), ("a", "b"), ("a+b",), ("a\u4e2d",), ("aN2d",)]
     assert len({file_name(name) for name in names}) == len(names)
+
+
+def test_one_large_model_in_memory_at_a_time(trained_run, text, monkeypatch) -> None:
+    """The next is loaded once the one before is gone: two need not fit."""
+    monkeypatch.setattr(series, "_CACHE_BYTES", 0)
+    alive: list[weakref.ref] = []
+    loads = 0
+    original = series.load_model
+
+    def load(checkpoint, options):
+        nonlocal loads
+        loads += 1
+        assert not [model for model in alive if model() is not None]
+        model = original(checkpoint, options)
+        alive.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(series, "load_model", load)
+    measure_run(find_checkpoints(trained_run)[-3:], text, settings=Settings(joint=2))
+    assert loads > 3
