@@ -19,6 +19,7 @@ from sparsefit.outputs import writable, write_text
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
     from sparsefit.results.fits import Fits
+    from sparsefit.width_depth import BreakpointFit, PosteriorFit
 
 FORMAT = 1
 
@@ -179,8 +180,9 @@ def _notes(plain: dict[str, Any]) -> tuple[Note, ...]:
     return tuple(Note(note, kind) for note, kind in zip(words, kinds, strict=True))
 
 
-def _write(document: dict[str, Any], path: str | Path | None) -> str:
-    words = json.dumps(document, allow_nan=False)
+def write_document(content: dict[str, Any], path: str | Path | None) -> str:
+    """Return fits as a JSON document; write it to a file where one is named."""
+    words = json.dumps({"sparsefit_fit": FORMAT, **content}, allow_nan=False)
     if path is not None:
         write_text(writable(path), words)
     return words
@@ -188,7 +190,7 @@ def _write(document: dict[str, Any], path: str | Path | None) -> str:
 
 def dump_fit(fit: Fit, path: str | Path | None = None) -> str:
     """See `Fit.to_json`."""
-    return _write({"sparsefit_fit": FORMAT, "fits": [fit_to_dict(fit)], "many": False}, path)
+    return write_document({"fits": [fit_to_dict(fit)], "many": False}, path)
 
 
 def dump_fits(
@@ -196,14 +198,11 @@ def dump_fits(
 ) -> str:
     """See `Fits.to_json`; `pooled` is what `PooledFits` hold beyond `Fits`, JSON-ready."""
     plain = [fit_to_dict(fit) for fit in fits.values()]
-    document = {"sparsefit_fit": FORMAT, "fits": plain, "many": True}
-    document["left_out"] = dict(fits.left_out)
-    if pooled is not None:
-        document["pooled"] = pooled
-    return _write(document, path)
+    content = {"fits": plain, "many": True, "left_out": dict(fits.left_out)}
+    return write_document(content if pooled is None else {**content, "pooled": pooled}, path)
 
 
-def load_fit(source: str | Path) -> Fit | Fits:
+def load_fit(source: str | Path) -> Fit | Fits | BreakpointFit | PosteriorFit:
     """Read a fit written by `to_json`.
 
     Parameters
@@ -213,7 +212,7 @@ def load_fit(source: str | Path) -> Fit | Fits:
 
     Returns
     -------
-    Fit, Fits or PooledFits
+    Fit, Fits, PooledFits, BreakpointFit or PosteriorFit
         What was written. Forecasts, intervals and draws are those of the original.
 
     Raises
@@ -241,6 +240,10 @@ def load_fit(source: str | Path) -> Fit | Fits:
             f"the fit was written in format {version!r}, this release reads {FORMAT}: "
             "update sparsefit"
         )
+    if "fits" not in document:
+        from sparsefit.width_depth.serialize import width_depth_from
+
+        return width_depth_from(document)
     fits = by_run(document["fits"])
     if not document["many"]:
         return next(iter(fits.values()))

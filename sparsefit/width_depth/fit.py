@@ -84,7 +84,7 @@ def fit_width_depth(
     """
     read = read_points(points, ratios=ratios, replicates=replicates)
     require_enough(read)
-    return _fit(read, model, sign, draws, rng, bounds=(0.0, 1.0))
+    return fit_points(read, model, sign, draws, rng, bounds=(0.0, 1.0))
 
 
 def fit_segmented(
@@ -131,10 +131,10 @@ def fit_segmented(
     ordered = [a[order] for a in arrays]
     read = Points(ordered[0], ordered[1], ordered[2] if se is not None else None, label)
     require_enough(read)
-    return _fit(read, model, sign, draws, rng, bounds=(-_INF, _INF))
+    return fit_points(read, model, sign, draws, rng, bounds=(-_INF, _INF))
 
 
-def _fit(
+def fit_points(
     points: Points,
     model: ModelName,
     sign: Sign,
@@ -142,6 +142,7 @@ def _fit(
     rng: Rng,
     bounds: tuple[float, float],
 ) -> BreakpointFit:
+    """Fit points that have been read, within the physical range of their values."""
     if model not in MODELS:
         raise ArgumentError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
     if sign not in SIGNS:

@@ -19,6 +19,8 @@ from sparsefit.width_depth.posterior_grid import grid_posterior
 from sparsefit.width_depth.scaled import scale
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sparsefit.width_depth.advice import Advice
 
 Engine = Literal["grid", "nuts"]
@@ -245,6 +247,23 @@ class PosteriorFit:
         }
         extra = {"engine": self.engine, "diagnostics": self.diagnostics, "seed": self.seed}
         return {**common, "break_test": test, "scatter": text.number(self.scatter), **extra}
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Write the fit as JSON; `sf.load_fit` reads it back.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            File to write (atomically).
+
+        Returns
+        -------
+        str
+            The JSON document.
+        """
+        from sparsefit.width_depth.serialize import dump_posterior_fit
+
+        return dump_posterior_fit(self, path)
 
     def _repr_html_(self) -> str:
         return text.as_html(self)

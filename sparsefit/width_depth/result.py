@@ -22,6 +22,8 @@ from sparsefit.width_depth.intervals import (
 from sparsefit.width_depth.points import Points
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sparsefit.width_depth.advice import Advice
 
 
@@ -242,6 +244,23 @@ class BreakpointFit:
     def to_dict(self, level: float = 0.9, *, method: Method = "profile") -> dict[str, Any]:
         """Plain values only: strict JSON, unbounded ends as None."""
         return text.as_dict(self, level, method)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Write the fit as JSON; `sf.load_fit` reads it back.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            File to write (atomically).
+
+        Returns
+        -------
+        str
+            The JSON document.
+        """
+        from sparsefit.width_depth.serialize import dump_breakpoint_fit
+
+        return dump_breakpoint_fit(self, path)
 
     def _repr_html_(self) -> str:
         return text.as_html(self)
