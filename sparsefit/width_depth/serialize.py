@@ -51,8 +51,8 @@ def dump_posterior_fit(fit: PosteriorFit, path: str | Path | None = None) -> str
             "null": test.null,
             "alternative": test.alternative,
         },
-        "draws": {str(name): pack(column) for name, column in fit.draws_table.items()},
-        "density": {str(name): pack(column) for name, column in fit.density.items()},
+        "draws": {str(name): pack(column.to_numpy()) for name, column in fit.draws_table.items()},
+        "density": {str(name): pack(column.to_numpy()) for name, column in fit.density.items()},
     }
     return _dump({"width_depth_posterior": plain}, fit.seed, path)
 
