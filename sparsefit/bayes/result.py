@@ -169,7 +169,7 @@ class BayesFit(Fit):
             upper = high
         return float(lower), float(upper)
 
-    def limit(self, level: float = 0.9, method: str = "posterior") -> Limit:
+    def limit(self, level: float = 0.9, method: str = "posterior", rng: Rng = 0) -> Limit:
         """Posterior of the limit.
 
         Parameters
@@ -178,6 +178,8 @@ class BayesFit(Fit):
             Probability inside.
         method : {"posterior"}
             Only the posterior.
+        rng : int or numpy.random.Generator
+            Not used.
 
         Returns
         -------
@@ -188,7 +190,7 @@ class BayesFit(Fit):
             from count as data. Where the law does not describe the run
             (`Fit.misfit`), it holds all that is possible.
         """
-        return self._limit(level, method, "posterior")
+        return self._limit(level, method, "posterior", rng)
 
     # Checks and output ----------------------------------------------------------------------
 

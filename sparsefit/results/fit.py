@@ -293,7 +293,7 @@ class Fit:
 
     # Limit and budget -----------------------------------------------------------------------
 
-    def limit(self, level: float = 0.9, method: str = "integrated") -> Limit:
+    def limit(self, level: float = 0.9, method: str = "integrated", rng: Rng = 0) -> Limit:
         """Limit of the curve, its interval, and whether the data identify it.
 
         Parameters
@@ -302,10 +302,11 @@ class Fit:
             Confidence level.
         method : {"integrated", "profile", "wald", "bootstrap"}
             See `conf_int`; the default integrates over shapes, noise models and warm-up choices.
+        rng : int or numpy.random.Generator
+            Seed of the bootstrap, or what one is drawn from.
         """
-        return self._limit(
-            level, method, "integrated likelihood" if method == "integrated" else method
-        )
+        kind = "integrated likelihood" if method == "integrated" else method
+        return self._limit(level, method, kind, rng)
 
     def _held(self, lower: float, upper: float) -> tuple[float, float]:
         """Interval of the limit with its estimate inside; the bounds where there is none."""
@@ -331,8 +332,8 @@ class Fit:
             return (bounds[0], upper) if self.law.sign > 0 else (lower, bounds[1])
         return lower, upper
 
-    def _limit(self, level: float, method: str, kind: str) -> Limit:
-        lower, upper = map(float, self.conf_int(level, method).iloc[-1])
+    def _limit(self, level: float, method: str, kind: str, rng: Rng) -> Limit:
+        lower, upper = map(float, self.conf_int(level, method, rng).iloc[-1])
         bounds = self.law.limit_bounds
         return Limit(
             estimate=float(self._theta[-1]),

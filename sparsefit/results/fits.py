@@ -7,10 +7,13 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from sparsefit.errors import ArgumentError, UnknownRunError
+from sparsefit.estimation.notes import kind_of
+from sparsefit.results.checks import check_tokens
 from sparsefit.results.estimates import Budget, Limit
 from sparsefit.results.fit import Fit
 from sparsefit.seeds import Rng, seed_of
@@ -90,10 +93,30 @@ class Fits(Mapping[str, Fit]):
 
     def predict(self, tokens: ArrayLike) -> pd.DataFrame:
         """Mean curves: ``run, tokens, mean``."""
-        from sparsefit.results.checks import check_tokens
-
         counts = check_tokens(tokens)
         return self._table(lambda f: pd.DataFrame({"tokens": counts, "mean": f.predict(counts)}))
+
+    def simulate(
+        self, tokens: ArrayLike, kind: str = "observation", rng: Rng | None = None
+    ) -> pd.DataFrame:
+        """Draws of the curves or of new measurements, long form: ``run, draw, tokens, value``.
+
+        Draws of different runs have nothing to do with each other; see `Fit.simulate`.
+        """
+        counts = check_tokens(tokens)
+        seed = None if rng is None else seed_of(rng)
+
+        def drawn(fit: Fit) -> pd.DataFrame:
+            values = fit.simulate(counts, kind, seed)
+            return pd.DataFrame(
+                {
+                    "draw": np.repeat(np.arange(len(values)), len(counts)),
+                    "tokens": np.tile(counts, len(values)),
+                    "value": values.ravel(),
+                }
+            )
+
+        return self._table(drawn)
 
     def forecast(self, tokens: ArrayLike, level: float = 0.9) -> pd.DataFrame:
         """Forecasts, see `Fit.forecast`."""
@@ -105,14 +128,15 @@ class Fits(Mapping[str, Fit]):
         """Slopes of the curves, see `Fit.derivative`."""
         return self._table(lambda f: f.derivative(tokens, wrt, level))
 
-    def limit(self, level: float = 0.9, method: str = "integrated") -> pd.DataFrame:
+    def limit(self, level: float = 0.9, method: str = "integrated", rng: Rng = 0) -> pd.DataFrame:
         """Limits, one row a run; see `Fit.limit`.
 
         Columns are the attributes of `Limit` (but ``bounds``), ``is_identified`` and ``sentence``.
         """
+        seed = seed_of(rng)
 
         def row(fit: Fit) -> pd.DataFrame:
-            limit = fit.limit(level, method)
+            limit = fit.limit(level, method, seed)
             return _row(limit, is_identified=limit.is_identified).drop(columns="bounds")
 
         return self._table(row)
@@ -141,6 +165,23 @@ class Fits(Mapping[str, Fit]):
     def warmup_sensitivity(self, level: float = 0.9) -> pd.DataFrame:
         """Limit for every choice of warm-up, see `Fit.warmup_sensitivity`."""
         return self._table(lambda f: f.warmup_sensitivity(level))
+
+    def residuals(self) -> pd.DataFrame:
+        """Residuals of the points after the warm-up: ``run, tokens, residual``."""
+        return self._table(
+            lambda f: pd.DataFrame({"tokens": f.tokens[f.n_warmup :], "residual": f.residuals()})
+        )
+
+    @property
+    def notes(self) -> pd.DataFrame:
+        """What a reader should know, one row a note: ``run, kind, note``; see `Fit.notes`."""
+        rows = [(run, kind_of(note), str(note)) for run, fit in self.items() for note in fit.notes]
+        return pd.DataFrame(rows, columns=["run", "kind", "note"])
+
+    @property
+    def misfit(self) -> pd.DataFrame:
+        """Whether the points go against the law, one row a run: ``run, misfit``."""
+        return self._table(lambda f: pd.DataFrame({"misfit": [f.misfit]}))
 
     def diagnostics(self) -> pd.DataFrame:
         """Residual diagnostics, one row a run."""

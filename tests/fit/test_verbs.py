@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -155,33 +158,61 @@ def test_what_is_no_warmup_rule_is_named(warmup: object, simulated_run: Simulate
         sf.fit(simulated_run(), warmup=warmup)  # type: ignore[arg-type]
 
 
+# Public members of a `Fit` that are no table of several runs.
+NO_TABLE = {
+    "summary": "text",
+    "to_json": "text",
+    "response": "the same for all runs of a call; a column of `glance`",
+    "tokens": "a column of `points_table`",
+}
+ASKED: dict[str, dict[str, Any]] = {
+    **{name: {"tokens": [1e10, 2e10]} for name in ("predict", "forecast", "derivative")},
+    "simulate": {"tokens": [1e10], "rng": 1},
+    "tokens_to": {"sparsity": 0.5},
+}
+
+
 def test_fits_have_every_verb(simulated_run: Simulate) -> None:
-    both = pd.concat(
-        [simulated_run(), simulated_run(law="eq5", theta=(0.7, 0.08, 0.39)).assign(run="b")]
-    )
-    fits = sf.fit(both)
+    rising = simulated_run(law="eq5", theta=(0.7, 0.08, 0.39)).assign(run="b", status="ok")
+    rising.loc[4, ["activation_ratio", "status"]] = [np.nan, "failed"]  # so that there is a note
+    fits = sf.fit(pd.concat([simulated_run().assign(status="ok"), rising]))
     assert isinstance(fits, sf.Fits) and list(fits) == ["b", "simulated"]
-    tables = [
-        fits.params,
-        fits.bse,
-        fits.conf_int(),
-        fits.predict([1e10]),
-        fits.forecast([1e10]),
-        fits.derivative([1e10]),
-        fits.limit(),
-        fits.tokens_to(sparsity=0.5),
-        fits.tokens_within(0.1),
-        fits.points_table(),
-        fits.warmup_sensitivity(),
-        fits.diagnostics(),
-        fits.tidy(),
-        fits.glance(),
-    ]
-    for table in tables:
-        assert set(table["run"]) == {"simulated", "b"}
+    fields = {field.name for field in dataclasses.fields(sf.Fit)}
+    public = {name for name in dir(sf.Fit) if not name.startswith("_")} - fields
+    for name in sorted((public | {"notes"}) - set(NO_TABLE)):
+        found = getattr(fits, name)
+        if callable(found):
+            one = inspect.signature(getattr(sf.Fit, name)).parameters
+            many = inspect.signature(getattr(sf.Fits, name)).parameters
+            assert [(p.name, p.default) for p in many.values()] == [
+                (p.name, p.default) for p in one.values()
+            ], name
+            found = found(**ASKED.get(name, {}))
+        assert isinstance(found, pd.DataFrame), name
+        assert set(found["run"]) == ({"b"} if name == "notes" else {"simulated", "b"}), name
     loaded = sf.load_fit(fits.to_json())
     assert isinstance(loaded, sf.Fits)
     pd.testing.assert_frame_equal(loaded.limit(), fits.limit())
+
+
+def test_tables_of_many_runs_hold_what_each_run_says(simulated_run: Simulate) -> None:
+    fits = sf.fit(pd.concat([simulated_run(), simulated_run(seed=1).assign(run="b")]))
+    for run, rows in fits.residuals().groupby("run"):
+        np.testing.assert_array_equal(rows["residual"], fits[str(run)].residuals())
+        assert len(rows["tokens"]) == 30 - fits[str(run)].n_warmup
+    for run, rows in fits.simulate([1e10, 2e10], rng=3).groupby("run"):
+        drawn = rows.pivot(index="draw", columns="tokens", values="value").to_numpy()
+        np.testing.assert_array_equal(drawn, fits[str(run)].simulate([1e10, 2e10], rng=3))
+    assert list(fits.notes.columns) == ["run", "kind", "note"]
+    assert list(fits.misfit["misfit"]) == [fit.misfit for fit in fits.values()]
+
+
+def test_the_bootstrap_of_a_limit_has_a_seed(simulated_run: Simulate) -> None:
+    fit = sf.fit(simulated_run(n=12, noise=1e-3))
+    first, again, other = (fit.limit(method="bootstrap", rng=seed) for seed in (1, 1, 2))
+    assert first == again and first != other
+    ends = fit.conf_int(method="bootstrap", rng=1).iloc[-1]
+    assert (first.lower, first.upper) == tuple(ends)
 
 
 def test_a_limit_that_is_not_identified_is_not_taken_for_one(simulated_run: Simulate) -> None:
