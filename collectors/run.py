@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from sparsefit.collectors.checkpoints import Checkpoint, find_checkpoints
 from sparsefit.collectors.display import run_html, run_line, run_summary
 from sparsefit.collectors.forward import checked_batch_size
+from sparsefit.collectors.growing import planned, warn_of_drift, with_earlier
 from sparsefit.collectors.loading import LoadOptions, context_length, load_tokenizer
 from sparsefit.collectors.progress import Progress
 from sparsefit.collectors.series import Series
 from sparsefit.collectors.settings import Settings
-from sparsefit.collectors.state import Parts
+from sparsefit.collectors.state import Parts, parts_of, plan_of
 from sparsefit.collectors.text import FIXED_MINIMUM, SOLVE_MINIMUM, EvaluationText, load_text
-from sparsefit.errors import CheckpointError, TextError
+from sparsefit.errors import ArgumentError, CheckpointError, TextError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +78,7 @@ def measure_run(
     tokenizer: Any = None,
     run_name: str | None = None,
     parts: str | Path | None = None,
+    extend: bool = False,
     batch_size: int | None = None,
     progress: bool = False,
 ) -> RunMeasurement:
@@ -101,6 +103,10 @@ def measure_run(
     parts : path, optional
         Folder for finished parts: an interrupted measurement called again with the same arguments
         goes on from there and ends with the same table. Without it nothing is kept.
+    extend : bool
+        The run still trains: what `parts` hold of an earlier call is taken over, checkpoints that
+        have been deleted since included, and new ones are measured at the CETT found then, so that
+        the whole curve is of one kind. A `DriftWarning` says where that CETT no longer costs p%.
     batch_size : int, optional
         Windows per batch (halved where memory runs out).
     progress : bool
@@ -117,6 +123,8 @@ def measure_run(
         The series cannot be used, or none of its checkpoints can be measured.
     TextError
         The text cannot be used.
+    ArgumentError
+        `extend` without `parts`.
     CollectorError
         The parts folder belongs to another measurement or cannot be written.
 
@@ -128,6 +136,9 @@ def measure_run(
     """
     settings = settings or Settings()
     load = load or LoadOptions()
+    if extend and parts is None:
+        raise ArgumentError("extend=True goes on from what an earlier call kept: it needs parts=")
+    folder = None if parts is None else Path(parts)
     checkpoints = find_checkpoints(run) if isinstance(run, (str, Path)) else tuple(run)
     if not checkpoints:
         raise CheckpointError("the list of checkpoints is empty")
@@ -137,26 +148,32 @@ def measure_run(
         )
     if not isinstance(text, EvaluationText):
         text = default_text(text, checkpoints, settings, load, tokenizer=tokenizer)
+    if extend and folder is not None:
+        measured = {key[-1] for key in parts_of(folder, "at")}
+        checkpoints = with_earlier(checkpoints, plan_of(folder), measured)
     check_context(text, checkpoints)
     warn_if_small(text, settings, len(checkpoints))
     size = checked_batch_size(batch_size, text)
     plan = {
         "run": run_name,
-        "checkpoints": [[c.name, c.tokens, c.step, c.revision] for c in checkpoints],
+        "checkpoints": planned(checkpoints),
         "text": text.label,
         "settings": asdict(settings),
         "load": asdict(load),
         "batch_size": size,
     }
-    store = Parts(None if parts is None else Path(parts), plan)
+    store = Parts(folder, plan, growing=extend)
     solved = solved_checkpoints(settings, len(checkpoints))
     left = len(checkpoints) - solved
     with Progress(progress, text.n_tokens, solved=solved, fixed=left) as bar:
-        series = Series(checkpoints, text, settings, load, store, size, bar)
+        series = Series(checkpoints, text, settings, load, store, size, bar, growing=extend)
         measured = series.measure_all()
     from sparsefit.collectors.tables import build_tables
 
-    return build_tables(run_name, checkpoints, text, settings, measured, series.solutions())
+    result = build_tables(run_name, checkpoints, text, settings, measured, series.solutions())
+    if extend:
+        warn_of_drift(result.table, settings)
+    return result
 
 
 def warn_if_small(text: EvaluationText, settings: Settings, checkpoints: int) -> None:

@@ -75,6 +75,30 @@ def remove(folder: Path) -> None:
         folder.rmdir()
 
 
+def plan_of(folder: Path) -> dict[str, Any] | None:
+    """Read the plan of the measurement whose parts are in a folder; None where there are none.
+
+    Raises
+    ------
+    CollectorError
+        The plan cannot be read.
+    """
+    path = folder / file_name(_PLAN)
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CollectorError(f"{path}: cannot be read ({error}). Start over (--restart)") from error
+    return dict(plan)
+
+
+def parts_of(folder: Path, kind: str) -> set[Key]:
+    """Keys of the parts of one kind in a folder, without the kind."""
+    found = {_key(path) for path in folder.glob(f"*{_SUFFIX}")}
+    return {key[1:] for key in found if key[0] == kind}
+
+
 def mark_finished(folder: Path) -> None:
     """Note that the tables made from some parts are written: other measurements may clear them."""
     write_atomically(folder / file_name(_FINISHED), b"true")
@@ -90,6 +114,9 @@ class Parts:
     plan : mapping
         Everything that decides the result. A folder written under another plan is refused, unless
         its measurement is finished (`mark_finished`): then it is cleared.
+    growing : bool
+        Go on from a folder, finished or not, whose plan has other checkpoints and is the same
+        otherwise.
 
     Raises
     ------
@@ -97,7 +124,9 @@ class Parts:
         The folder belongs to another measurement or cannot be written.
     """
 
-    def __init__(self, folder: Path | None, plan: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path | None, plan: Mapping[str, Any], *, growing: bool = False
+    ) -> None:
         self.folder = folder
         self._memory: dict[Key, Any] = {}
         if folder is None:
@@ -113,19 +142,28 @@ class Parts:
         wanted = json.loads(json.dumps(plan))
         known = self.get(_PLAN)
         finished = self.get(_FINISHED) is not None
-        if known is None or (finished and known != wanted):
+        changed = sorted(
+            key
+            for key in {*(known or {}), *wanted}
+            if (known or {}).get(key) != wanted.get(key) and not (growing and key == "checkpoints")
+        )
+        if known is None or (finished and changed and not growing):
             # Parts without a plan are what a killed `clear` left.
             clear(folder)
             self._memory.clear()
             self.put(_PLAN, wanted)
-        elif finished:
-            self.forget([_FINISHED])
-        elif known != wanted:
-            changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
+        elif changed:
+            grown = changed == ["checkpoints"]
+            also = "measure new checkpoints alone (--extend), " if grown else ""
             raise CollectorError(
                 f"{folder} holds parts of another measurement (different: {', '.join(changed)}). "
-                "Start over (--restart), or choose another output"
+                f"Start over (--restart), {also}or choose another output"
             )
+        else:
+            if known != wanted:
+                self.put(_PLAN, wanted)
+            if finished:
+                self.forget([_FINISHED])
 
     def get(self, key: Key) -> Any:
         """Return a stored part, or None."""

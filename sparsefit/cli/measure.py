@@ -73,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--restart", action="store_true", help="discard what is kept of an earlier measurement"
     )
+    parser.add_argument(
+        "--extend",
+        action="store_true",
+        help="for a run that still trains: measure its new checkpoints at the CETT found before, "
+        "take over the others, and keep the parts for the next time",
+    )
     parser.add_argument("--keep-parts", action="store_true", help="keep <output>.parts when done")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -175,11 +181,17 @@ def _measure(
     output: Path,
 ) -> RunMeasurement:
     from sparsefit.collectors.run import measure_run
-    from sparsefit.collectors.state import clear
+    from sparsefit.collectors.state import clear, plan_of
+    from sparsefit.errors import CollectorError
 
     parts = _parts(output)
     if arguments.restart:
         clear(parts)
+    elif arguments.extend and output.exists() and plan_of(parts) is None:
+        raise CollectorError(
+            f"{output} cannot be extended: it was measured without --extend, and its parts are "
+            "gone. Measure it once more with --extend --restart, or choose another output"
+        )
     first = Path(arguments.run[0])
     return measure_run(
         checkpoints,
@@ -188,6 +200,7 @@ def _measure(
         load=load,
         run_name=arguments.run_name or first.resolve().name,
         parts=parts,
+        extend=arguments.extend,
         batch_size=arguments.batch_size,
         progress=not arguments.quiet and sys.stderr.isatty(),
     )
@@ -214,7 +227,7 @@ def _write(
         solutions=result.solutions,
     )
     write_run(result, output, origin)
-    if arguments.keep_parts:
+    if arguments.keep_parts or arguments.extend:
         return
     if result.failed:
         mark_finished(_parts(output))

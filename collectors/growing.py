@@ -1,0 +1,92 @@
+"""A run that still trains: its measurement grows with it, at the CETT found before."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.collectors.checkpoints import Checkpoint
+from sparsefit.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.collectors.settings import Settings
+
+# Share of p by which perplexity may drift off p% before a reader is told.
+_DRIFT = 0.1
+
+
+class DriftWarning(UserWarning):
+    """The CETT found before no longer costs the newest checkpoints p% of perplexity."""
+
+
+def planned(checkpoints: Sequence[Checkpoint]) -> list[list[Any]]:
+    """What a plan keeps of checkpoints, as JSON reads it back."""
+    return [[c.name, c.tokens, c.step, c.revision, c.loss] for c in checkpoints]
+
+
+def with_earlier(
+    checkpoints: Sequence[Checkpoint], known: Mapping[str, Any] | None, measured: set[str]
+) -> tuple[Checkpoint, ...]:
+    """Add those measured before that are no longer there: trainers delete old checkpoints.
+
+    Parameters
+    ----------
+    checkpoints : sequence of Checkpoint
+        Those that are there now.
+    known : mapping or None
+        The plan of the measurement that is to grow, if there is one.
+    measured : set of str
+        Names of the checkpoints that it has measured.
+
+    Raises
+    ------
+    CheckpointError
+        A checkpoint has other training tokens than before.
+    """
+    now = {checkpoint.name: checkpoint for checkpoint in checkpoints}
+    gone: list[Checkpoint] = []
+    for name, tokens, step, revision, loss in (known or {}).get("checkpoints", []):
+        if name not in now:
+            if name in measured:
+                gone.append(Checkpoint(name, name, tokens, step, revision, loss))
+        elif now[name].tokens != tokens:
+            raise CheckpointError(
+                f"{name}: {now[name].tokens} training tokens, {tokens} when it was measured: the "
+                "run was started anew, or counts otherwise. Start over (--restart)"
+            )
+    together = sorted([*checkpoints, *gone], key=lambda checkpoint: checkpoint.tokens)
+    for before, after in pairwise(together):
+        if before.tokens == after.tokens:
+            raise CheckpointError(
+                f"{before.name} and {after.name} have both seen {after.tokens} training tokens, "
+                "one of them in an earlier measurement: start over (--restart)"
+            )
+    return tuple(together)
+
+
+def warn_of_drift(table: pd.DataFrame, settings: Settings) -> None:
+    """Warn where the run's CETT costs its last checkpoints clearly more or less than p%.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The measurement table.
+    settings : Settings
+        What was measured.
+    """
+    if settings.metric != "cett_ppl" or settings.cett_scope != "run":
+        return
+    last = table.loc[table["status"] == "ok"].sort_values("tokens").tail(settings.joint)
+    costs = 100.0 * (float(last["ppl_ratio"].mean()) - 1.0)
+    if abs(costs - settings.p_percent) > _DRIFT * settings.p_percent:
+        warnings.warn(
+            f"CETT {last['cett'].iloc[-1]:.4g}, found when there were fewer checkpoints, costs the "
+            f"last {len(last)} of them {costs:.2f}% of perplexity, not {settings.p_percent:g}%: "
+            "the curve is of one kind all the same; --restart finds the CETT anew, for all",
+            DriftWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,153 @@
+"""A run that still trains: its table grows, and is that of one measurement at the first CETT."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sparsefit.cli import main
+from sparsefit.collectors import Settings, find_checkpoints, measure_run, series
+from sparsefit.collectors.growing import warn_of_drift
+from sparsefit.errors import ArgumentError, CheckpointError
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sparsefit.collectors.run.SmallTextWarning",
+    "ignore::sparsefit.collectors.growing.DriftWarning",
+)
+EARLY, LATER = (20, 40, 60, 80), (100, 120)
+
+
+@pytest.fixture
+def run(trained_run, tmp_path) -> Path:
+    _add(trained_run, tmp_path / "run", EARLY)
+    return tmp_path / "run"
+
+
+def _add(trained: Path, run: Path, steps: tuple[int, ...]) -> None:
+    for step in steps:
+        shutil.copytree(trained / f"checkpoint-{step}", run / f"checkpoint-{step}")
+
+
+@pytest.fixture
+def command(run, markov, tmp_path):
+    """Return a function that measures: status and table."""
+    np.save(tmp_path / "t.npy", markov(512, seed=4))
+
+    def measure(*more: str, output: str = "points.csv") -> tuple[int, pd.DataFrame]:
+        words = [str(run), "--text", str(tmp_path / "t.npy"), "--seq-len", "32", "--joint", "2"]
+        status = main(["measure", *words, "--quiet", "-o", str(tmp_path / output), *more])
+        return status, pd.read_csv(tmp_path / output)
+
+    return measure
+
+
+@pytest.fixture
+def loads(monkeypatch) -> list[str]:
+    """Names of the checkpoints that were loaded."""
+    names: list[str] = []
+    original = series.load_model
+
+    def load(checkpoint, options):
+        names.append(checkpoint.name)
+        return original(checkpoint, options)
+
+    monkeypatch.setattr(series, "load_model", load)
+    return names
+
+
+def test_new_checkpoints_are_measured_at_the_cett_found_before(
+    command, run, trained_run, loads
+) -> None:
+    status, first = command("--extend")
+    assert (status, len(first)) == (0, 4)
+    _add(trained_run, run, LATER)
+    loads.clear()
+    status, grown = command("--extend")
+    assert status == 0
+    assert set(loads) == {f"checkpoint-{step}" for step in LATER}
+    assert grown["step"].tolist() == [*EARLY, *LATER]
+    assert grown["cett"].nunique() == 1
+    same = ["tokens", "activation_ratio", "cett", "loss_dense", "loss_sparse", "step"]
+    pd.testing.assert_frame_equal(grown[same].head(4), first[same], check_exact=True)
+    # Old and new are what that CETT gives by itself.
+    given = ("--metric", "cett", "--cett", repr(float(first["cett"][0])))
+    _, alone = command(*given, output="alone.csv")
+    assert grown["activation_ratio"].tolist() == pytest.approx(alone["activation_ratio"], abs=2e-3)
+
+
+def test_checkpoints_that_the_trainer_deleted_stay_in_the_table(command, run, trained_run) -> None:
+    _, first = command("--extend")
+    _add(trained_run, run, LATER)
+    for step in EARLY[:3]:
+        shutil.rmtree(run / f"checkpoint-{step}")
+    status, grown = command("--extend")
+    assert status == 0
+    assert grown["tokens"].head(4).tolist() == first["tokens"].tolist()
+    assert grown["activation_ratio"].head(4).tolist() == first["activation_ratio"].tolist()
+    assert len(grown) == 6
+
+
+def test_nothing_is_discarded_by_mistake(command, run, trained_run, capsys) -> None:
+    command("--extend")
+    _add(trained_run, run, LATER)
+    assert command()[0] == 1
+    assert "--extend" in capsys.readouterr().err
+    assert command("--extend", "-p", "3")[0] == 1
+    assert "different: settings" in capsys.readouterr().err
+    status, anew = command("--restart")
+    assert (status, len(anew)) == (0, 6)
+    # Its parts are gone now.
+    assert command("--extend")[0] == 1
+    assert "measured without --extend" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_failed_is_tried_again_at_that_cett(command, run) -> None:
+    weights = run / "checkpoint-20" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:100])
+    status, broken = command("--extend")
+    assert status == 3
+    weights.write_bytes(content)
+    status, whole = command("--extend")
+    assert status == 0
+    assert whole["cett"].nunique() == 1
+    assert whole["cett"][3] == broken["cett"][3]
+
+
+def test_other_tokens_under_a_known_name_are_refused(run, text, tmp_path) -> None:
+    def measure(tokens_per_step: int) -> None:
+        found = tuple(
+            replace(checkpoint, tokens=int(checkpoint.name[11:]) * tokens_per_step)
+            for checkpoint in find_checkpoints(run)
+        )
+        settings = Settings(metric="cett", cett=0.1)
+        small, parts = text.take(slice(0, 4)), tmp_path / "parts"
+        measure_run(found, small, settings=settings, parts=parts, extend=True)
+
+    measure(7)
+    with pytest.raises(CheckpointError, match="220 training tokens, 140 when it was measured"):
+        measure(11)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "told"), [([1.5, 1.0095, 1.0102], False), ([1.01, 1.0, 1.012], True)]
+)
+def test_drift_of_the_last_checkpoints_is_told(ratios, told) -> None:
+    table = pd.DataFrame({"tokens": [1, 2, 3], "status": "ok", "cett": 0.1, "ppl_ratio": ratios})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_drift(table, Settings(joint=2))
+        warn_of_drift(table, Settings(metric="relu_zero"))
+    said = "costs the last 2 of them 0.60% of perplexity, not 1%"
+    assert [said in str(item.message) for item in caught] == [True] * told
+
+
+def test_without_parts_nothing_can_grow(run, text) -> None:
+    with pytest.raises(ArgumentError, match="needs parts="):
+        measure_run(run, text, extend=True)
