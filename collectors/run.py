@@ -149,8 +149,8 @@ def measure_run(
     if not isinstance(text, EvaluationText):
         text = default_text(text, checkpoints, settings, load, tokenizer=tokenizer)
     if extend and folder is not None:
-        measured = {key[-1] for key in parts_of(folder, "at")}
-        checkpoints = with_earlier(checkpoints, plan_of(folder), measured)
+        kept = {key[-1] for key in parts_of(folder, "at")}
+        checkpoints = with_earlier(checkpoints, plan_of(folder), kept)
     check_context(text, checkpoints)
     warn_if_small(text, settings, len(checkpoints))
     size = checked_batch_size(batch_size, text)
