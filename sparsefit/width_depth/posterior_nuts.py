@@ -7,6 +7,7 @@ Priors are those of `posterior_grid`, which checks this engine and is checked by
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,9 +54,12 @@ def nuts_posterior(
         Without PyMC.
     """
     try:
-        import arviz
-        import pymc as pm
-        import pytensor.tensor as pt
+        with warnings.catch_warnings():
+            # Notices about their own future, one a day, are not the caller's business.
+            warnings.simplefilter("ignore")
+            import arviz
+            import pymc as pm
+            import pytensor.tensor as pt
     except ImportError as error:
         raise MissingDependencyError.for_extra(
             error.name or "pymc", "bayes", "The engine 'nuts'"
