@@ -142,7 +142,7 @@ def width_depth_section(result: BreakpointFit, settings: Settings) -> Section:
     table = result.tidy(settings.level)
     rows = [
         (
-            str(row.parameter),
+            str(row.term),
             words.number(row.estimate),
             " to ".join(
                 "no bound" if abs(v) == float("inf") else words.number(v)

@@ -161,6 +161,11 @@ class PosteriorFit:
         """Posterior probability that there is no break."""
         return self.test
 
+    @property
+    def params(self) -> pd.Series:
+        """Posterior medians by name: breakpoint, slope, intercept, plateau."""
+        return self.draws_table[list(_NAMES)].median().rename("estimate")
+
     def conf_int(self, level: float = 0.9) -> pd.DataFrame:
         """Posterior intervals with equal tails; columns as in `BreakpointFit.conf_int`."""
         placement = self.placement(level)
@@ -173,11 +178,11 @@ class PosteriorFit:
             if name == "plateau":
                 lower, upper = (float(np.clip(v, *self.bounds)) for v in (lower, upper))
             rows.append((name, float(median), float(lower), float(upper)))
-        table = pd.DataFrame(rows, columns=["parameter", "estimate", "lower", "upper"])
+        table = pd.DataFrame(rows, columns=["term", "estimate", "lower", "upper"])
         table["level"] = level
         table["kind"] = KIND
         table["located"] = placement.located
-        return table.set_index("parameter")
+        return table.set_index("term")
 
     def predict(self, ratio: Any) -> np.ndarray:
         """Posterior median of the law's mean at ratios (any shape)."""
@@ -228,6 +233,20 @@ class PosteriorFit:
     def tidy(self, level: float = 0.9) -> pd.DataFrame:
         """One row per parameter, plain columns."""
         return self.conf_int(level).reset_index()
+
+    def glance(self, level: float = 0.9) -> pd.DataFrame:
+        """One row about the whole fit.
+
+        Columns as in `BreakpointFit.glance`, with p_no_break and engine in place of sign, p_value
+        and sigma.
+        """
+        row = {
+            **text.common_glance(self, self.placement(level)),
+            "p_no_break": self.test.p_no_break,
+            "scatter": self.scatter,
+            "engine": self.engine,
+        }
+        return pd.DataFrame([row])
 
     def summary(self, level: float = 0.9) -> str:
         """Readable text."""

@@ -112,6 +112,13 @@ class BreakpointFit:
         """
         return self._inference.break_test(null, over)
 
+    @property
+    def params(self) -> pd.Series:
+        """Estimates by name: breakpoint, slope, intercept, and plateau or slope_after."""
+        last = "slope_after" if self.plateau is None else "plateau"
+        names = ["breakpoint", "slope", "intercept", last]
+        return pd.Series([getattr(self, name) for name in names], index=names, name="estimate")
+
     def conf_int(self, level: float = 0.9, *, method: Method = "profile") -> pd.DataFrame:
         """Intervals of the parameters.
 
@@ -130,7 +137,7 @@ class BreakpointFit:
         Returns
         -------
         DataFrame
-            Index `parameter`; columns estimate, lower, upper, level, kind, located. An infinite
+            Index `term`; columns estimate, lower, upper, level, kind, located. An infinite
             end means that the points do not bound the parameter on that side. Where no break is
             located, slope and plateau have no meaning of their own and their rows say so.
         """
@@ -147,11 +154,11 @@ class BreakpointFit:
         else:
             low, high = self._inference.interval("slope_after", level, method)
             rows.append(("slope_after", self.slope_after, low, high))
-        table = pd.DataFrame(rows, columns=["parameter", "estimate", "lower", "upper"])
+        table = pd.DataFrame(rows, columns=["term", "estimate", "lower", "upper"])
         table["level"] = level
         table["kind"] = KINDS[method]
         table["located"] = placement.located
-        return table.set_index("parameter")
+        return table.set_index("term")
 
     def predict(self, ratio: Any) -> np.ndarray:
         """Mean of the law at ratios (any shape)."""
@@ -236,6 +243,21 @@ class BreakpointFit:
     def tidy(self, level: float = 0.9, *, method: Method = "profile") -> pd.DataFrame:
         """One row per parameter, plain columns."""
         return self.conf_int(level, method=method).reset_index()
+
+    def glance(self, level: float = 0.9, *, method: Method = "profile") -> pd.DataFrame:
+        """One row about the whole fit.
+
+        Columns model, n_points, n_left_out, breakpoint, breakpoint_lower, breakpoint_upper,
+        located, status, sign, p_value (of `break_test`), sigma, scatter.
+        """
+        row = {
+            **text.common_glance(self, self.placement(level, method=method)),
+            "sign": self.sign,
+            "p_value": self.break_test().p_value,
+            "sigma": self.sigma,
+            "scatter": np.nan if self.scatter is None else self.scatter,
+        }
+        return pd.DataFrame([row])
 
     def summary(self, level: float = 0.9, *, method: Method = "profile") -> str:
         """Readable text."""

@@ -65,6 +65,20 @@ def summary(fit: BreakpointFit, level: float, method: Method) -> str:
     return layout(fit, table, fit.placement(level, method=method), tail)
 
 
+def common_glance(fit: BreakpointFit | PosteriorFit, placement: Placement) -> dict[str, Any]:
+    """What every kind of fit has to say in one row."""
+    return {
+        "model": fit.model,
+        "n_points": len(fit.points.ratio),
+        "n_left_out": len(fit.points.left_out),
+        "breakpoint": fit.breakpoint,
+        "breakpoint_lower": placement.lower,
+        "breakpoint_upper": placement.upper,
+        "located": placement.located,
+        "status": placement.reason,
+    }
+
+
 def common_dict(
     fit: BreakpointFit | PosteriorFit, table: pd.DataFrame, placement: Placement
 ) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def wald_table(fit: BreakpointFit, level: float, cov_type: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index `parameter`; columns estimate, std_error, lower, upper, level, kind.
+        Index `term`; columns estimate, std_error, lower, upper, level, kind.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def wald_table(fit: BreakpointFit, level: float, cov_type: str) -> pd.DataFrame:
     for name, (estimate, gradient) in derived.items():
         rows.append((name, float(estimate), float(np.sqrt(gradient @ covariance @ gradient))))
     kind = f"Wald, {used}"
-    return _table(rows, float(regression.df_resid), level, kind).set_index("parameter")
+    return _table(rows, float(regression.df_resid), level, kind).set_index("term")
 
 
 def segment_table(fit: BreakpointFit, level: float, cov_type: str) -> pd.DataFrame:
@@ -84,7 +84,7 @@ def segment_table(fit: BreakpointFit, level: float, cov_type: str) -> pd.DataFra
     Returns
     -------
     DataFrame
-        Columns segment, parameter, n_points, estimate, std_error, lower, upper, level, kind.
+        Columns segment, term, n_points, estimate, std_error, lower, upper, level, kind.
     """
     x, y = fit.points.ratio, fit.points.value
     tables = []
@@ -105,7 +105,7 @@ def segment_table(fit: BreakpointFit, level: float, cov_type: str) -> pd.DataFra
         table.insert(0, "segment", segment)
         table.insert(2, "n_points", int(rows.sum()))
         tables.append(table)
-    columns_out = ["segment", "parameter", "n_points", *_COLUMNS]
+    columns_out = ["segment", "term", "n_points", *_COLUMNS]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns_out)
 
 
@@ -155,7 +155,7 @@ def _table(
 
     if not 0 < level < 1:
         raise ArgumentError(f"level: expected a number strictly between 0 and 1, got {level!r}")
-    table = pd.DataFrame(rows, columns=["parameter", "estimate", "std_error"])
+    table = pd.DataFrame(rows, columns=["term", "estimate", "std_error"])
     half = float(t.ppf(0.5 + level / 2, df)) * table["std_error"]
     table["lower"] = table["estimate"] - half
     table["upper"] = table["estimate"] + half

@@ -14,7 +14,7 @@ import sparsefit as sf
 from sparsefit.errors import ArgumentError, FitError, TableError
 from sparsefit.results.estimates import Limit, identification
 from sparsefit.results.fits import Fits
-from sparsefit.width_depth import fit_segmented
+from sparsefit.width_depth import fit_segmented, fit_width_depth_bayes
 
 
 def test_noise_free_law_is_recovered(simulated) -> None:
@@ -299,10 +299,28 @@ def test_result_is_plain_and_strict(simulated) -> None:
     fit = sf.fit_width_depth(simulated(), draws=99)
     document = json.loads(json.dumps(fit.to_dict(), allow_nan=False))
     assert document["located"] is True
-    assert list(fit.tidy()["parameter"]) == ["breakpoint", "slope", "intercept", "plateau"]
+    assert list(fit.tidy()["term"]) == ["breakpoint", "slope", "intercept", "plateau"]
     assert len(repr(fit)) < 200
     with pytest.raises(AttributeError):
         fit.slope = 1.0
+
+
+@pytest.mark.parametrize("model", ["line_plateau", "line_line", "bayes"])
+def test_names_and_tables_are_those_of_other_fits(simulated, model: str) -> None:
+    if model == "bayes":
+        fit = fit_width_depth_bayes(simulated(), draws=4000)
+    else:
+        fit = sf.fit_width_depth(simulated(), model=model, draws=99)
+    ends = fit.conf_int()
+    assert ends.index.name == "term"
+    pd.testing.assert_series_equal(
+        fit.params, ends.loc[fit.params.index, "estimate"], check_names=False
+    )
+    assert list(fit.params.index[:3]) == ["breakpoint", "slope", "intercept"]
+    (row,) = fit.glance().to_dict("records")
+    assert (row["n_points"], row["n_left_out"], row["model"]) == (9, 0, fit.model)
+    assert row["breakpoint_lower"] == ends.loc["breakpoint", "lower"]
+    assert row["located"] == fit.located and row["status"] == fit.status
 
 
 def test_variants_prefer_the_law_that_made_the_points(simulated) -> None:
@@ -320,7 +338,7 @@ def test_variants_prefer_the_law_that_made_the_points(simulated) -> None:
 def test_segment_regressions_and_robust_errors(simulated) -> None:
     fit = sf.fit_width_depth(simulated())
     segments = fit.segments()
-    after = segments[(segments["segment"] == "after") & (segments["parameter"] == "slope")].iloc[0]
+    after = segments[(segments["segment"] == "after") & (segments["term"] == "slope")].iloc[0]
     assert after["lower"] < 0 < after["upper"]
     for cov_type in ("nonrobust", "HC3", "HAC"):
         assert (fit.wald(cov_type=cov_type)["std_error"] > 0).all()
