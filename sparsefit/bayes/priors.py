@@ -30,7 +30,7 @@ from sparsefit.bayes.distributions import (
     from_dict,
 )
 from sparsefit.errors import ArgumentError
-from sparsefit.estimation.priors import ShapePrior, arcsine_prior
+from sparsefit.estimation.priors import ShapePrior, arcsine_prior, has_formula
 from sparsefit.laws import Law
 from sparsefit.laws.base import span_ratio
 
@@ -147,6 +147,11 @@ def default_priors(law: Law) -> Priors:
 
 def check_priors(law: Law, priors: Priors | Mapping[str, Any] | None) -> Priors:
     """Return the priors asked for: all of them, some by name (the rest by default), or none."""
+    if not has_formula(law):
+        raise ArgumentError(
+            f"law {law.name!r}: fit_bayes has priors for Eq. 4, Eq. 5 and the loss's power law "
+            "only. sf.fit fits this one"
+        )
     if priors is None:
         return default_priors(law)
     if isinstance(priors, Priors):

@@ -129,7 +129,7 @@ def departures(law: Law, points: Points, drop: int, best: LeastSquares) -> tuple
     n = len(points)
     log_d = np.log(points.d)
     if (
-        law.n_shape == 1
+        not law.edge_has_limit
         and law.response == "activation_ratio"
         and acceleration_p_value(log_d[drop:], -law.sign * points.y[drop:]) < _ACCELERATES
     ):

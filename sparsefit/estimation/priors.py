@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefit.laws import Law
+from sparsefit.laws import Law, LogspacePower, LossPower, VanillaPower
 from sparsefit.laws.base import span_ratio
 
 Array = NDArray[np.float64]
@@ -104,18 +104,27 @@ _ONE = ShapePrior(
 )
 
 
+def has_formula(law: Law) -> bool:
+    """Whether the law is one of those that the measures here are written for."""
+    return isinstance(law, LogspacePower | VanillaPower | LossPower)
+
+
 def reference_prior(law: Law) -> ShapePrior:
     """Return the reference measure for a law's shape."""
-    return _TWO if law.n_shape == 2 else _ONE
+    if has_formula(law):
+        return _TWO if isinstance(law, LogspacePower) else _ONE
+    from sparsefit.estimation.declared_prior import declared_prior
+
+    return declared_prior(law)
 
 
 def arcsine_prior(law: Law) -> ShapePrior:
     """The measure with the arcsine density of Eq. 4's excess, `fit_bayes`'s default."""
-    return _ARCSINE if law.n_shape == 2 else _ONE
+    return _ARCSINE if isinstance(law, LogspacePower) else _ONE
 
 
 def log_normaliser(law: Law, change: float, last: float) -> float:
-    """Log of the integral of the reference measure of the excess, 0 for one-shape laws.
+    """Log of the integral of the reference measure of the excess, 0 for laws but Eq. 4.
 
     Parameters
     ----------
@@ -124,6 +133,6 @@ def log_normaliser(law: Law, change: float, last: float) -> float:
     change, last : float
         Change over the data and last value, which bounds the excess.
     """
-    if law.n_shape != 2:
+    if not isinstance(law, LogspacePower):
         return 0.0
     return float(np.log(np.log1p(max(last, 1e-300) / (RESOLUTION * max(change, 1e-300)))))

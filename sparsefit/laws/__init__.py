@@ -78,7 +78,10 @@ def get(name: str | Law) -> Law:
     key = str(name).strip().lower()
     if key not in _BY_ALIAS:
         known = ", ".join(sorted(_BY_ALIAS))
-        raise ArgumentError(f"unknown law {name!r}; known names: {known}")
+        raise ArgumentError(
+            f"unknown law {name!r}; known names: {known}. A law of your own is made known by "
+            "sparsefit.laws.register"
+        )
     return _LAWS[_BY_ALIAS[key]]
 
 

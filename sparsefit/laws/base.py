@@ -57,6 +57,9 @@ class Law(ABC):
     Subclasses state the basis and the map between (shape, K, A0) and the published coefficients;
     value, gradients, inverse and derivatives are written in the published coefficients.
 
+    Shapes are one or two positive numbers, searched in their logarithms. The first of them is the
+    first coefficient and has the bounds `alpha_bounds`; the last coefficient is the limit.
+
     Attributes
     ----------
     name, aliases : str, tuple of str
@@ -71,10 +74,17 @@ class Law(ABC):
         The published coefficients, in the order of `theta`.
     limit_bounds : tuple of float
         Physical bounds of the limit.
+    alpha_bounds : tuple of float
+        Between which the first shape is searched.
     edge_form : str
-        The limiting form as the exponent alpha goes to 0.
+        The limiting form as the first shape (the exponent alpha) goes to its lower bound.
     edge_has_limit : bool
-        Whether that limiting form still has a finite limit.
+        Whether that limiting form still has a finite limit. If not, it is a straight line in log D,
+        and points that speed up in log D are noted.
+    n_shape : int
+        Number of shapes, 1 or 2.
+    shape_density_text : str
+        `log_shape_density` in words, with what is flat beside it.
     """
 
     name: ClassVar[str]
@@ -86,6 +96,9 @@ class Law(ABC):
     parameters: ClassVar[tuple[Parameter, ...]]
     limit_bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     alpha_bounds: ClassVar[tuple[float, float]] = (0.01, 6.0)
+    shape_density_text: ClassVar[str] = (
+        "flat in the logarithm of the shape, in the last value and in the change over the data"
+    )
     edge_form: ClassVar[str]
     edge_has_limit: ClassVar[bool]
     n_shape: ClassVar[int]
@@ -167,6 +180,25 @@ class Law(ABC):
     @abstractmethod
     def shape_grid(self, span: tuple[float, float], size: int) -> tuple[Array, ...]:
         """Axes of the grid of shapes searched, each ascending."""
+
+    def log_shape_density(self, shape: Array) -> Array:
+        """What is assumed of the shape before seeing any curve: flat in its logarithm.
+
+        `sparsefit.fit` averages over shapes with it; to tell what the points say of the limit it
+        divides out what this implies for it. The laws of the paper have measures of their own
+        (`sparsefit.estimation.priors`).
+
+        Parameters
+        ----------
+        shape : ndarray, shape (m, n_shape)
+            Shapes.
+
+        Returns
+        -------
+        ndarray, shape (m,)
+            Log density over d(shape), up to a constant.
+        """
+        return np.asarray(-np.log(shape).sum(axis=-1))
 
     @abstractmethod
     def to_theta(
