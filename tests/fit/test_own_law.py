@@ -1,4 +1,4 @@
-"""A law that somebody else writes: its limit is covered, and what cannot be done with it is said."""
+"""A law of somebody else: its limit is covered; what cannot be done with it is said."""
 
 from __future__ import annotations
 
