@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from sparsefit.cli import fitting, selection
 from sparsefit.cli.counting import counter
 from sparsefit.cli.narrow import show
 from sparsefit.cli.outputs import check_figure
@@ -32,11 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="shares of each run's checkpoints that are seen (default: .3 .5 .7)",
     )
-    parser.add_argument(
-        "--runs",
-        nargs="+",
-        metavar="RUN",
-        help="forecast these runs only; the others are still shown to pooled methods",
+    selection.add_run(
+        parser, "forecast this run only; the others are still shown to pooled methods"
     )
     parser.add_argument(
         "--leave-one-run-out",
@@ -49,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="smaller",
         help="other runs that pooled methods see: those with fewer parameters, or all",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    parser.add_argument("--seed", type=fitting.seed, default=0, help="seed (default: 0)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--out", metavar="FIGURE", help="write error against horizon to this file")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -71,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         read_table(arguments.files, min_points=0),
         arguments.methods,
         arguments.cuts,
-        runs=arguments.runs,
+        runs=arguments.run,
         scheme="leave-one-run-out" if arguments.leave_one_run_out else "rolling",
         others=arguments.others,
         rng=arguments.seed,

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.cli import fitting, selection
 from sparsefit.cli.counting import counter
 from sparsefit.cli.narrow import show
 from sparsefit.cli.outputs import check_figure
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="measurement tables")
+    selection.add_run(parser, "compare fits of this run only")
     parser.add_argument(
         "--laws",
         nargs="+",
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warmup",
         nargs="+",
+        type=_rule,
         default=["auto"],
         metavar="RULE",
         help="warm-up rules to try: auto, none, a number of points or of tokens (default: auto)",
@@ -45,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where runs are cut for leave-future-out (default: .5 .7 .85)",
     )
     parser.add_argument("--no-future", action="store_true", help="leave leave-future-out out")
-    parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    parser.add_argument("--seed", type=fitting.seed, default=0, help="seed (default: 0)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--out", metavar="FIGURE", help="write a figure to this file")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -60,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ArgumentError("--laws, --warmup: together they name one fit; a comparison needs two.")
     check_figure("--out", arguments.out)
     # A short run is judged against its own law, and does not stop the others.
-    table = read_table(arguments.files, min_points=0)
+    table = selection.select(read_table(arguments.files, min_points=0), arguments.run)
     fits, failed = _fits(table, arguments)
     result = compare(
         fits,
@@ -97,7 +100,7 @@ def _fits(
             name = law if len(arguments.warmup) == 1 else f"{law}, warm-up {rule}"
             if name in rules:
                 raise ArgumentError(f"--laws, --warmup: {name!r} is given twice.")
-            rules[name] = (law, _rule(rule))
+            rules[name] = (law, fitting.warmup_rule(rule))
     parts = {str(run): part for run, part in table.groupby("run", sort=False)}
 
     def each_way(run: str) -> dict[str, Any]:
@@ -116,17 +119,10 @@ def _fits(
     }, failed
 
 
-def _rule(text: str) -> str | float | None:
-    if text == "auto":
-        return text
-    if text == "none":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentError(
-            f"--warmup: auto, none, a number of points or of tokens is expected, got {text!r}."
-        ) from None
+def _rule(text: str) -> str:
+    """Check a rule and keep its text, which names the fit."""
+    fitting.warmup_rule(text)
+    return text.lower() if text.lower() in ("auto", "none") else text
 
 
 def _write_figure(result: Comparison, path: str) -> None:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--level", type=fitting.fraction, default=0.9, help="level of the intervals (default: 0.9)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    parser.add_argument("--seed", type=fitting.seed, default=0, help="seed (default: 0)")
     parser.add_argument(
         "--out",
         metavar="FIGURE",

@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.cli import methods
+from sparsefit.cli import methods, selection
 from sparsefit.cli.counting import PATIENCE, rewrite
 from sparsefit.cli.outputs import check_figure, check_file
-from sparsefit.errors import ArgumentError, FitError
+from sparsefit.errors import FitError
 from sparsefit.results.counts import count_text
 
 if TYPE_CHECKING:
@@ -36,12 +36,10 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="measurement tables (CSV, Parquet, the authors' JSON): paths, URLs, folders, globs",
     )
-    parser.add_argument(
-        "--run",
-        action="append",
-        metavar="NAME",
-        help="fit this run only (repeatable; --method pooled still learns from the others); names "
-        "the run of a file without a column 'run'",
+    selection.add_run(
+        parser,
+        "fit this run only; --method pooled still learns from the others; names the run of a file "
+        "without a column 'run'",
     )
     parser.add_argument(
         "--response",
@@ -116,7 +114,12 @@ def warmup_rule(text: str) -> str | float | None:
         return None if text.lower() == "none" else "auto"
     if text == "0":
         return 0
-    return token_count(text)
+    try:
+        return token_count(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no auto, none, number of points or of tokens (such as 2e9 or 2B)"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ def fit_files(arguments: argparse.Namespace) -> Outcome:
         If no run can be fitted.
     """
     check_output(arguments)
-    table, notes = _read(arguments)
+    table, notes = read(arguments)
     return fit_table(table, arguments, notes, arguments.run)
 
 
@@ -172,7 +175,8 @@ def check_output(arguments: argparse.Namespace) -> None:
     check_file("--save-json", arguments.save_json)
 
 
-def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read the runs to fit, with what reading brought up; pooled, those to learn from as well."""
     from sparsefit.table import read_table
 
     files, runs = arguments.files, arguments.run
@@ -185,16 +189,10 @@ def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, tuple[str, ...]]
         min_points=0,
     )
     notes = tuple(table.attrs.get("notes", ()))
-    if runs:
-        known = list(dict.fromkeys(table["run"]))
-        unknown = [run for run in runs if run not in known]
-        if unknown:
-            raise ArgumentError(
-                f"--run {unknown[0]}: no such run; runs: {', '.join(map(str, known))}"
-            )
-        if arguments.method != "pooled":
-            table = table[table["run"].isin(runs)]
-    return table, notes
+    if runs and arguments.method == "pooled":
+        selection.check_runs(table, runs)
+        return table, notes
+    return selection.select(table, runs), notes
 
 
 def _is_file(path: str) -> bool:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli import fitting
-from sparsefit.errors import ArgumentError
+from sparsefit.cli.targets import add_targets, check_targets
 from sparsefit.records import records
 
 if TYPE_CHECKING:
@@ -30,35 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="forecast at this token count, such as 2e12 or 2T (repeatable; default: 2, 4 and 10 "
         "times the tokens seen)",
     )
-    parser.add_argument(
-        "--target-sparsity",
-        action="append",
-        type=fitting.fraction,
-        default=[],
-        metavar="RATIO",
-        help="tokens until this sparsity ratio (repeatable)",
-    )
-    parser.add_argument(
-        "--target-activation",
-        action="append",
-        type=fitting.fraction,
-        default=[],
-        metavar="RATIO",
-        help="tokens until this activation ratio (repeatable)",
-    )
-    parser.add_argument(
-        "--target-loss",
-        action="append",
-        type=float,
-        default=[],
-        metavar="NATS",
-        help="tokens until this training loss, with --response loss (repeatable)",
-    )
+    add_targets(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit, forecast and print; 3 where some runs cannot be fitted."""
-    _check_targets(arguments)
+    check_targets(arguments)
     outcome = fitting.fit_files(arguments)
     fitting.save(outcome, arguments)
     if arguments.out:
@@ -85,14 +62,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _default_at() -> str:
     return "2, 4 and 10 times the tokens that each run has seen"
-
-
-def _check_targets(arguments: argparse.Namespace) -> None:
-    loss = arguments.response == "loss"
-    if loss and (arguments.target_sparsity or arguments.target_activation):
-        raise ArgumentError("--response loss takes --target-loss, no sparsity or activation ratio")
-    if arguments.target_loss and not loss:
-        raise ArgumentError("--target-loss needs --response loss")
 
 
 def forecast_table(fit: Fit, arguments: argparse.Namespace) -> pd.DataFrame:

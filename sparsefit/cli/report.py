@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sparsefit.cli import fitting
 from sparsefit.cli.methods import add_method
 from sparsefit.cli.outputs import check_file
+from sparsefit.cli.selection import add_run
+from sparsefit.cli.targets import add_targets, check_targets
 from sparsefit.cli.width_depth import read_points
 from sparsefit.errors import ArgumentError
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("files", nargs="+", metavar="TABLE", help="measurement tables")
+    add_run(parser, "put this run only on the page; --method pooled still learns from the others")
     parser.add_argument(
         "-o",
         "--out",
@@ -48,13 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TOKENS",
         help="last token count, such as 2e12 or 2T (default: 4 times the seen)",
     )
+    add_targets(parser)
     parser.add_argument(
         "--target",
         type=float,
         action="append",
         default=[],
         metavar="VALUE",
-        help="activation ratio to give a token budget for; may be repeated",
+        help="the same as --target-activation, or --target-loss with --response loss (repeatable)",
     )
     parser.add_argument("--compare", action="store_true", help="compare both laws on every run")
     parser.add_argument("--backtest", action="store_true", help="backtest all methods")
@@ -76,17 +80,17 @@ def run(arguments: argparse.Namespace) -> int:
     from sparsefit.reporting import report, save_figures
     from sparsefit.reporting.page import require_jinja2
     from sparsefit.results.fits import Fits
-    from sparsefit.table import read_table
 
     # What would stop the page at its end is said before minutes of fitting.
     _check_extras(arguments)
+    check_targets(arguments)
     require_jinja2()
     check_file("--out", arguments.out)
     points = read_points(arguments.width_depth) if arguments.width_depth else None
     # A run that cannot be fitted is named on the page and does not stop the others.
-    table = read_table(arguments.files, response=arguments.response, min_points=0)
+    table, _ = fitting.read(arguments)
     arguments.robust = False
-    outcome = fitting.fit_table(table, arguments)
+    outcome = fitting.fit_table(table, arguments, only=arguments.run)
     fits = Fits(outcome.fits)
     options = {} if arguments.title is None else {"title": arguments.title}
     path = report(
@@ -94,7 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         level=arguments.level,
         until=arguments.until,
-        targets=arguments.target,
+        targets=[*arguments.target, *arguments.target_activation, *arguments.target_loss],
+        sparsities=arguments.target_sparsity,
         style=arguments.style,
         left_out=outcome.failed,
         **options,
@@ -134,7 +139,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_extras(arguments: argparse.Namespace) -> None:
-    """Refuse sections that would be about something else than the page."""
+    """Refuse targets that are none, and sections about something else than the page."""
+    for target in arguments.target if arguments.response != "loss" else ():
+        if not 0.0 < target < 1.0:
+            raise ArgumentError(f"--target {target:g}: a fraction between 0 and 1 is expected")
     if arguments.response == "loss":
         for option in ("compare", "backtest"):
             if getattr(arguments, option):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.cli import fitting
 from sparsefit.cli.outputs import check_figure
 from sparsefit.errors import ArgumentError, Fault, TableError
 
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--variants", action="store_true", help="compare laws with 0, 1, 2 breaks")
     parser.add_argument("--draws", type=int, default=999, help="simulated samples (default: 999)")
-    parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    parser.add_argument("--seed", type=fitting.seed, default=0, help="seed (default: 0)")
     parser.add_argument("--out", metavar="FIGURE", help="write the figure to this file")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 

@@ -100,18 +100,19 @@ def warmup_rule(
     """Warm-up choices to average over and the rule in words."""
     n = len(data.points)
     most = n - law.least_points
-    if warmup is None:
+    if warmup is None or (isinstance(warmup, str) and warmup == "none"):
         return np.array([0]), "none"
     if isinstance(warmup, str):
         if warmup != "auto":
             raise ArgumentError(
-                f"warmup must be 'auto', None, a number of points or a number of tokens, "
-                f"got {warmup!r}"
+                "warmup must be 'auto', 'none' (or None), a number of points or of tokens, got "
+                f"{warmup!r}"
             )
         return warmup_choices(n, law.n_parameters), "auto"
     if isinstance(warmup, bool) or not isinstance(warmup, int | float | np.number):
         raise ArgumentError(
-            f"warmup must be 'auto', None, a number of points or a number of tokens, got {warmup!r}"
+            "warmup must be 'auto', 'none' (or None), a number of points or of tokens, got "
+            f"{warmup!r}"
         )
     if not np.isfinite(warmup) or warmup < 0:
         raise ArgumentError(f"warmup must be finite and >= 0, got {warmup!r}")
@@ -319,8 +320,9 @@ def fit(
         ``"auto"`` (by activation, else by evidence), a name or alias (``"eq4"``, ``"eq5"``,
         ``"relu"``, ``"silu"``) or a `Law`.
     warmup : "auto", None, int or float
-        Early points that the law does not describe: found and averaged over (``"auto"``), none,
-        the first so many points, or all points before so many tokens (numbers from 1000).
+        Early points that the law does not describe: found and averaged over (``"auto"``), none
+        (None or ``"none"``), the first so many points, or all points before so many tokens (numbers
+        from 1000).
     response : {"activation_ratio", "loss"}
         Column to fit.
     robust : bool

@@ -61,6 +61,7 @@ def report(
     level: float = 0.9,
     until: float | None = None,
     targets: Sequence[float] = (),
+    sparsities: Sequence[float] = (),
     comparison: Comparison | None = None,
     backtest: Backtest | None = None,
     width_depth: BreakpointFit | None = None,
@@ -89,6 +90,8 @@ def report(
         Last token count of the forecasts (default: four times the tokens that each run has seen).
     targets : sequence of float
         Activation ratios (losses for fits of the loss) to give token budgets for.
+    sparsities : sequence of float
+        Sparsity ratios to give token budgets for.
     comparison, backtest, width_depth : optional
         Results of `sf.compare`, `sf.backtest` and `sf.fit_width_depth` to show as well.
     style : mapping or str, optional
@@ -122,7 +125,13 @@ def report(
     target = writable(path)
     if until is not None:
         until = float(check_tokens(until)[0])
-    settings = Settings(level=check_level(level), until=until, targets=tuple(targets), style=style)
+    settings = Settings(
+        level=check_level(level),
+        until=until,
+        targets=tuple(targets),
+        sparsities=tuple(sparsities),
+        style=style,
+    )
     fits = fits_of(source, law=law, warmup=warmup, response=response, rng=rng)
     numbers = {run: run_numbers(fit, settings) for run, fit in fits.items()}
     sections = [overview(fits, numbers, settings, {**fits.left_out, **(left_out or {})})]

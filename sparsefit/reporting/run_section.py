@@ -34,6 +34,8 @@ class Settings:
         Last token count of the forecast; four times the tokens seen by default.
     targets : tuple of float
         Values of the response to give token budgets for.
+    sparsities : tuple of float
+        Sparsity ratios to give token budgets for.
     style : mapping or str, optional
         rcParams of the figures.
     """
@@ -42,6 +44,7 @@ class Settings:
     factors: tuple[float, ...] = (1.0, 1.5, 2.0, 4.0)
     until: float | None = None
     targets: tuple[float, ...] = ()
+    sparsities: tuple[float, ...] = ()
     style: Style = None
 
 
@@ -81,6 +84,9 @@ def run_numbers(fit: Fit, settings: Settings) -> RunNumbers:
     for target in settings.targets:
         ask = {"loss" if fit.response == "loss" else "activation_ratio": target}
         budgets.append((f"{target:g}", fit.tokens_to(**ask, level=settings.level)))
+    for sparsity in settings.sparsities:
+        budget = fit.tokens_to(sparsity=sparsity, level=settings.level)
+        budgets.append((f"sparsity {sparsity:g}", budget))
     return RunNumbers(
         forecast=fit.forecast(tokens, settings.level),
         derivative=fit.derivative(tokens, "log_tokens", settings.level),

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import sparsefit as sf
-from sparsefit.results.criteria import from_sum_of_squares, weights_of
 from sparsefit.backtesting.loo import conditional_log_likelihood, psis_loo
 from sparsefit.errors import ArgumentError
+from sparsefit.results.criteria import from_sum_of_squares, weights_of
 
 
 @pytest.fixture(scope="module")
@@ -233,8 +233,9 @@ def test_command(tmp_path, run, capsys):
     assert figure.stat().st_size > 0
     assert "warm-up none" in capsys.readouterr().out
     assert main(["compare", str(path), "--laws", "eq4"]) == 1
-    assert main(["compare", str(path), "--warmup", "auto", "some"]) == 1
-    assert "'some'" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", str(path), "--warmup", "auto", "some"])
+    assert "'some' is no auto, none, number of points or of tokens" in capsys.readouterr().err
 
 
 def test_command_leaves_out_a_run_that_has_hardly_begun(tmp_path, run, capsys):

@@ -154,7 +154,7 @@ def test_a_file_that_is_no_text_is_no_saved_fit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("warmup", [[1], True, {"points": 3}, 1j])
 def test_what_is_no_warmup_rule_is_named(warmup: object, simulated_run: Simulate) -> None:
-    with pytest.raises(ArgumentError, match="warmup must be 'auto', None, a number"):
+    with pytest.raises(ArgumentError, match=r"warmup must be 'auto', 'none' \(or None\), a number"):
         sf.fit(simulated_run(), warmup=warmup)  # type: ignore[arg-type]
 
 
