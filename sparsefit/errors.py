@@ -27,6 +27,10 @@ class UnknownRunError(ArgumentError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class NothingToForecastError(ArgumentError):
+    """No run of a backtest has enough points before a cut and after it."""
+
+
 class FitError(SparsefitError, ValueError):
     """A law cannot be fitted to the points given."""
 

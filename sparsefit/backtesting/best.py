@@ -22,7 +22,7 @@ from sparsefit.backtesting.past_errors import NEGLIGIBLE, kind_of, stacked_error
 from sparsefit.backtesting.registry import Method, MethodFunction, resolve
 from sparsefit.backtesting.seen import kin_of, target_of, with_target
 from sparsefit.backtesting.stacking import mix
-from sparsefit.errors import ArgumentError, SparsefitError
+from sparsefit.errors import ArgumentError, NothingToForecastError, SparsefitError
 from sparsefit.results.bands import forecast_table
 from sparsefit.results.checks import check_ahead, check_level, check_tokens
 from sparsefit.seeds import seed_of
@@ -261,9 +261,7 @@ def _stacked(
             # A run is corrected by the others of its kind.
             said = calibration.sentence(alike) if len(alike) > 1 else None
             why += f" {said}" if said else ""
-    except ArgumentError as error:
-        if "nothing to forecast" not in str(error):
-            raise
+    except NothingToForecastError:
         inner, errors = None, ()
         index = pd.Index([m.name for m in chosen], name="method")
         weights = pd.Series(0.0, index=index, name="weight")

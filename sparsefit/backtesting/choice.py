@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sparsefit.backtesting.memo import fingerprint, recalled
 from sparsefit.backtesting.registry import METHODS, Method, resolve
 from sparsefit.backtesting.rolling import backtest, joined
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, NothingToForecastError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ def inner_backtest(
         return backtest(table, methods, cuts, others="all", min_seen=min_seen, rng=seed, jobs=jobs)
     pooled = any(method.pooled for method in methods)
     parts: list[Backtest] = []
-    short: ArgumentError | None = None
+    short: NothingToForecastError | None = None
     for run, rows in table.groupby("run", sort=False):
         shown = rows
         if pooled:
@@ -70,9 +70,7 @@ def inner_backtest(
         )
         try:
             parts.append(recalled(("inner", str(run), fingerprint(shown), *settings), one))
-        except ArgumentError as error:
-            if "nothing to forecast" not in str(error):
-                raise
+        except NothingToForecastError as error:
             short = error
     if not parts:
         raise short or ArgumentError("table: it has no rows.")

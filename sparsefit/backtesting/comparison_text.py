@@ -27,15 +27,14 @@ def sentence(table: pd.DataFrame, future: Backtest | None) -> str:
     parts = []
     if future is not None and table["future_crps"].notna().any():
         winners = _winners(table, "future_crps", higher=False)
-        parts.append(
-            f"Fitted to the first part and scored on the rest, {_in_words(winners)} (CRPS)."
-        )
+        words = _in_words({f"{name!r} forecasts best": runs for name, runs in winners.items()})
+        parts.append(f"Fitted to the first part and scored on the rest, {words} (CRPS).")
         if len(winners) == 1:
             parts.append(_shown_or_not(future, next(iter(winners))))
     if table["log_evidence"].notna().any():
         winners = _winners(table, "log_evidence", higher=True)
-        words = _in_words(winners).replace("forecasts best", "has the highest")
-        parts.append(f"By evidence, {words}{_margin(table)}.")
+        words = _in_words({repr(name): runs for name, runs in winners.items()})
+        parts.append(f"The evidence favours {words}{_margin(table)}.")
     return " ".join(part for part in parts if part) or "No criterion compares these fits."
 
 
@@ -48,14 +47,12 @@ def _winners(table: pd.DataFrame, criterion: str, higher: bool) -> dict[str, lis
     return found
 
 
-def _in_words(winners: Mapping[str, Sequence[str]]) -> str:
-    total = sum(len(runs) for runs in winners.values())
-    if len(winners) == 1:
-        name = next(iter(winners))
-        return f"{name} forecasts best" + (f" on all {total} runs" if total > 1 else "")
-    return " and ".join(
-        f"{name} forecasts best on {_listed(runs)}" for name, runs in winners.items()
-    )
+def _in_words(said: Mapping[str, Sequence[str]]) -> str:
+    """What is said of which runs."""
+    total = sum(len(runs) for runs in said.values())
+    if len(said) == 1:
+        return next(iter(said)) + (f" on all {total} runs" if total > 1 else "")
+    return " and ".join(f"{words} on {_listed(runs)}" for words, runs in said.items())
 
 
 def _listed(runs: Sequence[str]) -> str:
@@ -81,7 +78,7 @@ def _shown_or_not(future: Backtest, name: str) -> str:
     gaps = future.differences(name, "crps").set_index("method")["verdict"]
     shown = [str(other) for other in gaps.index if gaps[other] == "worse"]
     if shown:
-        return f"It is shown to be better than {', '.join(shown)}."
+        return f"It is shown to be better than {', '.join(map(repr, shown))}."
     runs = future.cells["run"].nunique()
     return f"{runs} run{'s' * (runs != 1)} cannot show that it is better on others."
 

@@ -15,7 +15,7 @@ from sparsefit.backtesting import scores
 from sparsefit.backtesting.cells import Cell, Others, Scheme, Skipped, alone, form_cells, usable
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.registry import Method, MethodFunction, resolve
-from sparsefit.errors import ArgumentError, SparsefitError
+from sparsefit.errors import ArgumentError, NothingToForecastError, SparsefitError
 from sparsefit.seeds import seed_of
 from sparsefit.table import validate
 
@@ -96,7 +96,7 @@ def backtest(
     TableError
         For a faulty table, see `sparsefit.validate`.
     ArgumentError
-        For a wrong argument, or where no cell could be formed.
+        For a wrong argument; `NothingToForecastError` where no cell could be formed.
     """
     import pandas as pd
 
@@ -125,7 +125,8 @@ def backtest(
             cells.append(item)
     if not cells or not chosen:
         reasons = "; ".join(f"{s.run} at {s.cut:g}: {s.reason}" for s in skipped[:5])
-        raise ArgumentError(f"table: nothing to forecast ({reasons or 'no pooled method given'}).")
+        why = reasons or "no pooled method given"
+        raise NothingToForecastError(f"table: nothing to forecast ({why}).")
     seed = seed_of(rng)
     tasks = [
         (method, cell if method.pooled else alone(cell), seed, on_error == "raise")

@@ -17,7 +17,7 @@ from sparsefit.backtesting import (
     target_series,
     with_target,
 )
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, NothingToForecastError
 
 FAST = ["last_value", "log_linear"]
 
@@ -199,8 +199,18 @@ def test_unusable_rows_and_short_runs_are_listed_not_lost(make_run):
     ],
 )
 def test_wrong_arguments_are_named(change, message, make_run):
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises(ArgumentError, match=message) as error:
         sf.backtest(make_run(), **{"methods": FAST, **change})
+    # Callers tell runs that are too short from wrong arguments by the class.
+    assert isinstance(error.value, NothingToForecastError) == ("min_seen" in change)
+
+
+def test_an_error_that_speaks_of_forecasts_is_not_taken_for_too_short_runs(make_run):
+    """A wrong argument whose message holds the words is raised, not turned into a weight of 1."""
+    with pytest.raises(ArgumentError, match="no method is called 'nothing to forecast'"):
+        sf.forecast_best(make_run(), ["nothing to forecast", "fit"])
+    with pytest.raises(ArgumentError, match="nothing to forecast"):
+        sf.forecast_best(make_run(), FAST, cuts=["nothing to forecast"])
 
 
 def test_pooled_methods_see_smaller_runs_only(make_run):

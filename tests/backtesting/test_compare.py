@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import sparsefit as sf
+from sparsefit.backtesting.comparison_text import sentence
 from sparsefit.backtesting.loo import conditional_log_likelihood, psis_loo
 from sparsefit.errors import ArgumentError
 from sparsefit.results.criteria import from_sum_of_squares, weights_of
@@ -103,14 +105,31 @@ def test_the_true_law_wins_by_every_criterion(result):
     assert table.loc["eq4", "stacking"] > 0.5
     for name in ("aicc_weight", "evidence_weight", "stacking"):
         assert table[name].sum() == pytest.approx(1.0)
-    assert "eq4 forecasts best" in result.sentence
+    assert "'eq4' forecasts best" in result.sentence
     assert "cannot show" in result.sentence  # one run
+
+
+def test_names_of_fits_are_quoted_in_sentences():
+    table = pd.DataFrame(
+        {
+            "run": ["a", "a", "b", "b"],
+            "fit": ["warm-up found", "none"] * 2,
+            "future_crps": [0.1, 0.2, 0.2, 0.1],
+            "log_evidence": [10.0, 8.0, 10.0, 6.0],
+        }
+    )
+    future = SimpleNamespace(methods=())
+    assert sentence(table, future) == (
+        "Fitted to the first part and scored on the rest, 'warm-up found' forecasts best on a and "
+        "'none' forecasts best on b (CRPS). The evidence favours 'warm-up found' on all 2 runs, by "
+        "2.0 to 4.0 nats."
+    )
 
 
 def test_laws_that_win_on_different_runs_are_named_run_by_run(two_runs):
     table = sf.compare({law: sf.fit(two_runs, law=law) for law in ("eq4", "eq5")}, cuts=[0.6])
-    assert "eq4 forecasts best on falling" in table.sentence
-    assert "eq5 forecasts best on rising" in table.sentence
+    assert "'eq4' forecasts best on falling" in table.sentence
+    assert "'eq5' forecasts best on rising" in table.sentence
     assert list(table.overall["runs"]) == [2, 2]
 
 
@@ -138,7 +157,7 @@ def test_future_scores_repeat_the_fits_own_settings(run):
 def test_without_leave_future_out_the_evidence_speaks(fits):
     result = sf.compare(fits, cuts=None)
     assert result.future is None and result.table["future_crps"].isna().all()
-    assert result.sentence.startswith("By evidence, eq4")
+    assert result.sentence.startswith("The evidence favours 'eq4', by ")
 
 
 def test_evidence_of_a_robust_fit_is_not_compared(run, fits):
