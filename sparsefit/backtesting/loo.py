@@ -11,7 +11,6 @@ from scipy.special import logsumexp
 from scipy.stats import t as student_t
 
 from sparsefit.bayes.psis import KHAT_LIMIT, smooth
-from sparsefit.estimation.evidence import Whitener
 from sparsefit.estimation.quadrature import WARMUP_WIDTH
 
 if TYPE_CHECKING:
@@ -91,9 +90,7 @@ def conditional_log_likelihood(fit: Fit) -> Array:
     out = _warmup_density(fit, draws, residual)
     for j in np.unique(draws.noise):
         noise = fit.averaged.noises[j]
-        # Reversed order: the covariance without the first k points is a leading block.
-        factor = Whitener.of(points, noise).factor
-        covariance = (factor @ factor.T)[::-1, ::-1]
+        covariance = noise.covariance(points) + noise.transient_covariance(points)
         for k in np.unique(draws.drop[draws.noise == j]):
             chosen = np.flatnonzero((draws.noise == j) & (draws.drop == k))
             block = draws.sigma[chosen, None, None] ** 2 * covariance[k:, k:]

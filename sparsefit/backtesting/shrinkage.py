@@ -259,8 +259,6 @@ def _with_points(points: Points, d: Array, y: Array) -> Points:
 
 def _more_text(fit: Fit, factor: float, order: IntArray, seed: int) -> Scenario | None:
     """Re-measurement: the part of each residual that is measurement error is drawn anew."""
-    from sparsefit.estimation.evidence import Whitener
-
     if fit.points.relative_se is None or "se" not in fit.frame:
         return None
     se = float(np.median(fit.frame["se"].dropna())) * fit.points.relative_se
@@ -268,9 +266,8 @@ def _more_text(fit: Fit, factor: float, order: IntArray, seed: int) -> Scenario 
     curve = draws.curve(fit.law, points.d)
     variances = []
     for noise in fit.averaged.noises:
-        # Reversed order of points, as `Whitener` keeps them.
-        factor_rows = Whitener.of(points, noise).factor
-        variances.append((factor_rows**2).sum(axis=1)[::-1])
+        load, own, memory = noise.parts(points)
+        variances.append(load**2 * memory + own**2)
 
     def simulate(index: int) -> Points:
         rng = np.random.default_rng([seed, index])

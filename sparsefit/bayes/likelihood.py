@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 from scipy.special import gammaln
 
 from sparsefit.bayes import markov
 from sparsefit.bayes.priors import WARMUP_DOF, WARMUP_SCALE
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.draws import Draws
-from sparsefit.estimation.evidence import Whitener
 from sparsefit.estimation.noise import NoiseModel, noise_grid
 from sparsefit.estimation.points import Points
+from sparsefit.estimation.whitening import Whitener
 from sparsefit.laws import Law
 
 Array = NDArray[np.float64]
@@ -95,7 +94,7 @@ class Likelihood:
     points: Points
     noises: tuple[NoiseModel, ...]
     se: Array | None = None
-    _factors: dict[int, tuple[Array, Array]] = field(default_factory=dict, repr=False)
+    _whiteners: dict[int, Whitener] = field(default_factory=dict, repr=False)
 
     def table(self, residual: Array, change: Array, sigma: Array, drops: Index) -> Array:
         """Log likelihood of draws under every noise model and warm-up choice.
@@ -150,20 +149,17 @@ class Likelihood:
         total = np.concatenate([np.zeros((1, change.size)), np.cumsum(each, axis=0)])
         return np.asarray(total[drops])
 
-    def factor(self, j: int) -> tuple[Array, Array]:
-        """Inverse Cholesky factor of model `j` for reversed points, and log determinants."""
-        if j not in self._factors:
-            whitener = Whitener.of(self.points, self.noises[j])
-            identity = np.eye(len(self.points))
-            inverse = solve_triangular(whitener.factor, identity, lower=True, check_finite=False)
-            self._factors[j] = inverse, whitener.log_det
-        return self._factors[j]
+    def whitener(self, j: int) -> Whitener:
+        """Filter of model `j` for the points in reversed order."""
+        if j not in self._whiteners:
+            self._whiteners[j] = Whitener.of(self.points, self.noises[j])
+        return self._whiteners[j]
 
     def _gaussian(self, j: int, residual: Array, sigma: Array, drops: Index) -> Array:
-        inverse, log_det = self.factor(j)
-        kept = residual.shape[1] - drops
-        # Leaving out the first points keeps the leading block of the reversed factor.
-        square = (inverse @ residual[:, ::-1].T) ** 2
+        whitener = self.whitener(j)
+        kept, log_det = residual.shape[1] - drops, whitener.log_det
+        # Leaving out the first points keeps the leading part of the reversed ones.
+        square = whitener.whiten(residual[:, ::-1].T) ** 2
         ssr = np.cumsum(square, axis=0)[kept - 1]
         scale = kept[:, None] * (np.log(2 * np.pi) + 2 * np.log(sigma))
         return np.asarray(-0.5 * (scale + log_det[kept - 1, None] + ssr / sigma**2))

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from sparsefit.bayes.importance import Model
-from sparsefit.bayes.markov import carry
 from sparsefit.bayes.nuts_map import Map
 from sparsefit.bayes.priors import WARMUP_DOF, WARMUP_SCALE
 from sparsefit.laws.base import span_ratio
@@ -63,7 +62,7 @@ def pack(model: Model, coordinates: Map) -> Array:
     parts += [np.zeros(n) if likelihood.se is None else likelihood.se**2, constant]
     parts += [[m.white_share for m in normal], [1.0 / scale for scale in scales]]
     # The correlation of the first point with the one before it is never used.
-    parts += [np.append(0.0, carry(m, points)) for m in normal]
+    parts += [np.append(0.0, m.carried(points)) for m in normal]
     parts += [m.scale(d, d[-1]) ** 2 for m in heavy]
     return np.concatenate([np.ravel(np.asarray(part, dtype=float)) for part in parts])
 

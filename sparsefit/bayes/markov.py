@@ -59,7 +59,7 @@ def filtered_log_likelihood(
     scale = np.stack([noise.scale(d, float(d[-1])) for noise in noises])
     white = np.array([[noise.white_share] for noise in noises])
     memory = 1.0 - white  # variance of the part that remembers
-    carried = np.stack([carry(noise, points) for noise in noises])
+    carried = np.stack([noise.carried(points) for noise in noises])
     out = np.empty((len(noises), drops.size, sigma.size))
     mean = np.zeros((len(noises), sigma.size))
     variance = np.broadcast_to(memory, mean.shape).copy()
@@ -99,12 +99,3 @@ def filtered_log_likelihood(
             np.multiply(gain, phi**2, out=variance)
             variance += (1.0 - phi**2) * memory
     return out
-
-
-def carry(noise: NoiseModel, points: Points) -> Array:
-    """Correlation of the remembering part between neighbouring points, shape (n - 1,)."""
-    share = 1.0 - noise.white_share
-    if share == 0.0:
-        return np.zeros(len(points) - 1)
-    d = points.d
-    return np.diag(noise.correlation(d[:-1], d[1:], points)) / share

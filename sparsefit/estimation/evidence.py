@@ -5,8 +5,8 @@ amplitude) with Gaussian noise of unknown scale. Under a flat measure for the pa
 and 1/sigma for the scale, the integral over all three has a closed form (Student-t algebra). That
 turns the fit into a sum over a small grid: no chains, no starts.
 
-All warm-up choices come from one factorisation: with the points in reversed order, dropping the
-first k points of the run means keeping the leading block of the Cholesky factor.
+All warm-up choices come from one pass: with the points in reversed order, dropping the first k
+points of the run means summing over the leading rows of what was whitened.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 from scipy.special import gammaln, log_ndtr
 
-from sparsefit.estimation.noise import NoiseModel
 from sparsefit.estimation.points import Points
+from sparsefit.estimation.whitening import Whitener
 from sparsefit.laws import Law
 
 Array = NDArray[np.float64]
@@ -65,21 +64,6 @@ class Conditional:
     def limit_scale(self) -> Array:
         """Scale of the limit's marginal Student-t."""
         return np.sqrt(self.ssr / self.dof) * self.unit_limit_sd
-
-
-@dataclass(frozen=True)
-class Whitener:
-    """Cholesky factor of one noise model for the points in reversed order."""
-
-    factor: Array
-    log_det: Array
-
-    @classmethod
-    def of(cls, points: Points, noise: NoiseModel) -> Whitener:
-        """Factorise the covariance; `log_det[m - 1]` is that of the last m points."""
-        covariance = noise.covariance(points) + noise.transient_covariance(points)
-        factor: Array = np.linalg.cholesky(covariance[::-1, ::-1]).astype(np.float64, copy=False)
-        return cls(factor, 2.0 * np.cumsum(np.log(np.diag(factor))))
 
 
 def normal_score(t: Array, dof: Array) -> Array:
@@ -174,7 +158,7 @@ def cumulative_sums(
     basis = reversed_basis(law, points, shape) if basis is None else basis
     y_last, g_last = points.y[-1], basis[:1]
     columns = np.column_stack([np.ones(n), points.y[::-1] - y_last, basis - g_last])
-    white = solve_triangular(whitener.factor, columns, lower=True, check_finite=False)
+    white = whitener.whiten(columns)
     head, tail = white[:least], white[least:]
     alone = [
         _running(tail[:, i : i + 1] * tail[:, j : j + 1], head[:, i] @ head[:, j])

@@ -101,6 +101,32 @@ class NoiseModel:
         correlation = self.correlation(d, d, points) + self.white_share * np.eye(d.size)
         return np.asarray(correlation * np.outer(scale, scale))
 
+    def parts(self, points: Points) -> tuple[Array, Array, float]:
+        """What the residuals of a run are made of, up to sigma.
+
+        Returns
+        -------
+        load, own : ndarray, shape (n,)
+            Share of a hidden value that goes from point to point (`carried`) in each residual, and
+            standard deviation of what is independent.
+        memory : float
+            Variance of the hidden value.
+        """
+        scale = self.scale(points.d, float(points.d[-1]), points.relative_se) * points.inflation
+        if self.kind == "transient":
+            return TRANSIENT_SIZE * fading(points, self.rho), scale, 1.0
+        own = scale * np.sqrt(self.white_share)
+        memory = 1.0 - self.white_share
+        return (scale if memory else np.zeros_like(scale)), own, memory
+
+    def carried(self, points: Points) -> Array:
+        """Correlation of the hidden value between neighbouring points, shape (n - 1,)."""
+        if self.kind == "ar1":
+            return np.asarray(self.rho ** np.diff(points.counts))
+        if self.kind == "ou":
+            return np.exp(-np.diff(np.log(points.d)))
+        return np.full(len(points) - 1, float(self.kind == "transient"))
+
     def transient_covariance(self, points: Points) -> Array:
         """Covariance that a fading start adds, up to sigma^2, shape (n, n); zero for other kinds.
 

@@ -12,10 +12,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefit.estimation.evidence import Whitener, conditional, cumulative_sums, reversed_basis
+from sparsefit.estimation.evidence import conditional, cumulative_sums, reversed_basis
 from sparsefit.estimation.noise import NoiseModel
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import ShapePrior
+from sparsefit.estimation.whitening import Whitener
 from sparsefit.laws import Law
 
 Array = NDArray[np.float64]

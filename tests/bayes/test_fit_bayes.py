@@ -248,7 +248,7 @@ def test_hard_data_is_flagged_or_sampled_well(model_of: Callable[..., Model]) ->
     model = model_of(n=12)
     rng = np.random.default_rng(5)
     points = replace(model.points, y=0.2 + 0.02 * rng.standard_normal(12))
-    likelihood = replace(model.likelihood, points=points, _factors={})
+    likelihood = replace(model.likelihood, points=points, _whiteners={})
     hard = replace(model, points=points, likelihood=likelihood)
     weighted = sample_posterior(hard, flat_posterior(hard, rng), rng)
     assert weighted.smoothed.khat <= 0.7 and weighted.smoothed.ess >= 2000

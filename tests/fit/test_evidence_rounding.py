@@ -9,9 +9,10 @@ from scipy.linalg import solve_triangular
 
 import sparsefit as sf
 from sparsefit import laws
-from sparsefit.estimation.evidence import Whitener, conditional, cumulative_sums
+from sparsefit.estimation.evidence import conditional, cumulative_sums
 from sparsefit.estimation.noise import noise_grid
 from sparsefit.estimation.points import Points
+from sparsefit.estimation.whitening import Whitener
 
 D = np.linspace(3.0, 60.0, 20)
 THETA = (0.5, 0.05, 0.42)
@@ -38,7 +39,8 @@ def test_conditional_is_the_generalised_least_squares_solution(alpha: float) -> 
         # The same by an orthogonal factorisation, which does not square the condition number.
         columns = np.column_stack([np.ones(kept), basis[drop:] - basis[-1], points.y[drop:]])[::-1]
         columns[:, 2] -= points.y[-1]
-        white = solve_triangular(whitener.factor[:kept, :kept], columns, lower=True)
+        factor = np.linalg.cholesky(noise.covariance(points)[drop:, drop:][::-1, ::-1])
+        white = solve_triangular(factor, columns, lower=True)
         pair, ssr, *_ = np.linalg.lstsq(white[:, :2], white[:, 2], rcond=None)
         assert found.ssr[0] == pytest.approx(ssr[0], rel=1e-6)
         assert found.amplitude[0] == pytest.approx(pair[1], rel=1e-6)
