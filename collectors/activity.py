@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEAD_BELOW = 1e-3
-_QUANTILES = 201
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -186,22 +185,6 @@ def compare_activity(a: Activity, b: Activity, *, min_count: int = 5) -> pd.Data
             row[column] = float(stats.wasserstein_distance(*values))
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def frequency_quantiles(activity: Activity) -> pd.DataFrame:
-    """Distribution of neuron frequencies: columns ``text``, ``quantile``, ``frequency``."""
-    import pandas as pd
-
-    levels = np.linspace(0, 1, _QUANTILES)
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {"text": name, "quantile": levels, "frequency": np.quantile(values, levels)}
-            )
-            for name, values in activity.neurons.groupby("text", sort=False)["frequency"]
-        ],
-        ignore_index=True,
-    )
 
 
 class _Counter:

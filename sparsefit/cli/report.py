@@ -78,13 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fit, write the page and print the limits; 3 where some runs cannot be fitted."""
     from sparsefit.reporting import report, save_figures
-    from sparsefit.reporting.page import require_jinja2
     from sparsefit.results.fits import Fits
 
     # What would stop the page at its end is said before minutes of fitting.
     _check_extras(arguments)
     check_targets(arguments)
-    require_jinja2()
     check_file("--out", arguments.out)
     points = read_points(arguments.width_depth) if arguments.width_depth else None
     # A run that cannot be fitted is named on the page and does not stop the others.

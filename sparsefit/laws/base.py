@@ -20,8 +20,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsefit.errors import ArgumentError
-
 Array = NDArray[np.float64]
 
 TOKENS_PER_UNIT = 1e9
@@ -209,30 +207,6 @@ class Law(ABC):
     @abstractmethod
     def from_theta(self, theta: Array, span: tuple[float, float]) -> tuple[Array, Array, Array]:
         """Inverse of `to_theta`: (shape, amplitude, limit)."""
-
-    def check_theta(self, theta: ArrayLike) -> Array:
-        """Return `theta` as floats after checking its length and the physical bounds.
-
-        Raises
-        ------
-        ArgumentError
-            Names the coefficient that is outside its bounds.
-        """
-        array = np.asarray(theta, dtype=float)
-        if array.shape[-1:] != (self.n_parameters,):
-            raise ArgumentError(
-                f"law {self.name!r} takes {self.n_parameters} coefficients "
-                f"{self.parameter_names}, got shape {array.shape}"
-            )
-        for i, parameter in enumerate(self.parameters):
-            column = array[..., i]
-            bad = ~((column >= parameter.lower) & (column <= parameter.upper))
-            if np.any(bad):
-                raise ArgumentError(
-                    f"coefficient {parameter.name!r} of law {self.name!r} must lie in "
-                    f"[{parameter.lower:g}, {parameter.upper:g}], got {column[bad].flat[0]!r}"
-                )
-        return array
 
 
 def span_ratio(span: tuple[float, float]) -> float:

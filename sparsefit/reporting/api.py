@@ -107,8 +107,6 @@ def report(
 
     Raises
     ------
-    MissingDependencyError
-        Without jinja2 (``pip install "sparsefit[report]"``).
     ArgumentError
         If `source` is neither a table nor fits, or an argument is outside what is accepted.
     TableError
@@ -118,10 +116,9 @@ def report(
     from sparsefit.reporting.downloads import downloads
     from sparsefit.reporting.methods import methods
     from sparsefit.reporting.overview import overview
-    from sparsefit.reporting.page import render, require_jinja2
+    from sparsefit.reporting.page import render
     from sparsefit.results.checks import check_level, check_tokens
 
-    require_jinja2()
     target = writable(path)
     if until is not None:
         until = float(check_tokens(until)[0])

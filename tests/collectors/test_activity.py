@@ -21,7 +21,6 @@ from sparsefit.collectors import (
     sparse,
     thresholds_from_layers,
 )
-from sparsefit.collectors.activity import frequency_quantiles
 from sparsefit.collectors.masking import OutputNorm, run_sparse
 from sparsefit.errors import ArgumentError, CollectorError
 
@@ -56,13 +55,11 @@ def test_activity_by_hand(trained_relu, ragged_text) -> None:
     assert activity.neurons["frequency"].mean() == pytest.approx(run.activation_ratio)
 
 
-def test_dead_neurons_and_quantiles(trained_relu, text) -> None:
+def test_dead_neurons(trained_relu, text) -> None:
     activity = measure_activity(trained_relu, {"a": text}, [0.05, np.inf])
     dead = activity.dead()
     assert dead["dead"].tolist()[1] == dead["neurons"].tolist()[1] == 60
     assert dead["share"].tolist()[0] < 1
-    quantiles = frequency_quantiles(activity)
-    assert quantiles["frequency"].is_monotonic_increasing
 
 
 def test_comparison(trained_relu, trained_silu, text, ragged_text) -> None:

@@ -122,10 +122,3 @@ def test_unknown_name_lists_the_known_ones() -> None:
 def test_a_taken_name_is_refused() -> None:
     with pytest.raises(ArgumentError, match="already belongs"):
         laws.register(laws.VanillaPower())
-
-
-def test_coefficients_outside_their_bounds_are_named() -> None:
-    with pytest.raises(ArgumentError, match="'A0'"):
-        laws.get("eq5").check_theta([0.5, 0.1, 1.4])
-    with pytest.raises(ArgumentError, match="4 coefficients"):
-        laws.get("eq4").check_theta([1.0, 2.0])

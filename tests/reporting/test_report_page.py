@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 import sparsefit as sf
 from sparsefit.cli import main
-from sparsefit.errors import ArgumentError, MissingDependencyError
+from sparsefit.errors import ArgumentError
 from sparsefit.reporting.blocks import Section
 from sparsefit.reporting.page import render
 from sparsefit.reporting.svg import inline_svg
@@ -234,14 +234,6 @@ def test_a_failed_report_leaves_the_old_page(
     with pytest.raises(RuntimeError):
         sf.report(simulated_fits, page)
     assert page.read_text(encoding="utf-8") == "old"
-
-
-def test_names_the_extra_without_jinja2(
-    simulated_fits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(MissingDependencyError, match=r"sparsefit\[report\]"):
-        sf.report(simulated_fits, tmp_path / "page.html")
 
 
 def test_command_writes_page_and_figures(simulated_table: pd.DataFrame, tmp_path: Path) -> None:
