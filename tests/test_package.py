@@ -162,6 +162,16 @@ def test_typed_marker_ships():
     assert (ROOT / "sparsefit" / "py.typed").is_file()
 
 
+def test_source_distribution_is_the_whole_checkout():
+    """Packages and the files of pyproject are in it by themselves, all else by MANIFEST.in."""
+    lines = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
+    words = [line.split() for line in lines if line and not line.startswith("#")]
+    taken = {name for first, *names in words if first in ("include", "graft") for name in names}
+    needed = {"tests", "docs", "scripts", "benchmarks", "data", ".ci", "CHANGELOG.md", "Makefile"}
+    assert needed - taken == set()
+    assert [name for name in taken if not (ROOT / name).exists()] == []
+
+
 def test_readme_has_two_headline_commands():
     """The commands that a newcomer copies: install with a first forecast, and the tests."""
     blocks = (ROOT / "README.md").read_text(encoding="utf-8").split("```sh\n")[1:]
