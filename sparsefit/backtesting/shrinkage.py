@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.errors import ArgumentError
+from sparsefit.estimation.notes import kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ class Shrinkage:
     sentence : str
         What the table says about going on.
     remarks : tuple of str
-        Scenarios that could not be simulated, and why.
+        Scenarios that could not be simulated, and why; where the points leave the law.
     """
 
     table: pd.DataFrame
@@ -60,6 +61,14 @@ class Shrinkage:
     simulations: int
     sentence: str
     remarks: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """Which interval the widths are of, in words."""
+        return (
+            f"width: of the limit's {100 * self.level:g}% integrated likelihood interval, as "
+            "sf.fit gives it."
+        )
 
     def tidy(self) -> pd.DataFrame:
         """The table."""
@@ -70,7 +79,7 @@ class Shrinkage:
         from sparsefit.backtesting.text import align
 
         header, rows = self._cells()
-        return "\n".join([self.sentence, "", *align(header, rows), *self.remarks])
+        return "\n".join([self.sentence, "", *align(header, rows), "", self.kind, *self.remarks])
 
     def __repr__(self) -> str:
         return f"Shrinkage({len(self.table)} scenarios, {self.simulations} futures each)"
@@ -81,7 +90,7 @@ class Shrinkage:
     def _repr_html_(self) -> str:
         from sparsefit.backtesting.text import html_table
 
-        return html_table(*self._cells(), " ".join([self.sentence, *self.remarks]))
+        return html_table(*self._cells(), " ".join([self.sentence, self.kind, *self.remarks]))
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         from sparsefit.backtesting.text import number
@@ -117,7 +126,8 @@ def expected_shrinkage(
     """Simulate what more measurement would do to the interval of the limit.
 
     Each simulated future takes one of the fit's draws as the truth, draws new measurements from it
-    (correlated with the residuals seen), and repeats the fit.
+    (correlated with the residuals seen), and repeats the fit. Widths are those of the integrated
+    likelihood, the interval of `sf.fit`; a posterior's are not simulated.
 
     Parameters
     ----------
@@ -144,7 +154,8 @@ def expected_shrinkage(
     Raises
     ------
     ArgumentError
-        For a result that is no single `Fit` of `sf.fit`, or a factor of 1 or less.
+        For a result that is no single `Fit` of `sf.fit`, points that go against the law
+        (`Fit.misfit`), or a factor of 1 or less.
     """
     import pandas as pd
 
@@ -152,7 +163,11 @@ def expected_shrinkage(
     generator = np.random.default_rng(rng)
     lower, upper = fit.averaged.likelihood.interval(level)
     now = float(upper - lower)
-    remarks: list[str] = []
+    remarks = [
+        f"Simulated futures follow the law, which these points do not: {note}."
+        for note in fit.notes
+        if kind_of(note) == "speeds up"
+    ]
     rows = []
     # The same truths and residuals in every scenario, so that scenarios differ by design alone.
     order = generator.permutation(len(fit.averaged.draws))
@@ -184,8 +199,13 @@ def _check(
     if not isinstance(fit, Fit) or fit.method != "fit":
         kind = getattr(fit, "method", type(fit).__name__)
         raise ArgumentError(
-            f"fit: a result of sf.fit for one run is expected, got {kind}; of several runs take "
-            "one, e.g. fits['name']."
+            f"fit: a result of sf.fit for one run is expected, got {kind}; futures are fitted by "
+            "sf.fit, and of several runs take one, e.g. fits['name']."
+        )
+    if fit.misfit:
+        raise ArgumentError(
+            f"fit: the points of run {fit.run!r} go against {fit.law.name}, so that futures "
+            "simulated from it say nothing; fit a law that describes them."
         )
     for name, values in (("factors", factors), ("densities", densities), ("texts", texts)):
         bad = [value for value in values if not (np.isfinite(value) and value > 1)]

@@ -87,6 +87,7 @@ def test_more_text_helps_as_far_as_the_scatter_is_measurement_error(make_run):
 def test_views(onward):
     text = onward.summary()
     assert "4 times the tokens" in text and onward.sentence in text
+    assert "the limit's 90% integrated likelihood interval" in text
     assert "<table>" in onward._repr_html_() and len(onward.tidy()) == 2
     assert repr(onward) == "Shrinkage(2 scenarios, 6 futures each)"
 
@@ -109,3 +110,22 @@ def test_wrong_arguments_are_named(fit, change, message):
 def test_several_fits_are_refused(two_runs):
     with pytest.raises(ArgumentError, match="one run"):
         expected_shrinkage(sf.fit(two_runs))
+
+
+def test_a_posterior_and_points_that_go_against_the_law_are_refused(make_run):
+    run = make_run(points=16, noise=1e-4, rate=0.25)
+    with pytest.raises(ArgumentError, match="got fit_bayes; futures are fitted by"):
+        expected_shrinkage(sf.fit_bayes(run, engine="importance"))
+    rising = make_run(points=16, noise=1e-4, rising=True).assign(activation="relu")
+    with pytest.raises(ArgumentError, match="go against logspace_power"):
+        expected_shrinkage(sf.fit(rising))
+
+
+def test_points_that_accelerate_are_named(make_run):
+    run = make_run(points=16, noise=1e-4, rising=True)
+    log_d = np.log(run["tokens"] / run["tokens"].iloc[0])
+    run["activation_ratio"] = 0.3 + 0.01 * log_d + 0.004 * log_d**2
+    fit = sf.fit(run)
+    assert "speeds up" in [note.kind for note in fit.notes]
+    result = expected_shrinkage(fit, (1.5,), simulations=2, **NONE)
+    assert "Simulated futures follow the law, which these points do not" in result.summary()
