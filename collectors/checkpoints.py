@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,10 @@ from typing import Any
 
 from sparsefit.errors import ArgumentError, CheckpointError
 
-_FOLDER = re.compile(r"^(?:checkpoint|ckpt|step|iter|global_step)[-_]?(\d+)(?:[^0-9A-Za-z].*)?$")
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+_FOLDER = re.compile(
+    r"^(?:checkpoint|ckpt|step|iter|global_step)[-_=]?(\d+)(?:[^0-9A-Za-z].*)?$", re.IGNORECASE
+)
+_UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
 class UnmeasuredModelWarning(UserWarning):
@@ -65,15 +68,15 @@ def find_checkpoints(
         A folder of ``checkpoint-N`` / ``step-N`` / ``stepN`` folders, one checkpoint folder, a GGUF
         file, a list of those, or (with `revisions`) a hub repository. Of a folder with such
         folders, other models in it, or a final model of its own, are not measured, with an
-        `UnmeasuredModelWarning`.
+        `UnmeasuredModelWarning`; nor is a step 0.
     tokens_per_step : float, optional
         Training tokens per optimiser step.
     tokens : mapping or path, optional
         Tokens of each checkpoint by name or step; as a path, a JSON object, or a CSV file with the
         columns ``checkpoint`` (or ``step``) and ``tokens``.
     tokens_pattern : str, optional
-        Regular expression with one group for the number in a name, e.g. ``tokens(\\d+B)``; the
-        suffixes K, M, B and T multiply.
+        Regular expression with one group for the number in a name, e.g. ``tokens(\\d+B)``. Here and
+        in a mapping the suffixes K, M, B and T multiply.
     revisions : sequence of str
         Revisions of a hub repository.
 
@@ -92,6 +95,7 @@ def find_checkpoints(
     expression = _compile(tokens_pattern)
     found: list[Checkpoint] = []
     problems: list[str] = []
+    untrained: list[str] = []
     for name, source, revision in entries:
         state, complaint = _trainer_state(Path(source)) if revision is None else ({}, None)
         if complaint:
@@ -104,8 +108,13 @@ def find_checkpoints(
                 problems.append(f"{name}: trainer_state.json says step {logged}, the name {step}")
             step = logged if step is None else step
         claims = _claims(name, step, state, tokens_per_step, table, expression)
-        counts = sorted({round(value) for value in claims.values()})
-        if not claims:
+        strange = [key for key, value in claims.items() if not math.isfinite(value)]
+        counts = [] if strange else sorted({round(value) for value in claims.values()})
+        if step == 0 and not any(claims.values()):
+            untrained.append(name)
+        elif strange:
+            problems.append(f"{name}: {strange[0]} says {claims[strange[0]]} training tokens")
+        elif not claims:
             problems.append(f"{name}: {_unknown(step, tokens_per_step, tokens, expression)}")
         elif counts[-1] - counts[0] > max(1, 1e-6 * counts[-1]):
             said = ", ".join(f"{key} says {value:.12g}" for key, value in claims.items())
@@ -116,6 +125,14 @@ def find_checkpoints(
             found.append(
                 Checkpoint(name, source, counts[0], step, revision, _logged_loss(state, step))
             )
+    if untrained and found:
+        warnings.warn(
+            f"not measured, as it has seen no tokens: {', '.join(untrained)}",
+            UnmeasuredModelWarning,
+            stacklevel=2,
+        )
+    elif untrained:
+        problems += [f"{name}: a checkpoint without any training" for name in untrained]
     problems += _duplicates(found)
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
@@ -146,14 +163,19 @@ def _entries(
         raise CheckpointError(
             f"{path}: no such folder (a hub repository needs its revisions named)"
         )
-    children = sorted(child for child in path.iterdir() if _FOLDER.match(child.name))
+    children = sorted(
+        child
+        for child in path.iterdir()
+        if _FOLDER.match(child.name) and (child.suffix == ".gguf" or not child.is_file())
+    )
     if children:
         _warn_of_others(path, children)
         return [(child.name, str(child), None) for child in children]
     if _is_model(path):
         return [(path.resolve().name, str(path), None)]
     raise CheckpointError(
-        f"{path} holds no checkpoint-N, step-N or stepN folders: give the checkpoints as a list"
+        f"{path} holds no checkpoint-N, step-N or stepN folders: give the checkpoints one by one, "
+        "with a mapping (--tokens-file) or a pattern (--tokens-pattern) for their tokens"
     )
 
 
@@ -217,20 +239,25 @@ def _claims(
         claims["tokens per step"] = tokens_per_step * step
     for key in (name, str(step)):
         if key in table:
-            claims["the mapping"] = float(table[key])
+            claims["the mapping"] = table[key]
             break
     if expression is not None:
         match = expression.search(name)
         if match:
-            claims["the pattern"] = _number(match.group(1), name)
+            try:
+                claims["the pattern"] = _count(match.group(1))
+            except ValueError as error:
+                raise CheckpointError(f"{name}: the pattern's group matched {error}") from None
     return claims
 
 
-def _number(text: str, name: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMBT]?)", text.upper())
-    if not match:
-        raise CheckpointError(f"{name}: the pattern's group matched {text!r}, not a number")
-    return float(match.group(1)) * _UNITS[match.group(2)]
+def _count(value: Any) -> float:
+    """Read a number of tokens: 1.2e9, "1200000000", "1.2B"."""
+    match = re.fullmatch(r"\s*([\d.]+)\s*([KMBT])\s*", str(value).upper())
+    try:
+        return float(match.group(1)) * _UNITS[match.group(2)] if match else float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r}, not a number like 1.2e9 or 1.2B") from None
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:
@@ -261,10 +288,11 @@ def _trainer_state(folder: Path) -> tuple[dict[str, Any], str | None]:
 
 
 def _logged_loss(state: Mapping[str, Any], step: int | None) -> float | None:
-    for record in reversed(state.get("log_history") or []):
+    log = state.get("log_history")
+    for record in reversed(log if isinstance(log, list) else []):
         if isinstance(record, dict) and record.get("step") == step:
             loss = record.get("loss")
-            if isinstance(loss, (int, float)):
+            if isinstance(loss, (int, float)) and math.isfinite(loss):
                 return float(loss)
     return None
 
@@ -273,14 +301,17 @@ def _read_mapping(tokens: Mapping[str, float] | str | Path | None) -> dict[str, 
     if tokens is None:
         return {}
     if isinstance(tokens, Mapping):
-        return {str(key): float(value) for key, value in tokens.items()}
+        try:
+            return {str(key): _count(value) for key, value in tokens.items()}
+        except ValueError as error:
+            raise ArgumentError(f"tokens= holds {error}") from None
     path = Path(tokens)
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
-            return {str(key): float(value) for key, value in json.loads(content).items()}
+            return {str(key): _count(value) for key, value in json.loads(content).items()}
         rows = list(csv.DictReader(content.splitlines()))
-        return {(row.get("checkpoint") or row["step"]): float(row["tokens"]) for row in rows}
+        return {(row.get("checkpoint") or row["step"]): _count(row["tokens"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path}: expected a JSON object of name -> tokens, or a CSV file with the columns "

@@ -116,8 +116,10 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
 def load_tokenizer(checkpoint: Checkpoint, options: LoadOptions) -> Any:
     """Load a checkpoint's tokenizer; None where it ships none."""
     transformers = _transformers()
-    where, extra = _source(checkpoint)
-    if not extra and not any(
+    where, extra = checkpoint.source, {}
+    if checkpoint.revision is not None or Path(where).suffix == ".gguf":
+        where, extra = _source(checkpoint)
+    elif not any(
         (Path(where) / name).is_file()
         for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
     ):
@@ -155,6 +157,11 @@ def _source(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file")
         return str(path.parent), {"gguf_file": path.name}
+    if (path / "adapter_config.json").is_file():
+        raise CheckpointError(
+            f"{checkpoint.name}: holds an adapter (LoRA). Merge it into its model, and save the "
+            "whole"
+        )
     if _config(checkpoint) is None:
         raise CheckpointError(f"{checkpoint.name}: config.json is missing")
     return str(path), {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import nn
 
@@ -63,6 +64,19 @@ def refuse_encoder(model: nn.Module) -> None:
             f"{type(model).__name__} attends to an encoder ({name}): on text alone it is not the "
             "model that was trained. Encoder-decoders are not supported; a decoder that was "
             "trained on its own is loaded without cross-attention"
+        )
+
+
+def refuse_other_model(
+    name: str, found: Mapping[str, Any], other: str, known: Mapping[str, Any]
+) -> None:
+    """Raise ModelError for a checkpoint that is not of the model that its run is of."""
+    differing = [key for key in known if found[key] != known[key]]
+    if differing:
+        said = ", ".join(f"{key} {found[key]}, not {known[key]}" for key in differing)
+        raise ModelError(
+            f"{name} is another model than {other}: {said}. Measure different models as different "
+            "runs"
         )
 
 

@@ -198,16 +198,43 @@ def check_context(text: EvaluationText, checkpoints: Sequence[Checkpoint]) -> No
     """
     longest = text.tokens.shape[1]
     for checkpoint in reversed(checkpoints):
-        try:
-            context = context_length(checkpoint)
-        except CheckpointError:
-            # A damaged configuration is said in the checkpoint's own row.
-            continue
+        context = _context(checkpoint)
         if context is not None and longest > context:
             raise TextError(
                 f"{text.name}: windows of {longest} tokens are longer than the context of "
                 f"{checkpoint.name}, {context}: give a shorter seq_len (--seq-len)"
             )
+
+
+def _context(checkpoint: Checkpoint) -> int | None:
+    """Return a checkpoint's context; None also where its configuration is damaged.
+
+    That is said in the checkpoint's own row.
+    """
+    try:
+        return context_length(checkpoint)
+    except CheckpointError:
+        return None
+
+
+def _window_length(checkpoints: Sequence[Checkpoint]) -> int:
+    return min([1024, *(known for item in checkpoints if (known := _context(item)) is not None)])
+
+
+def _last_tokenizer(checkpoints: Sequence[Checkpoint], load: LoadOptions) -> Any:
+    """Return the tokenizer of the last checkpoint that has a whole one; None where none has any."""
+    damage: CheckpointError | None = None
+    for checkpoint in reversed(checkpoints):
+        try:
+            found = load_tokenizer(checkpoint, load)
+        except CheckpointError as error:
+            damage = damage or error
+            continue
+        if found is not None:
+            return found
+    if damage is not None:
+        raise damage
+    return None
 
 
 def solved_checkpoints(settings: Settings, checkpoints: int) -> int:
@@ -244,7 +271,7 @@ def default_text(
     checkpoints, settings, load
         What is to be measured.
     tokenizer : tokenizer or path, optional
-        Default: that of the last checkpoint.
+        Default: that of the last checkpoint that has a whole one.
     seq_len : int, optional
         Default: the models' context, at most 1024.
     n_tokens : int, optional
@@ -252,15 +279,17 @@ def default_text(
     bos, documents
         See `load_text`.
     """
-    last = checkpoints[-1]
     if tokenizer is None:
-        tokenizer = load_tokenizer(last, load)
+        tokenizer = _last_tokenizer(checkpoints, load)
     elif isinstance(tokenizer, (str, Path)):
-        tokenizer = load_tokenizer(Checkpoint(str(tokenizer), str(tokenizer), 1), load)
+        folder = str(tokenizer)
+        tokenizer = load_tokenizer(Checkpoint(folder, folder, 1), load)
+        if tokenizer is None:
+            raise TextError(f"{folder}: no tokenizer there (tokenizer.json, tokenizer.model, ...)")
     return load_text(
         text,
         tokenizer,
-        seq_len=min(1024, context_length(last) or 1024) if seq_len is None else seq_len,
+        seq_len=_window_length(checkpoints) if seq_len is None else seq_len,
         n_tokens=minimum_tokens(settings, len(checkpoints)) if n_tokens is None else n_tokens,
         bos=bos,
         documents=documents,

@@ -28,11 +28,17 @@ from sparsefit.collectors.records import (
     measurement_from,
     measurement_record,
 )
+from sparsefit.collectors.refusals import refuse_other_model
 from sparsefit.collectors.settings import Settings
 from sparsefit.collectors.solve import Evaluation, Step, next_step
 from sparsefit.collectors.state import Key, Parts
 from sparsefit.collectors.text import EvaluationText
-from sparsefit.errors import ArgumentError, CheckpointError, CollectorError, SparsefitError
+from sparsefit.errors import (
+    ArgumentError,
+    CheckpointError,
+    CollectorError,
+    SparsefitError,
+)
 
 Value = TypeVar("Value")
 
@@ -71,12 +77,15 @@ class Series:
         # Whether the run's CETT stays what it was when there were fewer checkpoints.
         self.growing = growing
         self._loaded: dict[str, LoadedCheckpoint] = {}
+        self._run_model: tuple[str, dict[str, Any]] | None = None
         # By checkpoint: the solve whose CETT it is measured at.
         self._solves: dict[str, str] = {}
 
     def measure_all(self) -> dict[str, dict[str, Any]]:
         """Return each checkpoint's record: model description and measurement, or a reason."""
         self._forget_failed()
+        # The last one that can be run says what model the run is of.
+        self._usable(1)
         if self.settings.metric == "cett_ppl":
             if self.settings.cett_scope == "run":
                 solve = self._solve_run()
@@ -175,10 +184,6 @@ class Series:
 
     def _prepare(self, checkpoint: Checkpoint) -> bool:
         """Load a checkpoint once, run it on one window, and note what it is."""
-        if self._reason(checkpoint) is not None:
-            return False
-        if self.parts.get(("model", checkpoint.name)) is not None:
-            return True
 
         def describe() -> Any:
             loaded = self._model(checkpoint)
@@ -189,7 +194,13 @@ class Series:
             with_batch_size(lambda size: forward_losses(loaded.model, first, size), 1)
             return self.parts.put(("model", checkpoint.name), loaded.describe())
 
-        return self._attempt(checkpoint, describe) is not None
+        def prepare() -> bool:
+            found = self.parts.get(("model", checkpoint.name)) or describe()
+            self._run_model = self._run_model or (checkpoint.name, found)
+            refuse_other_model(checkpoint.name, found, *self._run_model)
+            return True
+
+        return self._reason(checkpoint) is None and self._attempt(checkpoint, prepare) is not None
 
     def _usable(self, count: int) -> list[Checkpoint]:
         """The last `count` checkpoints that can be loaded and run."""

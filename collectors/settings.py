@@ -53,12 +53,16 @@ class Settings:
             raise ArgumentError(f"metric={self.metric!r}: choose one of {', '.join(METRICS)}")
         if self.cett_scope not in ("run", "checkpoint"):
             raise ArgumentError(f"cett_scope={self.cett_scope!r}: choose run or checkpoint")
-        if not (math.isfinite(self.p_percent) and self.p_percent > 0):
+        if not 0 < self.p_percent <= 1e6:
             raise ArgumentError(f"p_percent={self.p_percent}: give a positive percentage")
         if self.joint < 1:
             raise ArgumentError(f"joint={self.joint}: solve on at least one checkpoint")
         if not 0 < self.tolerance < self.target:
-            raise ArgumentError(f"tolerance={self.tolerance}: give a value below log(1 + p)")
+            raise ArgumentError(
+                f"tolerance={self.tolerance} must lie between 0 and the rise in log perplexity "
+                f"that p_percent={self.p_percent:g} allows, {self.target:.2g}: give a larger "
+                "p_percent or another tolerance"
+            )
         for metric, value in (("cett", self.cett), ("topk", self.k), ("fat", self.eps)):
             needed = self.metric == metric
             name = {"cett": "cett", "topk": "k", "fat": "eps"}[metric]

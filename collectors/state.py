@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from sparsefit.errors import CollectorError
+from sparsefit.errors import ArgumentError, CollectorError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +53,14 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
         compression: Any = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
         frame.to_csv(buffer, index=False, compression=compression)
     write_atomically(path, buffer.getvalue())
+
+
+def layers_path(output: Path) -> Path:
+    """Path of the per-layer table that belongs to a measurement table."""
+    for suffix in (".csv.gz", ".csv", ".parquet"):
+        if output.name.endswith(suffix):
+            return output.with_name(f"{output.name.removesuffix(suffix)}.layers{suffix}")
+    raise ArgumentError(f"{output}: the suffix must be .csv, .csv.gz or .parquet")
 
 
 def clear(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,14 @@ from sparsefit.collectors.checkpoints import Checkpoint
 from sparsefit.collectors.solve import Evaluation, root_exponent
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.uncertainty import split_errors, target_influence
-from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
     from sparsefit.collectors.run import RunMeasurement
     from sparsefit.collectors.settings import Settings
+
+
+class NoErrorWarning(UserWarning):
+    """The standard errors of a run cannot be given."""
 
 
 def build_tables(
@@ -51,7 +55,7 @@ def build_tables(
         for name, record in records.items()
         if record["failed"] is None and record["measurement"] is not None
     }
-    errors = run_errors(measured, solutions)
+    errors = usable_errors(run_errors(measured, solutions))
     common = {
         "metric": settings.metric,
         "p_percent": settings.p_percent if settings.metric == "cett_ppl" else None,
@@ -65,7 +69,6 @@ def build_tables(
             "run": run,
             "tokens": checkpoint.tokens,
             "activation_ratio": None,
-            **(record["model"] or {}),
             "step": checkpoint.step,
             "loss": checkpoint.loss,
             **common,
@@ -74,9 +77,8 @@ def build_tables(
         if measurement is None:
             row |= {"status": "failed", "message": record["failed"]}
         else:
-            own, shared = errors[checkpoint.name]
-            row |= _values(measurement, text)
-            row |= {"se": own, "se_shared": shared, "status": "ok"}
+            row |= {**record["model"], **_values(measurement, text)}
+            row |= {**errors.get(checkpoint.name, {}), "status": "ok"}
             row["message"] = _flag(checkpoint, settings, solutions)
             layers += _layer_rows(run, checkpoint, measurement)
         rows.append(row)
@@ -97,6 +99,8 @@ def build_tables(
     )
 
 
+_ROUNDING = 1e-12
+"""Standard errors of activation ratios up to this are 0."""
 _COLUMNS = (
     *("run", "tokens", "activation_ratio", "activation", "n_params", "hidden_size", "n_layers"),
     *("d_ff", "step", "se", "se_shared", "loss", "metric", "p_percent", "cett", "cett_scope"),
@@ -142,6 +146,25 @@ def run_errors(
     return dict(zip(measured, split_errors(totals), strict=True)) if measured else {}
 
 
+def usable_errors(errors: Mapping[str, tuple[float, float]]) -> dict[str, dict[str, float]]:
+    """Return the columns of standard errors by checkpoint; none where some of them are 0.
+
+    An activation ratio that is the same in every window (``topk``; all neurons active) has no error
+    from the text, and what rounding leaves of it would weigh its row without bound.
+    """
+    own = {name: 0.0 if se <= _ROUNDING else se for name, (se, _) in errors.items()}
+    zeros = [name for name, se in own.items() if se == 0]
+    if zeros and len(zeros) < len(own):
+        warnings.warn(
+            f"standard errors are left out: the activation ratio of {', '.join(zeros)} is the same "
+            "in all windows of the text",
+            NoErrorWarning,
+            stacklevel=4,
+        )
+        return {}
+    return {name: {"se": own[name], "se_shared": shared} for name, (_, shared) in errors.items()}
+
+
 def write_run(result: RunMeasurement, output: Path, provenance: dict[str, Any]) -> None:
     """Write the measurement table, and the per-layer table beside it.
 
@@ -154,20 +177,12 @@ def write_run(result: RunMeasurement, output: Path, provenance: dict[str, Any]) 
     provenance : dict
         Stored with the measurement table.
     """
-    from sparsefit.collectors.state import write_frame
+    from sparsefit.collectors.state import layers_path, write_frame
     from sparsefit.table import write_table
 
     write_frame(result.layers, layers_path(output))
     # Last: the main table exists only where everything else does.
     write_table(result.table, output, provenance=provenance)
-
-
-def layers_path(output: Path) -> Path:
-    """Path of the per-layer table that belongs to a measurement table."""
-    for suffix in (".csv.gz", ".csv", ".parquet"):
-        if output.name.endswith(suffix):
-            return output.with_name(f"{output.name.removesuffix(suffix)}.layers{suffix}")
-    raise ArgumentError(f"{output}: the suffix must be .csv, .csv.gz or .parquet")
 
 
 def _loss_slope(solution: Mapping[str, Any]) -> float:

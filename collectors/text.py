@@ -7,8 +7,10 @@ position and needs no attention mask; it only has to be left out of sums, which 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,10 @@ from sparsefit.errors import ArgumentError, TextError
 
 FIXED_MINIMUM = 16_384
 SOLVE_MINIMUM = 131_072
+# Of a long document, this many characters for each token wanted are encoded, and so many tokens
+# more than wanted: the last ones change with what follows.
+_CHARACTERS = 8
+_MARGIN = 256
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -203,8 +209,10 @@ def load_text(
     ----------
     source : path, array, list or EvaluationText
         ``.txt`` (one document), ``.jsonl`` (one document a line: a field ``text``, or ``tokens`` /
-        ``input_ids``), ``.npy`` (integer token ids, one stream or one window a row), an integer
-        array, a list of strings or of integer lists; an `EvaluationText` is returned as it is.
+        ``input_ids``; ``.json`` may also be an array of them), either also as ``.gz``; ``.npy``
+        (integer token ids, one stream or one window a row; windows are taken as they are), an
+        integer array, a list of strings or of integer lists; an `EvaluationText` is returned as it
+        is.
     tokenizer : transformers tokenizer, optional
         Needed for anything that is not token ids.
     seq_len, n_tokens
@@ -260,33 +268,51 @@ def _read(source: Any) -> tuple[np.ndarray | list[Any], str]:
     try:
         if path.suffix == ".npy":
             return _integers(np.load(path, allow_pickle=False), str(path)), path.name
-        content = path.read_text(encoding="utf-8")
-    except (OSError, ValueError, EOFError) as error:
-        raise TextError(f"{path}: cannot be read ({error})") from error
+        opened: Any = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8-sig") as file:
+            content = file.read()
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise TextError(
+            f"{path}: cannot be read ({error}). Give UTF-8 text (.txt), JSON lines (.jsonl), "
+            "either also as .gz, or token ids (.npy)"
+        ) from error
     if not content.strip():
         raise TextError(f"{path}: the evaluation text is empty")
-    if path.suffix not in (".jsonl", ".ndjson"):
+    kind = Path(path.name.removesuffix(".gz")).suffix
+    if kind not in (".jsonl", ".ndjson", ".json"):
         return [content], path.name
-    return [_record(line, path, at) for at, line in _lines(content)], path.name
+    return [_record(item, where) for where, item in _items(content, path, kind)], path.name
 
 
-def _lines(content: str) -> Iterable[tuple[int, str]]:
+def _items(content: str, path: Path, kind: str) -> Iterable[tuple[str, Any]]:
+    """(place, value) of each JSON value: one a line, or of one array in a ``.json`` file."""
+    if kind == ".json":
+        try:
+            whole = json.loads(content)
+        except ValueError:
+            # JSON lines, under the name that some corpora give them.
+            whole = None
+        if whole is not None:
+            items = whole if isinstance(whole, list) else [whole]
+            yield from ((f"{path}, item {at}", item) for at, item in enumerate(items, 1))
+            return
     # Not splitlines(): JSON strings may hold U+2028 and others that splitlines would cut at.
-    return ((at, line) for at, line in enumerate(content.split("\n"), 1) if line.strip())
+    for at, line in enumerate(content.split("\n"), 1):
+        if line.strip():
+            try:
+                yield f"{path}, line {at}", json.loads(line)
+            except ValueError as error:
+                raise TextError(f"{path}, line {at}: not JSON ({error})") from error
 
 
-def _record(line: str, path: Path, at: int) -> Any:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise TextError(f"{path}, line {at}: not JSON ({error})") from error
+def _record(record: Any, where: str) -> Any:
     if isinstance(record, str):
         return record
     if isinstance(record, dict):
         for key in ("text", "tokens", "input_ids"):
             if key in record:
-                return _document(record[key], key, f"{path}, line {at}")
-    raise TextError(f"{path}, line {at}: expected a field 'text', 'tokens' or 'input_ids'")
+                return _document(record[key], key, where)
+    raise TextError(f"{where}: expected a field 'text', 'tokens' or 'input_ids'")
 
 
 def _document(value: Any, key: str, where: str) -> Any:
@@ -323,12 +349,25 @@ def _encode(items: Iterable[Any], tokenizer: Any, n_tokens: int | None) -> Itera
     for item in items:
         ids = item
         if isinstance(item, str):
-            # verbose=False: the text is cut into windows below, so its length needs no warning.
-            ids = tokenizer(item, add_special_tokens=False, verbose=False)["input_ids"]
+            ids = _ids(item, tokenizer, None if n_tokens is None else n_tokens - total)
         yield ids
         total += len(ids)
         if n_tokens is not None and total >= n_tokens:
             return
+
+
+def _ids(document: str, tokenizer: Any, wanted: int | None) -> Any:
+    """Token ids of a document, or of so much of it that the first `wanted` are those of the whole.
+
+    The start is enough: a tokenizer keeps a hundred times the text's size in memory.
+    """
+    length = len(document) if wanted is None else _CHARACTERS * (wanted + _MARGIN)
+    while True:
+        # verbose=False: the text is cut into windows later, so its length needs no warning.
+        ids = tokenizer(document[:length], add_special_tokens=False, verbose=False)["input_ids"]
+        if length >= len(document) or len(ids) >= (wanted or 0) + _MARGIN:
+            return ids
+        length *= 4
 
 
 def _bos(tokenizer: Any, bos: str, name: str) -> int | None:

@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and write the tables; 3 where some checkpoints failed."""
     # Before any model runs: hours of work must not end at a bad path.
     output = Path(arguments.output)
-    _check_output(output)
+    _check_output(output, [arguments.text, arguments.tokens_file, *arguments.run])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         checkpoints, settings, load = _options(arguments)
@@ -113,13 +113,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 3 if result.failed else 0
 
 
-def _check_output(output: Path) -> None:
+def _check_output(output: Path, inputs: list[str | None]) -> None:
+    from sparsefit.collectors.state import layers_path
     from sparsefit.errors import ArgumentError, CollectorError
 
-    if not output.name.endswith((".csv", ".csv.gz", ".parquet")):
-        raise ArgumentError(f"{output}: the suffix must be .csv, .csv.gz or .parquet")
+    written = (output, layers_path(output))
     if not output.parent.is_dir():
         raise CollectorError(f"{output.parent}: no such folder for the output")
+    for path in written:
+        if path.is_dir():
+            raise CollectorError(f"{path} is a folder: choose another output")
+        if any(name and path.resolve() == Path(name).resolve() for name in inputs):
+            raise ArgumentError(f"{path} is read by this measurement: choose another output")
 
 
 def _options(

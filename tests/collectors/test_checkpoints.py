@@ -30,7 +30,10 @@ def test_numeric_order_and_tokens_per_step(run) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["step-5", "step5", "checkpoint-5", "iter_0000005", "global_step5", "step_5_hf", "step5-main"],
+    [
+        *("step-5", "step5", "Step=5", "checkpoint-5", "ckpt-5", "iter_0000005", "global_step5"),
+        *("step_5_hf", "step5-main"),
+    ],
 )
 def test_folder_names(tmp_path, name: str) -> None:
     (tmp_path / name).mkdir()
@@ -94,6 +97,65 @@ def test_every_problem_is_listed_at_once(run) -> None:
     assert "checkpoint-1000: training tokens unknown" in message
 
 
+@pytest.mark.parametrize("count", ["1.2B", "1.2e9", " 1200000000 ", 1.2e9, "0.0012T"])
+def test_ways_to_write_a_count(run, tmp_path, count) -> None:
+    mapping = {"checkpoint-30": count, "200": "2B", "1000": "3000M"}
+    expected = [1_200_000_000, 2_000_000_000, 3_000_000_000]
+    assert [c.tokens for c in find_checkpoints(run, tokens=mapping)] == expected
+    (tmp_path / "t.json").write_text(json.dumps(mapping))
+    assert [c.tokens for c in find_checkpoints(run, tokens=tmp_path / "t.json")] == expected
+    # As a spreadsheet on Windows saves it.
+    rows = [f"{name},{value}" for name, value in mapping.items()]
+    (tmp_path / "t.csv").write_bytes("\r\n".join(["checkpoint,tokens", *rows]).encode("utf-8-sig"))
+    assert [c.tokens for c in find_checkpoints(run, tokens=tmp_path / "t.csv")] == expected
+
+
+@pytest.mark.parametrize("count", ["1,200", "many", "", None, "B"])
+def test_counts_that_are_none(run, tmp_path, count) -> None:
+    with pytest.raises(ArgumentError, match=r"not a number like 1\.2e9 or 1\.2B"):
+        find_checkpoints(run, tokens={"checkpoint-30": count})
+    (tmp_path / "t.json").write_text(json.dumps({"checkpoint-30": count}))
+    with pytest.raises(CheckpointError, match=r"not a number like 1\.2e9 or 1\.2B"):
+        find_checkpoints(run, tokens=tmp_path / "t.json")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e400])
+def test_counts_that_are_not_finite(run, value) -> None:
+    with pytest.raises(CheckpointError, match=f"checkpoint-30: tokens per step says {value}"):
+        find_checkpoints(run, tokens_per_step=value)
+    with pytest.raises(CheckpointError, match=f"checkpoint-30: the mapping says {value}"):
+        find_checkpoints(run, tokens={"checkpoint-30": value})
+
+
+def test_the_start_of_training_is_named_and_left_out(run) -> None:
+    (run / "step0").mkdir()
+    with pytest.warns(UnmeasuredModelWarning, match="seen no tokens: step0"):
+        found = find_checkpoints(run, tokens_per_step=512)
+    assert [c.step for c in found] == [30, 200, 1000]
+    state(run / "step0", global_step=0, num_input_tokens_seen=0)
+    with pytest.raises(CheckpointError, match="step0: a checkpoint without any training"):
+        find_checkpoints([run / "step0"])
+
+
+def test_files_beside_the_checkpoints(run) -> None:
+    """Archives and logs are no checkpoints; a link to a disk that is away is one that fails."""
+    (run / "checkpoint-200.zip").write_bytes(b"")
+    (run / "step-30.log").write_bytes(b"")
+    assert len(find_checkpoints(run, tokens_per_step=512)) == 3
+    (run / "checkpoint-2000").symlink_to(run / "away")
+    (run / "step-3000.gguf").write_bytes(b"")
+    found = find_checkpoints(run, tokens_per_step=512)
+    assert [c.step for c in found] == [30, 200, 1000, 2000, 3000]
+
+
+@pytest.mark.parametrize("log", [5, {"step": 30}, [3, None, {"step": 30, "loss": "2.5"}]])
+def test_a_log_that_says_nothing(run, log) -> None:
+    state(run / "checkpoint-30", global_step=30, log_history=log)
+    assert find_checkpoints(run, tokens_per_step=512)[0].loss is None
+    state(run / "checkpoint-30", log_history=[{"step": 30, "loss": float("nan")}])
+    assert find_checkpoints(run, tokens_per_step=512)[0].loss is None
+
+
 def test_duplicates(run) -> None:
     (run / "step-30").mkdir()
     with pytest.raises(CheckpointError, match=r"same step \(30\)"):
@@ -110,5 +172,7 @@ def test_damage(run, tmp_path) -> None:
         find_checkpoints(run, tokens_per_step=1)
     with pytest.raises(ArgumentError, match="one group"):
         find_checkpoints(run, tokens_pattern="x")
+    with pytest.raises(CheckpointError, match="matched None, not a number"):
+        find_checkpoints([run / "checkpoint-200"], tokens_pattern="checkpoint(x)?")
     with pytest.raises(CheckpointError, match="expected a JSON object"):
         find_checkpoints(run, tokens=tmp_path / "absent.csv")

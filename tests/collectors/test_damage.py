@@ -111,6 +111,11 @@ def gone(folder: Path) -> None:
     folder.mkdir()
 
 
+def adapter(folder: Path) -> None:
+    """Without support for adapters, transformers would load the weights beside it alone."""
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+
+
 def smaller_vocabulary(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 32}))
@@ -158,6 +163,7 @@ DAMAGES = {
     config_of_another_kind: r"config\.json|cannot be loaded",
     config_without_type: "cannot be loaded",
     gone: r"config\.json is missing",
+    adapter: "an adapter",
     smaller_vocabulary: "another model",
     missing_weight: "weights are missing",
     silent_layers: "no neuron is active|too few neurons",

@@ -76,11 +76,47 @@ def test_json_and_failed_rows(words, tmp_path, capsys) -> None:
     assert 0 < document["rows"][1]["activation_ratio"] < 1
 
 
+def test_another_model_in_the_series_is_a_failed_row(words, tiny, tmp_path, capsys) -> None:
+    """Found out before the table is refused for it, at the very end."""
+    tiny("silu", hidden_size=32).save_pretrained(tmp_path / "r" / "checkpoint-180")
+    assert main([*words, "--metric", "cett", "--cett", "0.1"]) == 3
+    message = sf.read_table(tmp_path / "points.parquet", min_points=1)["message"][0]
+    assert (
+        "checkpoint-180 is another model than checkpoint-200: activation silu, not relu" in message
+    )
+
+
+def test_the_tokenizer_of_another_checkpoint_serves(words, tmp_path, capsys) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    transformers = pytest.importorskip("transformers")
+    vocabulary = {chr(97 + at): at for at in range(26)}
+    model = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
+    whole = transformers.PreTrainedTokenizerFast(tokenizer_object=model)
+    whole.save_pretrained(tmp_path / "r" / "checkpoint-180")
+    (tmp_path / "r" / "checkpoint-200" / "tokenizer.json").write_text("{")
+    (tmp_path / "t.txt").write_text("anoldsparrowinthetree" * 40)
+    text = ["--text", str(tmp_path / "t.txt"), "--metric", "cett", "--cett", "0.1"]
+    assert main([*words, *text]) == 0
+    (tmp_path / "apart").mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "r" / "checkpoint-180" / name).rename(tmp_path / "apart" / name)
+    assert main([*words, *text]) == 1
+    assert "checkpoint-200: its tokenizer cannot be loaded" in capsys.readouterr().err
+    assert main([*words, *text, "--tokenizer", str(tmp_path / "apart")]) == 0
+    assert main([*words, *text, "--tokenizer", str(tmp_path / "absent")]) == 1
+    assert "no tokenizer there" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         (["-o", "points.txt"], "suffix"),
         (["-o", "absent/points.csv"], "no such folder"),
+        (["-o", "{0}/folder.csv"], "is a folder"),
+        (["-o", "{0}/other.csv"], "other.layers.csv is a folder"),
+        (["-o", "{0}/t.csv", "--text", "{0}/t.csv"], "is read by this measurement"),
+        (["-p", "0.01"], "a larger p_percent"),
+        (["--device", "meta"], "cannot be used here"),
         (["--text", "absent.txt"], "no such text file"),
         (["--metric", "topk"], "needs k"),
         (["--tokens-per-step", "7"], "contradictory"),
@@ -92,7 +128,9 @@ def test_json_and_failed_rows(words, tmp_path, capsys) -> None:
     ],
 )
 def test_errors_before_anything_is_measured(words, change, match, capsys, tmp_path) -> None:
-    assert main([*words, *change]) == 1
+    for name in ("folder.csv", "other.layers.csv"):
+        (tmp_path / name).mkdir()
+    assert main([*words, *(word.format(tmp_path) for word in change)]) == 1
     assert match in capsys.readouterr().err
     assert not (tmp_path / "points.parquet").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import numpy as np
@@ -67,6 +68,52 @@ def test_sources_give_the_same_tokens(tmp_path) -> None:
     assert texts[0].label.startswith("a.txt sha256:")
 
 
+def test_other_ways_to_save_a_corpus(tmp_path) -> None:
+    """Compressed, with Windows' mark and line ends, JSON lines or an array named .json."""
+    documents = [{"text": "hello world"}, {"text": "hello again"}]
+    lines = "\r\n".join(json.dumps(document) for document in documents).encode("utf-8-sig")
+    contents = {
+        "a.jsonl": lines,
+        "a.jsonl.gz": gzip.compress(lines),
+        "a.json": lines,
+        "a.json.gz": gzip.compress(lines),
+        "b.json": json.dumps(documents, indent=1).encode(),
+    }
+    hashes = set()
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        hashes.add(load_text(tmp_path / name, Tokenizer(), seq_len=8).hash)
+    assert len(hashes) == 1
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"\xef\xbb\xbfhello\r\nworld"))
+    plain = load_text(["hello\nworld"], Tokenizer(), seq_len=8)
+    assert load_text(tmp_path / "a.txt.gz", Tokenizer(), seq_len=8).hash == plain.hash
+
+
+def test_of_a_long_document_only_the_start_is_encoded() -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    transformers = pytest.importorskip("transformers")
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdef"), rng.integers(1, 9))) for _ in range(400)]
+    document = " ".join(rng.choice(words, 20_000))
+    model = tokenizers.Tokenizer(tokenizers.models.BPE())
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=500, show_progress=False)
+    # No split into words first: the hardest case, a pair may be merged anywhere.
+    model.train_from_iterator([document[:20_000]], trainer)
+    whole = transformers.PreTrainedTokenizerFast(tokenizer_object=model)
+    longest = 0
+
+    def counting(part, **options):
+        nonlocal longest
+        longest = max(longest, len(part))
+        return whole(part, **options)
+
+    expected = whole(document, add_special_tokens=False, verbose=False)["input_ids"]
+    for wanted in (2, 100, 3000):
+        text = load_text([document], counting, seq_len=64, n_tokens=wanted, bos="never")
+        assert text.tokens[text.counted].tolist() == expected[:wanted]
+        assert longest < 8 * (wanted + 300)
+
+
 def test_documents_are_joined_by_the_separator_or_kept_apart(tmp_path) -> None:
     path = tmp_path / "d.jsonl"
     path.write_text('{"text": "aaaa\\u2028b"}\n{"tokens": [9, 9, 9]}\n')
@@ -102,6 +149,8 @@ def test_bos_follows_the_tokenizer_unless_told(tmp_path) -> None:
         ),
         ("ids.jsonl", '{"tokens": [1, 2.5]}\n', "line 1: field 'tokens' must be a list of whole"),
         ("ids.npy", "not an array", "cannot be read"),
+        ("old.gz", "not compressed", r"cannot be read .*UTF-8 text \(\.txt\), JSON lines"),
+        ("array.json", '[{"text": "a b"}, {"body": "c"}]', "item 2: expected a field"),
     ],
 )
 def test_damaged_texts(tmp_path, name: str, content: str, match: str) -> None:

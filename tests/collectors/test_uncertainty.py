@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sparsefit.collectors import EvaluationText, Settings, find_checkpoints, measure_run
+from sparsefit.collectors.tables import NoErrorWarning, usable_errors
 from sparsefit.collectors.uncertainty import (
     Influence,
     influence,
@@ -113,3 +114,12 @@ def test_joint_target_weighs_checkpoints_by_their_ratio() -> None:
     second = Influence(np.zeros(2), np.array([0.0, 0.0]), 0.0)
     moved = target_influence([first, second], [np.log(3.0), 0.0], 0.5)
     np.testing.assert_allclose(moved, [-1.5, 1.5])
+
+
+def test_errors_that_are_rounding_are_none() -> None:
+    """A ratio that is the same in all windows has no error: beside others, no weight either."""
+    some, none = {"a": (0.01, 0.02), "b": (0.03, 0.02)}, {"c": (1e-17, 0.0), "d": (0.0, 0.0)}
+    assert usable_errors(some)["b"] == {"se": 0.03, "se_shared": 0.02}
+    assert [row["se"] for row in usable_errors(none).values()] == [0.0, 0.0]
+    with pytest.warns(NoErrorWarning, match="ratio of c, d is the same"):
+        assert usable_errors({**some, **none}) == {}
