@@ -90,10 +90,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _fits(
     table: pd.DataFrame, arguments: argparse.Namespace
 ) -> tuple[dict[str, Fit | Fits], dict[str, str]]:
-    """Each way to fit, on the runs that all of them can fit; why others were left out."""
-    from sparsefit.estimation.api import fit, fit_each
-    from sparsefit.results.fits import Fits
-
     rules: dict[str, tuple[str, str | float | None]] = {}
     for law in arguments.laws:
         for rule in arguments.warmup:
@@ -101,11 +97,21 @@ def _fits(
             if name in rules:
                 raise ArgumentError(f"--laws, --warmup: {name!r} is given twice.")
             rules[name] = (law, fitting.warmup_rule(rule))
+    return fit_ways(table, rules, arguments.seed)
+
+
+def fit_ways(
+    table: pd.DataFrame, rules: dict[str, tuple[str, str | float | None]], seed: int
+) -> tuple[dict[str, Fit | Fits], dict[str, str]]:
+    """Each way to fit (law, warm-up), on the runs that all can fit; why others were left out."""
+    from sparsefit.estimation.api import fit, fit_each
+    from sparsefit.results.fits import Fits
+
     parts = {str(run): part for run, part in table.groupby("run", sort=False)}
 
     def each_way(run: str) -> dict[str, Any]:
         return {
-            name: fit(parts[run], law=law, warmup=rule, rng=arguments.seed)
+            name: fit(parts[run], law=law, warmup=rule, rng=seed)
             for name, (law, rule) in rules.items()
         }
 

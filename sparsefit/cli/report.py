@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli import fitting
+from sparsefit.cli.compare import fit_ways
 from sparsefit.cli.methods import add_method
 from sparsefit.cli.outputs import check_file
 from sparsefit.cli.selection import add_run
@@ -162,13 +164,12 @@ def _extras(
     extras: dict[str, Any] = {}
     if arguments.compare:
         from sparsefit.backtesting import compare
-        from sparsefit.estimation.api import fit
 
-        both = {
-            law: fit(table, law=law, warmup=arguments.warmup, rng=arguments.seed)
-            for law in ("logspace_power", "vanilla_power")
-        }
-        extras["comparison"] = compare(both, rng=arguments.seed)
+        rules = {law: (law, arguments.warmup) for law in ("logspace_power", "vanilla_power")}
+        both, failed = fit_ways(table, rules, arguments.seed)
+        comparison = compare(both, rng=arguments.seed)
+        missing = tuple(f"Not compared: {why}." for why in failed.values())
+        extras["comparison"] = replace(comparison, remarks=(*comparison.remarks, *missing))
     if arguments.backtest:
         from sparsefit.backtesting import backtest
 

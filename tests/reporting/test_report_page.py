@@ -268,6 +268,20 @@ def test_runs_that_cannot_be_fitted_are_named(
     assert f"Not on this page: {said}" in html.unescape(page.read_text(encoding="utf-8"))
 
 
+def test_a_run_too_short_for_one_of_the_laws_does_not_stop_the_comparison(
+    simulated_table: pd.DataFrame, tmp_path: Path
+) -> None:
+    relu = simulated_table[simulated_table["run"] == "simulated_relu"]
+    # Five points are enough for its own law, and one too few for Eq. 4.
+    five = simulated_table[simulated_table["activation"] == "silu"].head(5).assign(run="five")
+    pd.concat([relu, five]).to_csv(tmp_path / "points.csv", index=False)
+    page = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "points.csv"), "-o", str(page), "--compare"]) == 0
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    assert "Comparison of fits" in text
+    assert "Not compared: run 'five' has 5 usable points" in text
+
+
 def test_a_file_of_ratios_is_read_before_anything_is_fitted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
