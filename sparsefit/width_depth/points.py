@@ -126,7 +126,7 @@ def require_enough(points: Points) -> None:
 
 
 def _said(left_out: Mapping[str, str]) -> str:
-    return " ".join(f"Left out: {why}" for why in left_out.values())
+    return " ".join(f"Left out: {why.rstrip('.')}." for why in left_out.values())
 
 
 def ratio_column(table: pd.DataFrame, faults: list[Fault]) -> Array:

@@ -218,6 +218,8 @@ def test_too_few_identified_limits_are_refused_with_the_reason(nine_fits) -> Non
         sf.fit_width_depth({**fits, **opened}, ratios=ratios)
     with pytest.raises(FitError, match=r"^no run has a limit to use\. Left out: run 'r0': .* 'r4'"):
         sf.fit_width_depth(opened, ratios=ratios)
+    with pytest.raises(FitError, match=r"Left out: too short\. Left out: run 'r0': .*\)\.$"):
+        sf.fit_width_depth(Fits({"r0": opened["r0"]}, {"short": "too short"}), ratios=ratios)
 
 
 def test_every_fault_is_listed(simulated) -> None:
