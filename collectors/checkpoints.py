@@ -133,7 +133,18 @@ def find_checkpoints(
         )
     elif untrained:
         problems += [f"{name}: a checkpoint without any training" for name in untrained]
-    problems += _duplicates(found)
+    return in_order(found, problems)
+
+
+def in_order(found: Sequence[Checkpoint], problems: Sequence[str] = ()) -> tuple[Checkpoint, ...]:
+    """Return checkpoints in the order of their tokens.
+
+    Raises
+    ------
+    CheckpointError
+        A name, step or token count that occurs twice, and other `problems` with the series.
+    """
+    problems = [*problems, *_duplicates(found)]
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
         raise CheckpointError(f"the checkpoint series cannot be used:\n{lines}")

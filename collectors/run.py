@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.collectors.checkpoints import Checkpoint, find_checkpoints
+from sparsefit.collectors.checkpoints import Checkpoint, find_checkpoints, in_order
 from sparsefit.collectors.display import run_html, run_line, run_summary
 from sparsefit.collectors.forward import checked_batch_size
 from sparsefit.collectors.growing import planned, warn_of_drift, with_earlier
@@ -88,7 +88,7 @@ def measure_run(
     ----------
     run : path or sequence of Checkpoint
         A folder of checkpoints that say their own training tokens, or the result of
-        `find_checkpoints` (which takes tokens per step, a mapping, a pattern).
+        `find_checkpoints` (which takes tokens per step, a mapping, a pattern); in any order.
     text : path or EvaluationText
         The evaluation text; a path is read with the defaults of `load_text` and the last
         checkpoint's tokenizer, 16k tokens (128k where a root is solved on a single checkpoint).
@@ -139,7 +139,7 @@ def measure_run(
     if extend and parts is None:
         raise ArgumentError("extend=True goes on from what an earlier call kept: it needs parts=")
     folder = None if parts is None else Path(parts)
-    checkpoints = find_checkpoints(run) if isinstance(run, (str, Path)) else tuple(run)
+    checkpoints = find_checkpoints(run) if isinstance(run, (str, Path)) else in_order(tuple(run))
     if not checkpoints:
         raise CheckpointError("the list of checkpoints is empty")
     if run_name is None:

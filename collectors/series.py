@@ -84,17 +84,19 @@ class Series:
     def measure_all(self) -> dict[str, dict[str, Any]]:
         """Return each checkpoint's record: model description and measurement, or a reason."""
         self._forget_failed()
-        # The last one that can be run says what model the run is of.
+        # The last one that can be run says what model the run is of; it is in memory then, so the
+        # rest goes on from there.
         self._usable(1)
+        backwards = self.checkpoints[::-1]
         if self.settings.metric == "cett_ppl":
             if self.settings.cett_scope == "run":
                 solve = self._solve_run()
                 self._solves = {checkpoint.name: solve for checkpoint in self.checkpoints}
             else:
-                for checkpoint in self.checkpoints:
+                for checkpoint in backwards:
                     if self._prepare(checkpoint):
                         self._solves[checkpoint.name] = self._solve([checkpoint])
-        for checkpoint in self.checkpoints:
+        for checkpoint in backwards:
             if self._reason(checkpoint) is None:
                 self._attempt(checkpoint, partial(self._final, checkpoint))
             self.bar.checkpoint_done()
@@ -115,8 +117,10 @@ class Series:
     def solutions(self) -> dict[str, dict[str, Any]]:
         """Solved roots: that of the run under "run", others under their checkpoint's name."""
         joint = self.settings.cett_scope == "run"
-        solves = {"run" if joint else name: solve for name, solve in self._solves.items()}
-        found = {name: self.parts.get(("solution", solve)) for name, solve in solves.items()}
+        found = {
+            "run" if joint else c.name: self.parts.get(("solution", self._solve_of(c)))
+            for c in self.checkpoints
+        }
         return {name: value for name, value in found.items() if value is not None}
 
     def _forget_failed(self) -> None:

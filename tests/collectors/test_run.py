@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -69,6 +70,16 @@ def test_each_checkpoint_on_its_own(trained_run, text) -> None:
     assert result.table["cett"].nunique() == 2
     np.testing.assert_allclose(np.log(result.table["ppl_ratio"]), math.log(1.01), atol=3e-4)
     assert set(result.solutions) == {"checkpoint-180", "checkpoint-200"}
+
+
+def test_a_list_in_any_order(measured, trained_run, text) -> None:
+    """Names that occur twice would share their parts."""
+    checkpoints = find_checkpoints(trained_run)
+    shuffled = [checkpoints[at] for at in (3, 9, 0, 8, 1, 2, 7, 4, 6, 5)]
+    again = measure_run(shuffled, text, run_name=trained_run.name)
+    pd.testing.assert_frame_equal(again.table, measured.table, check_exact=True)
+    with pytest.raises(CheckpointError, match="checkpoint-200: same name"):
+        measure_run([*checkpoints, dataclasses.replace(checkpoints[-1], tokens=1, step=1)], text)
 
 
 def test_other_metrics(trained_run, text) -> None:
@@ -147,8 +158,8 @@ def test_resumed_after_every_single_write(trained_run, text, tmp_path, monkeypat
 
     monkeypatch.setattr(Parts, "put", counted)
     expected = measure_run(series, small, settings=settings, parts=tmp_path / "whole").table
-    # Every third write: the killed processes below hit the others.
-    for stop in range(1, writes + 1, 3):
+    # Every fifth write: the killed processes below hit the others.
+    for stop in range(1, writes + 1, 5):
         seen = 0
 
         def put(self, key, value, stop=stop):
@@ -182,7 +193,7 @@ def test_resumed_after_a_kill_while_parts_are_deleted(
     expected = measure_run(series, small, settings=settings, parts=whole).table
     unlink, glob = Path.unlink, Path.glob
     rng = np.random.default_rng(0)
-    for number in range(6):
+    for number in range(4):
         folder = tmp_path / f"kill{number}"
         shutil.copytree(whole, folder)
         deleted, stop = 0, int(rng.integers(1, len(list(whole.glob("*.json")))))
