@@ -291,7 +291,7 @@ def _trainer_state(folder: Path) -> tuple[dict[str, Any], str | None]:
         return {}, None
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {}, f"{folder.name}: trainer_state.json cannot be read ({error})"
     if not isinstance(state, dict):
         return {}, f"{folder.name}: trainer_state.json is not an object"
@@ -323,7 +323,7 @@ def _read_mapping(tokens: Mapping[str, float] | str | Path | None) -> dict[str, 
             return {str(key): _count(value) for key, value in json.loads(content).items()}
         rows = list(csv.DictReader(content.splitlines()))
         return {(row.get("checkpoint") or row["step"]): _count(row["tokens"]) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: expected a JSON object of name -> tokens, or a CSV file with the columns "
             f"checkpoint (or step) and tokens ({type(error).__name__}: {error})"

@@ -174,7 +174,7 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any] | None:
         return None
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{checkpoint.name}: config.json cannot be read ({error})") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{checkpoint.name}: config.json is not an object")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Key = tuple[str, ...]
 """Words that name a part: what it is, then what it belongs to."""
 _SUFFIX = ".part.json"
+# Names of files need not be text.
+_NAMES = "surrogateescape"
 _PLAN: Key = ("plan",)
 _FINISHED: Key = ("finished",)
 
@@ -228,11 +230,21 @@ class Parts:
 
 def file_name(key: Key) -> str:
     """Return a part's file name; characters that file systems mind are written as %XX."""
-    return "+".join(quote(word, safe="") for word in key) + _SUFFIX
+    return "+".join(map(_quoted, key)) + _SUFFIX
+
+
+def _quoted(word: str) -> str:
+    # Letters of any script stay: as %XX they would be nine times as long.
+    return "".join(
+        letter if letter.isalnum() or letter in "._-" else quote(letter, "", errors=_NAMES)
+        for letter in word
+    )
 
 
 def _key(path: Path) -> Key:
-    return tuple(unquote(word) for word in path.name.removesuffix(_SUFFIX).split("+"))
+    return tuple(
+        unquote(word, errors=_NAMES) for word in path.name.removesuffix(_SUFFIX).split("+")
+    )
 
 
 def _sync_folder(folder: Path) -> None:

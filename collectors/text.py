@@ -161,11 +161,11 @@ def pack_windows(
     streams: list[np.ndarray] = []
     total = 0
     for document in documents:
-        ids = np.asarray(document, dtype=np.int64).ravel()
-        if separator is not None and not separate:
-            ids = np.append(ids, separator)
+        ids = _item(document, f"{name}: a document")
         if ids.size == 0:
             continue
+        if separator is not None and not separate:
+            ids = np.append(ids, separator)
         if n_tokens is not None:
             ids = ids[: n_tokens - total]
         streams.append(ids)
@@ -261,7 +261,7 @@ def _read(source: Any) -> tuple[np.ndarray | list[Any], str]:
     if isinstance(source, np.ndarray):
         return _integers(source, "array"), "array"
     if not isinstance(source, (str, Path)):
-        return [item if isinstance(item, str) else list(item) for item in source], "list"
+        return [_item(item, f"document {at}") for at, item in enumerate(source, 1)], "list"
     path = Path(source)
     if not path.is_file():
         raise TextError(f"{path}: no such text file")
@@ -289,7 +289,7 @@ def _items(content: str, path: Path, kind: str) -> Iterable[tuple[str, Any]]:
     if kind == ".json":
         try:
             whole = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             # JSON lines, under the name that some corpora give them.
             whole = None
         if whole is not None:
@@ -301,30 +301,43 @@ def _items(content: str, path: Path, kind: str) -> Iterable[tuple[str, Any]]:
         if line.strip():
             try:
                 yield f"{path}, line {at}", json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise TextError(f"{path}, line {at}: not JSON ({error})") from error
 
 
 def _record(record: Any, where: str) -> Any:
+    """A document from a JSON value: a string, or an object with one of three fields."""
     if isinstance(record, str):
-        return record
-    if isinstance(record, dict):
-        for key in ("text", "tokens", "input_ids"):
-            if key in record:
-                return _document(record[key], key, where)
+        return _item(record, where)
+    for key in ("text", "tokens", "input_ids") if isinstance(record, dict) else ():
+        if key in record:
+            value = record[key]
+            if isinstance(value, str if key == "text" else list):
+                return _item(value, f"{where}: field {key!r}")
+            wanted = "a string" if key == "text" else "a list of whole numbers"
+            shown = json.dumps(value)[:40]
+            raise TextError(f"{where}: field {key!r} must be {wanted}, not {shown}")
     raise TextError(f"{where}: expected a field 'text', 'tokens' or 'input_ids'")
 
 
-def _document(value: Any, key: str, where: str) -> Any:
-    """A text or a list of token ids; anything else (null, numbers) is no document."""
-    if key == "text":
-        known = isinstance(value, str)
-    else:
-        known = isinstance(value, list) and all(type(item) is int for item in value)
-    if known:
+def _item(value: Any, where: str) -> Any:
+    """A text or token ids, which must be ones."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise TextError(
+                f"{where} must be text, which {value[error.start]!a} alone is not (half of a pair)"
+            ) from None
         return value
-    wanted = "a string" if key == "text" else "a list of whole numbers"
-    raise TextError(f"{where}: field {key!r} must be {wanted}, not {json.dumps(value)[:40]}")
+    try:
+        ids = np.asarray(value)
+    except ValueError:
+        # Lists of different lengths.
+        ids = np.asarray(None)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise TextError(f"{where} must be a list of whole numbers, not {str(value)[:40]}")
+    return ids.astype(np.int64)
 
 
 def _integers(array: np.ndarray, name: str) -> np.ndarray:

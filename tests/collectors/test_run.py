@@ -255,6 +255,22 @@ def test_names_cannot_leave_the_folder() -> None:
     assert "/" not in file_name(("at", "../../x"))
     names = [("a b",), ("a%20b",), ("a", "b"), ("a+b",), ("a\u4e2d",), ("aN2d",)]
     assert len({file_name(name) for name in names}) == len(names)
+    assert len(file_name(("at", "\u00e9" * 60)).encode()) < 150
+
+
+def test_keys_are_read_back_from_the_names(tmp_path) -> None:
+    parts = Parts(tmp_path, {})
+    # The last is a file name that is no UTF-8.
+    keys = {
+        ("at", "a+b", "../../x"),
+        ("at", "100%", "\u4e2d a"),
+        ("model", b"\xff".decode("utf-8", "surrogateescape")),
+    }
+    for key in keys:
+        parts.put(key, 1)
+    assert parts.keys() == {*keys, ("plan",)}
+    parts.forget([("at", "a+b", "../../x")])
+    assert len(Parts(tmp_path, {}).keys()) == 3
 
 
 def test_one_large_model_in_memory_at_a_time(trained_run, text, monkeypatch) -> None:

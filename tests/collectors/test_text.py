@@ -149,6 +149,15 @@ def test_bos_follows_the_tokenizer_unless_told(tmp_path) -> None:
         ),
         ("ids.jsonl", '{"tokens": [1, 2.5]}\n', "line 1: field 'tokens' must be a list of whole"),
         ("ids.npy", "not an array", "cannot be read"),
+        (
+            "half.jsonl",
+            '{"text": "a \\ud800 b"}\n',
+            r"line 1: field 'text' must be text, which '.ud800'",
+        ),
+        ("huge.jsonl", '{"tokens": [1, 99999999999999999999]}\n', "must be a list of whole"),
+        ("deep.jsonl", "[" * 100_000, "line 1: not JSON"),
+        ("deep.json", "[" * 100_000, "line 1: not JSON"),
+        ("nothing.jsonl", '{"text": ""}\n{"text": ""}\n{"tokens": []}\n', "has 0 tokens"),
         ("old.gz", "not compressed", r"cannot be read .*UTF-8 text \(\.txt\), JSON lines"),
         ("array.json", '[{"text": "a b"}, {"body": "c"}]', "item 2: expected a field"),
     ],
@@ -174,6 +183,11 @@ def test_other_faults(tmp_path) -> None:
         load_text(path, Tokenizer(), seq_len=2)
     with pytest.raises(TextError, match="integer"):
         load_text(np.zeros(4))
+    for documents in ([[1, 2], [2.5, 3.5]], [[1, 2], [[3], [4, 5]]], [[1, 2], None]):
+        with pytest.raises(TextError, match="document 2 must be a list of whole numbers"):
+            load_text(documents)
+    with pytest.raises(TextError, match="mine: a document must be a list of whole numbers"):
+        pack_windows([[1.5, 2.5]], seq_len=4, name="mine")
     wrong = EvaluationText(np.full((2, 4), 99), np.ones((2, 4), dtype=bool))
     with pytest.raises(TextError, match="another model"):
         wrong.check_vocabulary(64)
