@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
@@ -12,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sparsefit.collectors.token_counts import TokenCounts
 from sparsefit.errors import ArgumentError, CheckpointError
 
 _FOLDER = re.compile(
     r"^(?:checkpoint|ckpt|step|iter|global_step)[-_=]?(\d+)(?:[^0-9A-Za-z].*)?$", re.IGNORECASE
 )
-_UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
 class UnmeasuredModelWarning(UserWarning):
@@ -91,8 +90,7 @@ def find_checkpoints(
         is listed at once, before anything is measured.
     """
     entries = _entries(run, revisions)
-    table = _read_mapping(tokens)
-    expression = _compile(tokens_pattern)
+    counts = TokenCounts.of(tokens_per_step, tokens, tokens_pattern)
     found: list[Checkpoint] = []
     problems: list[str] = []
     untrained: list[str] = []
@@ -107,24 +105,16 @@ def find_checkpoints(
             if step is not None and step != logged:
                 problems.append(f"{name}: trainer_state.json says step {logged}, the name {step}")
             step = logged if step is None else step
-        claims = _claims(name, step, state, tokens_per_step, table, expression)
-        strange = [key for key, value in claims.items() if not math.isfinite(value)]
-        counts = [] if strange else sorted({round(value) for value in claims.values()})
-        if step == 0 and not any(claims.values()):
+        try:
+            count = counts.count(name, step, state)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        if count == 0:
             untrained.append(name)
-        elif strange:
-            problems.append(f"{name}: {strange[0]} says {claims[strange[0]]} training tokens")
-        elif not claims:
-            problems.append(f"{name}: {_unknown(step, tokens_per_step, tokens, expression)}")
-        elif counts[-1] - counts[0] > max(1, 1e-6 * counts[-1]):
-            said = ", ".join(f"{key} says {value:.12g}" for key, value in claims.items())
-            problems.append(f"{name}: contradictory training tokens: {said}")
-        elif counts[0] <= 0:
-            problems.append(f"{name}: training tokens must be positive, not {counts[0]}")
         else:
-            found.append(
-                Checkpoint(name, source, counts[0], step, revision, _logged_loss(state, step))
-            )
+            loss = _logged_loss(state, step)
+            found.append(Checkpoint(name, source, count, step, revision, loss))
     if untrained and found:
         warnings.warn(
             f"not measured, as it has seen no tokens: {', '.join(untrained)}",
@@ -211,80 +201,6 @@ def _warn_of_others(path: Path, children: Sequence[Path]) -> None:
         )
 
 
-def _unknown(
-    step: int | None,
-    tokens_per_step: float | None,
-    tokens: object,
-    expression: re.Pattern[str] | None,
-) -> str:
-    """Say why the training tokens of a checkpoint are not known, and how to give them."""
-    tried = []
-    if tokens_per_step is not None and step is None:
-        tried.append("its name has no step that tokens per step could multiply")
-    if tokens is not None:
-        tried.append("it is not in the mapping of names to tokens")
-    if expression is not None:
-        tried.append("the pattern does not match its name")
-    if tried:
-        return f"training tokens unknown: {', '.join(tried)}"
-    return (
-        "training tokens unknown: give tokens per step (--tokens-per-step), a mapping "
-        "(--tokens-file) or a pattern for its name (--tokens-pattern)"
-    )
-
-
-def _claims(
-    name: str,
-    step: int | None,
-    state: Mapping[str, Any],
-    tokens_per_step: float | None,
-    table: Mapping[str, float],
-    expression: re.Pattern[str] | None,
-) -> dict[str, float]:
-    claims: dict[str, float] = {}
-    seen = state.get("num_input_tokens_seen")
-    # transformers writes 0 where it was not asked to count.
-    if isinstance(seen, (int, float)) and seen > 0:
-        claims["trainer_state.json"] = float(seen)
-    if tokens_per_step is not None and step is not None:
-        claims["tokens per step"] = tokens_per_step * step
-    for key in (name, str(step)):
-        if key in table:
-            claims["the mapping"] = table[key]
-            break
-    if expression is not None:
-        match = expression.search(name)
-        if match:
-            try:
-                claims["the pattern"] = _count(match.group(1))
-            except ValueError as error:
-                raise CheckpointError(f"{name}: the pattern's group matched {error}") from None
-    return claims
-
-
-def _count(value: Any) -> float:
-    """Read a number of tokens: 1.2e9, "1200000000", "1.2B"."""
-    match = re.fullmatch(r"\s*([\d.]+)\s*([KMBT])\s*", str(value).upper())
-    try:
-        return float(match.group(1)) * _UNITS[match.group(2)] if match else float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{value!r}, not a number like 1.2e9 or 1.2B") from None
-
-
-def _compile(pattern: str | None) -> re.Pattern[str] | None:
-    if pattern is None:
-        return None
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ArgumentError(
-            f"tokens_pattern={pattern!r} is not a regular expression: {error}"
-        ) from None
-    if expression.groups != 1:
-        raise ArgumentError(f"tokens_pattern={pattern!r} needs exactly one group for the number")
-    return expression
-
-
 def _trainer_state(folder: Path) -> tuple[dict[str, Any], str | None]:
     path = folder / "trainer_state.json"
     if not path.is_file():
@@ -306,28 +222,6 @@ def _logged_loss(state: Mapping[str, Any], step: int | None) -> float | None:
             if isinstance(loss, (int, float)) and math.isfinite(loss):
                 return float(loss)
     return None
-
-
-def _read_mapping(tokens: Mapping[str, float] | str | Path | None) -> dict[str, float]:
-    if tokens is None:
-        return {}
-    if isinstance(tokens, Mapping):
-        try:
-            return {str(key): _count(value) for key, value in tokens.items()}
-        except ValueError as error:
-            raise ArgumentError(f"tokens= holds {error}") from None
-    path = Path(tokens)
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".json":
-            return {str(key): _count(value) for key, value in json.loads(content).items()}
-        rows = list(csv.DictReader(content.splitlines()))
-        return {(row.get("checkpoint") or row["step"]): _count(row["tokens"]) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path}: expected a JSON object of name -> tokens, or a CSV file with the columns "
-            f"checkpoint (or step) and tokens ({type(error).__name__}: {error})"
-        ) from error
 
 
 def _duplicates(found: Sequence[Checkpoint]) -> list[str]:

@@ -116,7 +116,8 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
 def load_tokenizer(checkpoint: Checkpoint, options: LoadOptions) -> Any:
     """Load a checkpoint's tokenizer; None where it ships none."""
     transformers = _transformers()
-    where, extra = checkpoint.source, {}
+    where = checkpoint.source
+    extra: dict[str, Any] = {}
     if checkpoint.revision is not None or Path(where).suffix == ".gguf":
         where, extra = _source(checkpoint)
     elif not any(

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sparsefit.collectors.checkpoint_measure import (
-    LoadedCheckpoint,
     Measurement,
     calibrate_at,
     calibration_reaches,
@@ -19,8 +18,9 @@ from sparsefit.collectors.checkpoint_measure import (
 from sparsefit.collectors.checkpoints import Checkpoint
 from sparsefit.collectors.forward import forward_losses, with_batch_size
 from sparsefit.collectors.guess import SURVEY_ERROR, Patch, pooled_root, probe, survey
-from sparsefit.collectors.loading import LoadOptions, load_model
+from sparsefit.collectors.loading import LoadOptions
 from sparsefit.collectors.masking import ForcedThreshold, NonZero, Rule, TopK, check_relu
+from sparsefit.collectors.memory import LoadedModels
 from sparsefit.collectors.progress import Progress
 from sparsefit.collectors.records import (
     calibration_from,
@@ -42,8 +42,6 @@ from sparsefit.errors import (
 
 Value = TypeVar("Value")
 
-# Models of this many bytes together stay in memory while a root is solved on several checkpoints.
-_CACHE_BYTES = 1 << 30
 _NOT_SOLVED = "given"
 _RUN: Key = ("run",)
 
@@ -70,13 +68,18 @@ class Series:
         self.checkpoints = checkpoints
         self.text = text
         self.settings = settings
-        self.load_options = load
         self.parts = parts
-        self.batch_size = batch_size
         self.bar = bar
         # Whether the run's CETT stays what it was when there were fewer checkpoints.
         self.growing = growing
-        self._loaded: dict[str, LoadedCheckpoint] = {}
+        self._models = LoadedModels(
+            text,
+            load,
+            settings.joint,
+            batch_size=batch_size,
+            pattern=settings.pattern,
+            bar=bar,
+        )
         self._run_model: tuple[str, dict[str, Any]] | None = None
         # By checkpoint: the solve whose CETT it is measured at.
         self._solves: dict[str, str] = {}
@@ -141,31 +144,7 @@ class Series:
             forgotten.sort(key=lambda key: (key[0] == "failed", key[0] == "members"))
             self.parts.forget(forgotten)
 
-    # -- loading -----------------------------------------------------------------------------
-
-    def _model(self, checkpoint: Checkpoint) -> LoadedCheckpoint:
-        if checkpoint.name not in self._loaded:
-            self.bar.say(f"loading {checkpoint.name}")
-            self._make_room()
-            self._loaded[checkpoint.name] = LoadedCheckpoint.of(
-                load_model(checkpoint, self.load_options),
-                self.text,
-                self.batch_size,
-                pattern=self.settings.pattern,
-                advance=self.bar.advance,
-            )
-        return self._loaded[checkpoint.name]
-
-    def _make_room(self) -> None:
-        """Drop models, so that with one more of their size the limits are kept."""
-        sizes = [
-            sum(p.numel() * p.element_size() for p in loaded.model.parameters())
-            for loaded in self._loaded.values()
-        ]
-        if sizes and sum(sizes) + max(sizes) > _CACHE_BYTES:
-            self._loaded.clear()
-        while len(self._loaded) >= self.settings.joint:
-            self._loaded.pop(next(iter(self._loaded)))
+    # -- what can be measured ----------------------------------------------------------------
 
     def _reason(self, checkpoint: Checkpoint) -> str | None:
         record = self.parts.get(("failed", checkpoint.name))
@@ -182,7 +161,7 @@ class Series:
             known = isinstance(error, SparsefitError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
             self.parts.put(("failed", checkpoint.name), {"reason": reason})
-            self._loaded.pop(checkpoint.name, None)
+            self._models.drop(checkpoint)
             self.bar.say(f"{checkpoint.name} failed: {reason}")
             return None
 
@@ -190,7 +169,7 @@ class Series:
         """Load a checkpoint once, run it on one window, and note what it is."""
 
         def describe() -> Any:
-            loaded = self._model(checkpoint)
+            loaded = self._models.get(checkpoint)
             if self.settings.metric == "relu_zero":
                 check_relu(loaded.model, loaded.sites)
             # One batch: NaN weights and a wrong vocabulary show here, before a joint solve.
@@ -245,7 +224,7 @@ class Series:
         if probed is None:
             self.bar.say(f"probing {names[-1]}")
             found = self._attempt(
-                members[-1], lambda: probe(self._model(members[-1]), self.text, target)
+                members[-1], lambda: probe(self._models.get(members[-1]), self.text, target)
             )
             if found is None:
                 return solve
@@ -293,7 +272,7 @@ class Series:
             self.bar.say(f"surveying {checkpoint.name}")
             calibration = self._calibration(solve, checkpoint, start, wide=True)
             found = survey(
-                self._model(checkpoint),
+                self._models.get(checkpoint),
                 self.text,
                 calibration,
                 self.settings.target,
@@ -309,7 +288,7 @@ class Series:
         record = self.parts.get(key)
         if record is None:
             self.bar.say(f"{checkpoint.name} at CETT {cett:.5f}")
-            loaded = self._model(checkpoint)
+            loaded = self._models.get(checkpoint)
             calibration = self._calibration(solve, checkpoint, cett, wide=True)
             record = self.parts.put(
                 key, measurement_record(measure_at(loaded, self.text, calibration, cett))
@@ -323,7 +302,7 @@ class Series:
             calibration = calibration_from(record)
             if calibration_reaches(calibration, cett):
                 return calibration
-        calibration = calibrate_at(self._model(checkpoint), self.text, cett, wide=wide)
+        calibration = calibrate_at(self._models.get(checkpoint), self.text, cett, wide=wide)
         return calibration_from(self.parts.put(key, calibration_record(calibration)))
 
     # -- final measurement -------------------------------------------------------------------
@@ -341,7 +320,7 @@ class Series:
         if not self._prepare(checkpoint) or self._measurement(checkpoint) is not None:
             return
         self.bar.say(f"measuring {checkpoint.name}")
-        loaded = self._model(checkpoint)
+        loaded = self._models.get(checkpoint)
         if self.settings.metric in ("cett_ppl", "cett"):
             cett = self._cett(checkpoint)
             assert cett is not None

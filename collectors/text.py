@@ -7,10 +7,7 @@ position and needs no attention mask; it only has to be left out of sums, which 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sparsefit.collectors.display import number_of
+from sparsefit.collectors.documents import checked_document, read_documents
 from sparsefit.errors import ArgumentError, TextError
 
 FIXED_MINIMUM = 16_384
@@ -161,7 +159,7 @@ def pack_windows(
     streams: list[np.ndarray] = []
     total = 0
     for document in documents:
-        ids = _item(document, f"{name}: a document")
+        ids = checked_document(document, f"{name}: a document")
         if ids.size == 0:
             continue
         if separator is not None and not separate:
@@ -235,7 +233,7 @@ def load_text(
         return source
     _choice("bos", bos, ("auto", "always", "never"))
     _choice("documents", documents, ("joined", "separate"))
-    raw, default_name = _read(source)
+    raw, default_name = read_documents(source)
     label = name or default_name
     if isinstance(raw, np.ndarray) and raw.ndim == 2:
         return _rows(raw, n_tokens, label)
@@ -255,98 +253,6 @@ def load_text(
         separate=documents == "separate",
         name=label,
     )
-
-
-def _read(source: Any) -> tuple[np.ndarray | list[Any], str]:
-    if isinstance(source, np.ndarray):
-        return _integers(source, "array"), "array"
-    if not isinstance(source, (str, Path)):
-        return [_item(item, f"document {at}") for at, item in enumerate(source, 1)], "list"
-    path = Path(source)
-    if not path.is_file():
-        raise TextError(f"{path}: no such text file")
-    try:
-        if path.suffix == ".npy":
-            return _integers(np.load(path, allow_pickle=False), str(path)), path.name
-        opened: Any = gzip.open if path.suffix == ".gz" else open
-        with opened(path, "rt", encoding="utf-8-sig") as file:
-            content = file.read()
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise TextError(
-            f"{path}: cannot be read ({error}). Give UTF-8 text (.txt), JSON lines (.jsonl), "
-            "either also as .gz, or token ids (.npy)"
-        ) from error
-    if not content.strip():
-        raise TextError(f"{path}: the evaluation text is empty")
-    kind = Path(path.name.removesuffix(".gz")).suffix
-    if kind not in (".jsonl", ".ndjson", ".json"):
-        return [content], path.name
-    return [_record(item, where) for where, item in _items(content, path, kind)], path.name
-
-
-def _items(content: str, path: Path, kind: str) -> Iterable[tuple[str, Any]]:
-    """(place, value) of each JSON value: one a line, or of one array in a ``.json`` file."""
-    if kind == ".json":
-        try:
-            whole = json.loads(content)
-        except (ValueError, RecursionError):
-            # JSON lines, under the name that some corpora give them.
-            whole = None
-        if whole is not None:
-            items = whole if isinstance(whole, list) else [whole]
-            yield from ((f"{path}, item {at}", item) for at, item in enumerate(items, 1))
-            return
-    # Not splitlines(): JSON strings may hold U+2028 and others that splitlines would cut at.
-    for at, line in enumerate(content.split("\n"), 1):
-        if line.strip():
-            try:
-                yield f"{path}, line {at}", json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise TextError(f"{path}, line {at}: not JSON ({error})") from error
-
-
-def _record(record: Any, where: str) -> Any:
-    """A document from a JSON value: a string, or an object with one of three fields."""
-    if isinstance(record, str):
-        return _item(record, where)
-    for key in ("text", "tokens", "input_ids") if isinstance(record, dict) else ():
-        if key in record:
-            value = record[key]
-            if isinstance(value, str if key == "text" else list):
-                return _item(value, f"{where}: field {key!r}")
-            wanted = "a string" if key == "text" else "a list of whole numbers"
-            shown = json.dumps(value)[:40]
-            raise TextError(f"{where}: field {key!r} must be {wanted}, not {shown}")
-    raise TextError(f"{where}: expected a field 'text', 'tokens' or 'input_ids'")
-
-
-def _item(value: Any, where: str) -> Any:
-    """A text or token ids, which must be ones."""
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise TextError(
-                f"{where} must be text, which {value[error.start]!a} alone is not (half of a pair)"
-            ) from None
-        return value
-    try:
-        ids = np.asarray(value)
-    except ValueError:
-        # Lists of different lengths.
-        ids = np.asarray(None)
-    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-        raise TextError(f"{where} must be a list of whole numbers, not {str(value)[:40]}")
-    return ids.astype(np.int64)
-
-
-def _integers(array: np.ndarray, name: str) -> np.ndarray:
-    if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
-        raise TextError(
-            f"{name}: token ids must be a one- or two-dimensional integer array, "
-            f"not {array.ndim}-dimensional {array.dtype}"
-        )
-    return array.astype(np.int64)
 
 
 def _rows(rows: np.ndarray, n_tokens: int | None, name: str) -> EvaluationText:

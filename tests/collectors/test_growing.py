@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from sparsefit.cli import main
-from sparsefit.collectors import Settings, find_checkpoints, measure_run, series
+from sparsefit.collectors import Settings, find_checkpoints, measure_run, memory
 from sparsefit.collectors.growing import warn_of_drift
 from sparsefit.errors import ArgumentError, CheckpointError
 
@@ -51,13 +51,13 @@ def command(run, markov, tmp_path):
 def loads(monkeypatch) -> list[str]:
     """Names of the checkpoints that were loaded."""
     names: list[str] = []
-    original = series.load_model
+    original = memory.load_model
 
     def load(checkpoint, options):
         names.append(checkpoint.name)
         return original(checkpoint, options)
 
-    monkeypatch.setattr(series, "load_model", load)
+    monkeypatch.setattr(memory, "load_model", load)
     return names
 
 

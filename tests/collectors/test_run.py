@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 import sparsefit as sf
-from sparsefit.collectors import LoadOptions, Settings, find_checkpoints, measure_run, series
+from sparsefit.collectors import LoadOptions, Settings, find_checkpoints, measure_run, memory
 from sparsefit.collectors.run import SmallTextWarning
 from sparsefit.collectors.state import Parts, clear, file_name
 from sparsefit.errors import ArgumentError, CheckpointError, CollectorError
@@ -275,10 +275,10 @@ def test_keys_are_read_back_from_the_names(tmp_path) -> None:
 
 def test_one_large_model_in_memory_at_a_time(trained_run, text, monkeypatch) -> None:
     """The next is loaded once the one before is gone: two need not fit."""
-    monkeypatch.setattr(series, "_CACHE_BYTES", 0)
+    monkeypatch.setattr(memory, "_CACHE_BYTES", 0)
     alive: list[weakref.ref] = []
     loads = 0
-    original = series.load_model
+    original = memory.load_model
 
     def load(checkpoint, options):
         nonlocal loads
@@ -288,6 +288,6 @@ def test_one_large_model_in_memory_at_a_time(trained_run, text, monkeypatch) -> 
         alive.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(series, "load_model", load)
+    monkeypatch.setattr(memory, "load_model", load)
     measure_run(find_checkpoints(trained_run)[-3:], text, settings=Settings(joint=2))
     assert loads > 3

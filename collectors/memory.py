@@ -1,0 +1,85 @@
+"""The models in memory: several small ones while a root is solved on them, one large one."""
+
+from __future__ import annotations
+
+from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint
+from sparsefit.collectors.checkpoints import Checkpoint
+from sparsefit.collectors.loading import LoadOptions, load_model
+from sparsefit.collectors.progress import Progress
+from sparsefit.collectors.text import EvaluationText
+
+# Models of this many bytes together stay in memory while a root is solved on several checkpoints.
+_CACHE_BYTES = 1 << 30
+
+
+class LoadedModels:
+    """Loads checkpoints when they are asked for, and drops others first.
+
+    Parameters
+    ----------
+    text : EvaluationText
+        What they are tried on (`LoadedCheckpoint.of`).
+    options : LoadOptions
+        Device, dtype, remote code.
+    most : int
+        Models kept at most.
+    batch_size : int
+        Windows per batch at the start.
+    pattern : str or None
+        Site pattern.
+    bar : Progress
+        Told of what is loaded and run.
+    """
+
+    def __init__(
+        self,
+        text: EvaluationText,
+        options: LoadOptions,
+        most: int,
+        *,
+        batch_size: int,
+        pattern: str | None,
+        bar: Progress,
+    ) -> None:
+        self.text = text
+        self.options = options
+        self.most = most
+        self.batch_size = batch_size
+        self.pattern = pattern
+        self.bar = bar
+        self._kept: dict[str, LoadedCheckpoint] = {}
+
+    def get(self, checkpoint: Checkpoint) -> LoadedCheckpoint:
+        """Return a checkpoint's model, loaded where it is not in memory.
+
+        Raises
+        ------
+        CheckpointError, ModelError, TextError
+            It cannot be loaded, measured, or run on the text.
+        """
+        if checkpoint.name not in self._kept:
+            self.bar.say(f"loading {checkpoint.name}")
+            self._make_room()
+            self._kept[checkpoint.name] = LoadedCheckpoint.of(
+                load_model(checkpoint, self.options),
+                self.text,
+                self.batch_size,
+                pattern=self.pattern,
+                advance=self.bar.advance,
+            )
+        return self._kept[checkpoint.name]
+
+    def drop(self, checkpoint: Checkpoint) -> None:
+        """Forget a checkpoint's model, where it is in memory."""
+        self._kept.pop(checkpoint.name, None)
+
+    def _make_room(self) -> None:
+        """Drop models, so that with one more of their size the limits are kept."""
+        sizes = [
+            sum(p.numel() * p.element_size() for p in loaded.model.parameters())
+            for loaded in self._kept.values()
+        ]
+        if sizes and sum(sizes) + max(sizes) > _CACHE_BYTES:
+            self._kept.clear()
+        while len(self._kept) >= self.most:
+            self._kept.pop(next(iter(self._kept)))
