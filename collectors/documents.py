@@ -38,7 +38,7 @@ def read_documents(source: Any) -> tuple[np.ndarray | list[Any], str]:
         return _integers(source, "array"), "array"
     if not isinstance(source, (str, Path)):
         numbered = enumerate(source, 1)
-        return [checked_document(item, f"document {at}") for at, item in numbered], "list"
+        return [_document(item, f"document {at}") for at, item in numbered], "list"
     path = Path(source)
     if not path.is_file():
         raise TextError(f"{path}: no such text file")
@@ -61,22 +61,14 @@ def read_documents(source: Any) -> tuple[np.ndarray | list[Any], str]:
     return [_record(item, where) for where, item in _items(content, path, kind)], path.name
 
 
-def checked_document(value: Any, where: str) -> str | np.ndarray:
-    """Return a text as it is, token ids as an integer array, shape (tokens,).
+def token_ids(value: Any, where: str) -> np.ndarray:
+    """Return token ids as an integer array, shape (tokens,).
 
     Raises
     ------
     TextError
-        The value is neither.
+        The value is no list of whole numbers.
     """
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise TextError(
-                f"{where} must be text, which {value[error.start]!a} alone is not (half of a pair)"
-            ) from None
-        return value
     try:
         ids = np.asarray(value)
     except ValueError:
@@ -85,6 +77,19 @@ def checked_document(value: Any, where: str) -> str | np.ndarray:
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise TextError(f"{where} must be a list of whole numbers, not {str(value)[:40]}")
     return ids.astype(np.int64)
+
+
+def _document(value: Any, where: str) -> str | np.ndarray:
+    """A text as it is, or token ids."""
+    if not isinstance(value, str):
+        return token_ids(value, where)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise TextError(
+            f"{where} must be text, which {value[error.start]!a} alone is not (half of a pair)"
+        ) from None
+    return value
 
 
 def _items(content: str, path: Path, kind: str) -> Iterable[tuple[str, Any]]:
@@ -108,15 +113,15 @@ def _items(content: str, path: Path, kind: str) -> Iterable[tuple[str, Any]]:
                 raise TextError(f"{path}, line {at}: not JSON ({error})") from error
 
 
-def _record(record: Any, where: str) -> Any:
+def _record(record: Any, where: str) -> str | np.ndarray:
     """A document from a JSON value: a string, or an object with one of three fields."""
     if isinstance(record, str):
-        return checked_document(record, where)
+        return _document(record, where)
     for key in ("text", "tokens", "input_ids") if isinstance(record, dict) else ():
         if key in record:
             value = record[key]
             if isinstance(value, str if key == "text" else list):
-                return checked_document(value, f"{where}: field {key!r}")
+                return _document(value, f"{where}: field {key!r}")
             wanted = "a string" if key == "text" else "a list of whole numbers"
             shown = json.dumps(value)[:40]
             raise TextError(f"{where}: field {key!r} must be {wanted}, not {shown}")

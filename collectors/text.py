@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sparsefit.collectors.display import number_of
-from sparsefit.collectors.documents import checked_document, read_documents
+from sparsefit.collectors.documents import read_documents, token_ids
 from sparsefit.errors import ArgumentError, TextError
 
 FIXED_MINIMUM = 16_384
@@ -159,7 +159,7 @@ def pack_windows(
     streams: list[np.ndarray] = []
     total = 0
     for document in documents:
-        ids = checked_document(document, f"{name}: a document")
+        ids = token_ids(document, f"{name}: a document")
         if ids.size == 0:
             continue
         if separator is not None and not separate:
