@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 
 from sparsefit import laws
-from sparsefit.estimation.api import RunData, fit_run
 from sparsefit.estimation.points import Points
+from sparsefit.fitting import RunData, fit_run
 
 
 @dataclass(frozen=True)

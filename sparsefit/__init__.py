@@ -22,7 +22,7 @@ if not os.path.isdir(os.path.join(__path__[0], "data")):  # noqa: PTH112, PTH118
 
 # name -> module that defines it. One line a name: this table is the public interface.
 _EXPORTS: dict[str, str] = {
-    "fit": "sparsefit.estimation.api",
+    "fit": "sparsefit.fitting",
     "fit_bayes": "sparsefit.bayes.api",
     "load_fit": "sparsefit.results.serialize",
     "Fit": "sparsefit.results.fit",
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         register_method,
     )
     from sparsefit.bayes import BayesFit, PooledFits, ScaleForecast, fit_bayes
-    from sparsefit.estimation.api import fit
+    from sparsefit.fitting import fit
     from sparsefit.reporting import report
     from sparsefit.results.estimates import Budget, Limit
     from sparsefit.results.fit import Fit

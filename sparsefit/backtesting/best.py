@@ -22,9 +22,9 @@ from sparsefit.backtesting.past_errors import NEGLIGIBLE, kind_of, stacked_error
 from sparsefit.backtesting.registry import Method, MethodFunction, resolve
 from sparsefit.backtesting.seen import kin_of, target_of, with_target
 from sparsefit.backtesting.stacking import mix
+from sparsefit.checks import check_ahead, check_level, check_tokens
 from sparsefit.errors import ArgumentError, NothingToForecastError, SparsefitError
 from sparsefit.results.bands import forecast_table
-from sparsefit.results.checks import check_ahead, check_level, check_tokens
 from sparsefit.seeds import seed_of
 from sparsefit.table import usable_rows, validate
 

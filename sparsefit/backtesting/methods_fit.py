@@ -50,7 +50,7 @@ def fit_bayes_pooled(
     """
     from sparsefit.bayes.pooled_result import PooledFits
     from sparsefit.bayes.pooling import alike, learn, pool_run
-    from sparsefit.estimation.api import fit_each
+    from sparsefit.fitting import fit_each
 
     target = target_of(seen)
     name, activation = target["run"], target.get("activation")
@@ -104,7 +104,7 @@ def configured(**settings: Any) -> Callable[..., MethodForecast]:
     """A method that calls `sf.fit` with the settings given (law, warmup, robust)."""
 
     def method(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
-        from sparsefit.estimation.api import fit as run
+        from sparsefit.fitting import fit as run
 
         found = run(_own(seen), rng=seed_of(rng), **settings)
         return from_fit(cast("Fit", found), tokens, rng)

@@ -15,8 +15,12 @@ from sparsefit.bayes.likelihood import LIKELIHOODS
 from sparsefit.bayes.posterior import Posterior
 from sparsefit.bayes.priors import Priors, check_priors
 from sparsefit.bayes.result import BayesFit
+from sparsefit.checks import check_choice
 from sparsefit.errors import ArgumentError, FitError
-from sparsefit.estimation.api import (
+from sparsefit.estimation.draws import Draws, truncated_normal
+from sparsefit.estimation.least_squares import fit_least_squares
+from sparsefit.estimation.notes import Note
+from sparsefit.fitting import (
     RunData,
     candidate_laws,
     check_call,
@@ -25,12 +29,8 @@ from sparsefit.estimation.api import (
     fit_notes,
     warmup_rule,
 )
-from sparsefit.estimation.draws import Draws, truncated_normal
-from sparsefit.estimation.least_squares import fit_least_squares
-from sparsefit.estimation.notes import Note
 from sparsefit.laws import Law
 from sparsefit.provenance import provenance
-from sparsefit.results.checks import check_choice
 from sparsefit.results.fits import Fits
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import usable_rows

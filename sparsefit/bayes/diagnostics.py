@@ -9,9 +9,9 @@ import pandas as pd
 
 from sparsefit.bayes.sensitivity import power_scaling
 from sparsefit.bayes.text import likelihood_weights
+from sparsefit.display import facts_html
 from sparsefit.records import records
 from sparsefit.results.diagnostics import diagnose, residual_facts
-from sparsefit.results.display import facts_html
 
 if TYPE_CHECKING:
     from sparsefit.bayes.result import BayesFit

@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from sparsefit import checks
 from sparsefit.bayes.pooling import covariate_values, group_key, learn
 from sparsefit.bayes.population import Population, to_theta
 from sparsefit.bayes.result import BayesFit
+from sparsefit.counts import count_text
+from sparsefit.display import facts_html
 from sparsefit.errors import ArgumentError
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.records import records
-from sparsefit.results import checks
-from sparsefit.results.counts import count_text
-from sparsefit.results.display import facts_html
 from sparsefit.results.estimates import Limit, identification
 from sparsefit.results.fits import Fits
 from sparsefit.seeds import Rng, seed_of

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from sparsefit import checks
 from sparsefit.bayes.likelihood import Likelihood
 from sparsefit.bayes.posterior import Posterior
 from sparsefit.estimation.predictive import observations
-from sparsefit.results import checks
 from sparsefit.results.estimates import Limit
 from sparsefit.results.fit import Fit
 from sparsefit.seeds import Rng, seed_of

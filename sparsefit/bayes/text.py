@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsefit.bayes.priors import WARMUP_SCALE
+from sparsefit.counts import count_text
 from sparsefit.records import records
-from sparsefit.results.counts import count_text
 from sparsefit.results.text import tidy
 
 if TYPE_CHECKING:

@@ -104,7 +104,7 @@ def fit_ways(
     table: pd.DataFrame, rules: dict[str, tuple[str, str | float | None]], seed: int
 ) -> tuple[dict[str, Fit | Fits], dict[str, str]]:
     """Each way to fit (law, warm-up), on the runs that all can fit; why others were left out."""
-    from sparsefit.estimation.api import fit, fit_each
+    from sparsefit.fitting import fit, fit_each
     from sparsefit.results.fits import Fits
 
     parts = {str(run): part for run, part in table.groupby("run", sort=False)}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sparsefit.cli import methods, selection
 from sparsefit.cli.counting import PATIENCE, rewrite
 from sparsefit.cli.outputs import check_figure, check_file
+from sparsefit.counts import count_text
 from sparsefit.errors import FitError
-from sparsefit.results.counts import count_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -208,7 +208,7 @@ def fit_table(
     only: list[str] | None = None,
 ) -> Outcome:
     """Fit each run of a table, or those in `only`, with progress where it takes long."""
-    from sparsefit.estimation.api import check_call, fit_each
+    from sparsefit.fitting import check_call, fit_each
     from sparsefit.seeds import seed_of
 
     seed = seed_of(arguments.seed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from sparsefit.estimation.api import RunData
+    from sparsefit.fitting import RunData
     from sparsefit.results.fit import Fit
 
 METHODS = ("fit", "bayes", "pooled")
@@ -36,7 +36,7 @@ def fitter(arguments: argparse.Namespace, seed: int) -> Callable[[RunData], Fit]
     """
     law, warmup, response = arguments.law, arguments.warmup, arguments.response
     if arguments.method == "fit":
-        from sparsefit.estimation.api import fit_run
+        from sparsefit.fitting import fit_run
 
         return lambda data: fit_run(data, law, warmup, response, arguments.robust, seed)
     if arguments.robust:

@@ -7,8 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.counts import count_text
 from sparsefit.errors import ArgumentError, TableError
-from sparsefit.results.counts import count_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from scipy.stats import f as f_distribution
 from scipy.stats import spearmanr
 
+from sparsefit.counts import count_text
 from sparsefit.estimation.acceleration import acceleration_p_value
 from sparsefit.estimation.least_squares import LeastSquares
 from sparsefit.estimation.noise import fading
 from sparsefit.estimation.notes import Note
 from sparsefit.estimation.points import Points
 from sparsefit.laws import TOKENS_PER_UNIT, Law
-from sparsefit.results.counts import count_text
 
 Array = NDArray[np.float64]
 

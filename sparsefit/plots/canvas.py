@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsefit.counts import count_text
 from sparsefit.errors import ArgumentError
-from sparsefit.results.counts import count_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsefit.checks import WRT, check_choice
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
 from sparsefit.plots.fits import token_grid
-from sparsefit.results.checks import WRT, check_choice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

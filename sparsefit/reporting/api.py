@@ -113,11 +113,11 @@ def report(
         If the table has faults.
     """
     from sparsefit import __version__
+    from sparsefit.checks import check_level, check_tokens
     from sparsefit.reporting.downloads import downloads
     from sparsefit.reporting.methods import methods
     from sparsefit.reporting.overview import overview
     from sparsefit.reporting.page import render
-    from sparsefit.results.checks import check_level, check_tokens
 
     target = writable(path)
     if until is not None:
@@ -173,7 +173,7 @@ def fits_of(source: Any, **options: Any) -> Fits:
     from sparsefit.results.fits import as_fits
 
     if hasattr(source, "columns"):
-        from sparsefit.estimation.api import fit
+        from sparsefit.fitting import fit
 
         source = fit(source, **options)
     try:

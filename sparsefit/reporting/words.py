@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.results.counts import count_text as count
+from sparsefit.counts import count_text as count
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.results.display import facts_html
+from sparsefit.display import facts_html
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Self
 
-from sparsefit.results.counts import count_text, share_text
+from sparsefit.counts import count_text, share_text
 
 
 def _finite(value: Any) -> Any:

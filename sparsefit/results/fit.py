@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from sparsefit import checks
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.engine import Averaged
 from sparsefit.estimation.least_squares import LeastSquares
@@ -16,7 +17,7 @@ from sparsefit.estimation.notes import kind_of
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.predictive import observations
 from sparsefit.laws import TOKENS_PER_UNIT, Law
-from sparsefit.results import checks, text
+from sparsefit.results import text
 from sparsefit.results.bands import budget, edge_draws, forecast_table, without_answer
 from sparsefit.results.estimates import Budget, Limit, identification
 from sparsefit.seeds import Rng, seed_of

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from sparsefit.checks import check_tokens
 from sparsefit.errors import ArgumentError, UnknownRunError
 from sparsefit.estimation.notes import kind_of
-from sparsefit.results.checks import check_tokens
 from sparsefit.results.estimates import Budget, Limit
 from sparsefit.results.fit import Fit
 from sparsefit.seeds import Rng, seed_of

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sparsefit.counts import count_text
 from sparsefit.estimation.notes import kind_of
 from sparsefit.laws import TOKENS_PER_UNIT
 from sparsefit.records import records
-from sparsefit.results.counts import count_text
 from sparsefit.results.criteria import least_squares_criteria
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sparsefit.display import facts_html
 from sparsefit.errors import ArgumentError
-from sparsefit.results.display import facts_html
 from sparsefit.width_depth import calibration
 from sparsefit.width_depth.calibration import Over, Problem
 from sparsefit.width_depth.kernel import Array

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from sparsefit.checks import check_positive
 from sparsefit.errors import ArgumentError, Fault, FitError, TableError
-from sparsefit.results.checks import check_positive
 from sparsefit.table.coerce import as_floats
 from sparsefit.width_depth.kernel import Array
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from sparsefit.counts import count_text, share_text
 from sparsefit.results.bands import budget
-from sparsefit.results.counts import count_text, share_text
 from sparsefit.results.estimates import Budget
 
 

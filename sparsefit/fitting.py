@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sparsefit import laws
+from sparsefit.checks import check_choice
+from sparsefit.counts import count_text
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.estimation.alternatives import better_law
 from sparsefit.estimation.engine import DRAWS, Averaged, average, warmup_choices
@@ -22,8 +24,6 @@ from sparsefit.estimation.priors import ShapePrior
 from sparsefit.estimation.robust import robust_inflation
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.provenance import provenance
-from sparsefit.results.checks import check_choice
-from sparsefit.results.counts import count_text
 from sparsefit.results.fit import Fit
 from sparsefit.results.fits import Fits
 from sparsefit.seeds import Rng, seed_of
