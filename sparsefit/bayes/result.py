@@ -15,6 +15,7 @@ from sparsefit.bayes.posterior import Posterior
 from sparsefit.estimation.predictive import observations
 from sparsefit.results.estimates import Limit
 from sparsefit.results.fit import Fit
+from sparsefit.results.limits import limit_from, opened
 from sparsefit.seeds import Rng, seed_of
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class BayesFit(Fit):
         checks.check_choice("method", method, _INTERVALS)
         tail = (1.0 - checks.check_level(level)) / 2.0
         ends = np.quantile(self.averaged.draws.theta(self.law), [tail, 1 - tail], axis=0).T
-        ends[-1] = self._opened(*self._limit_ends(level))
+        ends[-1] = opened(self, self._limit_ends(level))
         return pd.DataFrame(ends, index=list(self.law.parameter_names), columns=["lower", "upper"])
 
     # Curves ---------------------------------------------------------------------------------
@@ -190,7 +191,7 @@ class BayesFit(Fit):
             from count as data. Where the law does not describe the run
             (`Fit.misfit`), it holds all that is possible.
         """
-        return self._limit(level, method, "posterior", rng)
+        return limit_from(self, self.conf_int(level, method, rng), level, "posterior")
 
     # Checks and output ----------------------------------------------------------------------
 

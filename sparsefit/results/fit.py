@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sparsefit import checks
-from sparsefit.errors import ArgumentError
 from sparsefit.estimation.engine import Averaged
 from sparsefit.estimation.least_squares import LeastSquares
 from sparsefit.estimation.notes import kind_of
@@ -18,8 +17,9 @@ from sparsefit.estimation.points import Points
 from sparsefit.estimation.predictive import observations
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.results import text
-from sparsefit.results.bands import budget, edge_draws, forecast_table, without_answer
-from sparsefit.results.estimates import Budget, Limit, identification
+from sparsefit.results.bands import forecast_table
+from sparsefit.results.estimates import Budget, Limit
+from sparsefit.results.limits import draws_near_bound, holding, limit_from, opened
 from sparsefit.seeds import Rng, seed_of
 
 if TYPE_CHECKING:
@@ -115,10 +115,6 @@ class Fit:
         return self.points.since(self.n_warmup)
 
     @property
-    def _seen(self) -> tuple[float, float]:
-        return float(self.points.d[0]), float(self.points.d[-1])
-
-    @property
     def bse(self) -> pd.Series:
         """Standard errors of the coefficients from the curvature at the optimum (Wald).
 
@@ -156,7 +152,7 @@ class Fit:
         level = checks.check_level(level)
         checks.check_choice("method", method, METHODS)
         ends = coefficient_intervals(self, level, method, seed_of(rng))
-        ends[-1] = self._opened(*self._held(*ends[-1]))
+        ends[-1] = opened(self, holding(self, ends[-1]))
         return pd.DataFrame(ends, index=list(self.law.parameter_names), columns=["lower", "upper"])
 
     # Curves ---------------------------------------------------------------------------------
@@ -237,14 +233,8 @@ class Fit:
         level = checks.check_level(level)
         tokens = checks.check_tokens(tokens)
         curve, seen = self.simulate(tokens, "curve"), self.simulate(tokens, "observation")
-        return forecast_table(tokens, curve, seen, level, self._edge(level), self.law.sign)
-
-    def _edge(self, level: float) -> NDArray[np.intp] | None:
-        """Draws towards the bound of the limit, where it is not excluded (a posterior has none)."""
-        bound = self.law.limit_bounds[0 if self.law.sign > 0 else 1]
-        if self.method != "fit" or bound not in self.averaged.likelihood.interval(level):
-            return None
-        return edge_draws(self.averaged.draws.limit, self.law.sign)
+        edge = draws_near_bound(self, level)
+        return forecast_table(tokens, curve, seen, level, edge, self.law.sign)
 
     def derivative(
         self, tokens: ArrayLike, wrt: str = "tokens", level: float = 0.9
@@ -271,26 +261,10 @@ class Fit:
         ArgumentError
             If ``wrt="data_scale_ratio"`` and the table has no ``n_params``.
         """
+        from sparsefit.results.slopes import slopes
+
         checks.check_choice("wrt", wrt, checks.WRT)
-        tail = (1.0 - checks.check_level(level)) / 2.0
-        d = self._billions(tokens)
-        if wrt == "data_scale_ratio" and self.n_params is None:
-            raise ArgumentError(
-                f"run {self.run!r}: the derivative in the data-scale ratio needs the column "
-                "'n_params' (non-embedding parameters) in the table"
-            )
-        factor = {
-            "tokens": np.full_like(d, 1.0 / TOKENS_PER_UNIT),
-            "data_scale_ratio": np.full_like(d, (self.n_params or np.nan) / TOKENS_PER_UNIT),
-            "log_tokens": d,
-        }[wrt]
-        draws = self.averaged.draws
-        slopes = self.law.derivative(d, draws.theta(self.law)) * factor
-        low, middle, high = np.quantile(slopes, [tail, 0.5, 1 - tail], axis=0)
-        out = pd.DataFrame({"tokens": d * TOKENS_PER_UNIT})
-        if self.n_params is not None:
-            out["data_scale_ratio"] = out["tokens"] / self.n_params
-        return out.assign(estimate=middle, median=middle, lower=low, upper=high)
+        return slopes(self, self._billions(tokens), wrt, checks.check_level(level))
 
     # Limit and budget -----------------------------------------------------------------------
 
@@ -307,46 +281,7 @@ class Fit:
             Seed of the bootstrap, or what one is drawn from.
         """
         kind = "integrated likelihood" if method == "integrated" else method
-        return self._limit(level, method, kind, rng)
-
-    def _held(self, lower: float, upper: float) -> tuple[float, float]:
-        """Interval of the limit with its estimate inside; the bounds where there is none."""
-        if not (np.isfinite(lower) and np.isfinite(upper)):
-            return self.law.limit_bounds
-        # The least-squares optimum belongs to one warm-up choice and white noise; an interval
-        # over all of them that left it out would contradict the number printed beside it.
-        estimate = float(self._theta[-1])
-        return min(float(lower), estimate), max(float(upper), estimate)
-
-    def _opened(self, lower: float, upper: float) -> tuple[float, float]:
-        """Interval of the limit, opened to its bounds where the points leave the law.
-
-        A law that does not describe the run says nothing about where it will end. Where the points
-        speed up and the law can only slow down, it says how far they will get at least.
-        """
-        bounds = self.law.limit_bounds
-        if not np.all(np.isfinite(bounds)):
-            return lower, upper
-        if self.misfit:
-            return bounds
-        if any(kind_of(note) == "speeds up" for note in self.notes):
-            return (bounds[0], upper) if self.law.sign > 0 else (lower, bounds[1])
-        return lower, upper
-
-    def _limit(self, level: float, method: str, kind: str, rng: Rng) -> Limit:
-        lower, upper = map(float, self.conf_int(level, method, rng).iloc[-1])
-        bounds = self.law.limit_bounds
-        return Limit(
-            estimate=float(self._theta[-1]),
-            lower=lower,
-            upper=upper,
-            median=float(np.median(self.averaged.draws.limit)),
-            identified=identification(lower, upper, bounds),
-            level=level,
-            kind=kind,
-            response=self.response,
-            bounds=bounds,
-        )
+        return limit_from(self, self.conf_int(level, method, rng), level, kind)
 
     def tokens_to(
         self,
@@ -366,30 +301,9 @@ class Fit:
         level : float
             Confidence level.
         """
-        level = checks.check_level(level)
-        if self.response == "loss":
-            if loss is None or activation_ratio is not None or sparsity is not None:
-                raise ArgumentError("a fit of the loss takes tokens_to(loss=...) and nothing else")
-            if not (np.isfinite(loss) and loss > 0):
-                raise ArgumentError(f"loss must be finite and > 0 (nats per token), got {loss!r}")
-            target, asked = float(loss), f"a loss of {loss:g}"
-        elif loss is not None:
-            raise ArgumentError("loss= needs a fit of the loss: sf.fit(table, response='loss')")
-        else:
-            target = checks.check_target(activation_ratio, sparsity)
-            asked = (
-                f"activation ratio {activation_ratio:g}"
-                if sparsity is None
-                else f"sparsity {sparsity:g}"
-            )
-        theta = self.averaged.draws.theta(self.law)
-        crossing = self.law.inverse(target, theta)
-        if sparsity is not None and self.law.sign < 0:
-            # Sparsity falls along a rising law: a sparsity that the run had before its first
-            # checkpoint, if ever, is not one that more training brings.
-            crossing = np.where(crossing < self.points.d[0], np.inf, crossing)
-        found = budget(crossing, target, asked, level, self._seen, self._edge(level))
-        return without_answer(found) if self.misfit else found
+        from sparsefit.results.budgets import tokens_to
+
+        return tokens_to(self, activation_ratio, sparsity, loss, checks.check_level(level))
 
     def tokens_within(self, share: float = 0.05, level: float = 0.9) -> Budget:
         """Training tokens after which the curve stays within a share of its limit.
@@ -403,15 +317,9 @@ class Fit:
         level : float
             Confidence level.
         """
-        level = checks.check_level(level)
-        if not 0.0 < share < 1.0:
-            raise ArgumentError(f"share must lie strictly between 0 and 1, got {share!r}")
-        draws = self.averaged.draws
-        theta = draws.theta(self.law)
-        targets = draws.limit * (1.0 + self.law.sign * share)
-        asked, target = f"a distance of {100 * share:g}% from the limit", float(np.median(targets))
-        found = budget(self.law.inverse(targets, theta), target, asked, level, self._seen)
-        return without_answer(found) if self.misfit else found
+        from sparsefit.results.budgets import tokens_within
+
+        return tokens_within(self, share, checks.check_level(level))
 
     # Warm-up and diagnostics ----------------------------------------------------------------
 

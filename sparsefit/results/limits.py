@@ -1,0 +1,75 @@
+"""The interval of a limit: its estimate inside, open where the points leave the law."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sparsefit.estimation.notes import kind_of
+from sparsefit.results.bands import edge_draws
+from sparsefit.results.estimates import Limit, identification
+
+if TYPE_CHECKING:
+    from sparsefit.results.fit import Fit
+
+Ends = tuple[float, float]
+
+
+def holding(fit: Fit, ends: Ends) -> Ends:
+    """Interval with the estimate inside; the bounds where there is none.
+
+    The least-squares optimum belongs to one warm-up choice and white noise; an interval over all of
+    them that left it out would contradict the number printed beside it.
+    """
+    lower, upper = ends
+    if not (np.isfinite(lower) and np.isfinite(upper)):
+        return fit.law.limit_bounds
+    estimate = float(fit.params.iloc[-1])
+    return min(float(lower), estimate), max(float(upper), estimate)
+
+
+def opened(fit: Fit, ends: Ends) -> Ends:
+    """Interval opened to its bounds where the points leave the law.
+
+    A law that does not describe the run says nothing about where it will end. Where the points
+    speed up and the law can only slow down, it says how far they will get at least.
+    """
+    bounds = fit.law.limit_bounds
+    if not np.all(np.isfinite(bounds)):
+        return ends
+    if fit.misfit:
+        return bounds
+    if any(kind_of(note) == "speeds up" for note in fit.notes):
+        return (bounds[0], ends[1]) if fit.law.sign > 0 else (ends[0], bounds[1])
+    return ends
+
+
+def draws_near_bound(fit: Fit, level: float) -> NDArray[np.intp] | None:
+    """Draws next to the bound that the law moves to, where it is not excluded.
+
+    None where it is, and for a posterior, whose draws stand for all that is possible.
+    """
+    bound = fit.law.limit_bounds[0 if fit.law.sign > 0 else 1]
+    if fit.method != "fit" or bound not in fit.averaged.likelihood.interval(level):
+        return None
+    return edge_draws(fit.averaged.draws.limit, fit.law.sign)
+
+
+def limit_from(fit: Fit, intervals: pd.DataFrame, level: float, kind: str) -> Limit:
+    """`Limit` of a fit from the last row of `Fit.conf_int`."""
+    lower, upper = map(float, intervals.iloc[-1])
+    bounds = fit.law.limit_bounds
+    return Limit(
+        estimate=float(fit.params.iloc[-1]),
+        lower=lower,
+        upper=upper,
+        median=float(np.median(fit.averaged.draws.limit)),
+        identified=identification(lower, upper, bounds),
+        level=level,
+        kind=kind,
+        response=fit.response,
+        bounds=bounds,
+    )
