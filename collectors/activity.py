@@ -19,7 +19,7 @@ from sparsefit.collectors.display import activity_line, html_table
 from sparsefit.collectors.forward import Batch, checked_batch_size, with_batch_size
 from sparsefit.collectors.masking import OutputNorm, Rule, run_sparse
 from sparsefit.collectors.sites import Site, find_sites
-from sparsefit.collectors.text import EvaluationText
+from sparsefit.collectors.text import EvaluationText, checked_text
 from sparsefit.collectors.trial import try_model
 from sparsefit.errors import ArgumentError
 
@@ -95,15 +95,15 @@ def measure_activity(
     """
     import pandas as pd
 
-    if not texts:
-        raise ArgumentError("give at least one named text")
+    if not isinstance(texts, Mapping) or not texts:
+        raise ArgumentError("give at least one named text: {name: EvaluationText}")
     sites = find_sites(model, pattern)
     plain = not hasattr(thresholds, "keep")
     rule: Rule = OutputNorm(sites, np.asarray(thresholds)) if plain else cast("Rule", thresholds)
     vocabulary = vocabulary_size(model)
     neurons, tokens = [], []
     for name, text in texts.items():
-        text.check_vocabulary(vocabulary)
+        checked_text(text).check_vocabulary(vocabulary)
         try_model(model, sites, text)
 
         def count(size: int, text: EvaluationText = text) -> Any:

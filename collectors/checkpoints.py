@@ -50,6 +50,17 @@ class Checkpoint:
     revision: str | None = None
     loss: float | None = None
 
+    def __post_init__(self) -> None:
+        try:
+            whole = int(self.tokens)
+        except (TypeError, ValueError, OverflowError):
+            whole = 0
+        if whole != self.tokens or whole <= 0:
+            raise ArgumentError(
+                f"{self.name}: tokens={self.tokens!r} must be a positive whole number"
+            )
+        object.__setattr__(self, "tokens", whole)
+
 
 def find_checkpoints(
     run: str | Path | Sequence[str | Path],

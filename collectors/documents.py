@@ -35,7 +35,7 @@ def read_documents(source: Any) -> tuple[np.ndarray | list[Any], str]:
         No such file, or content that is neither text nor token ids.
     """
     if isinstance(source, np.ndarray):
-        return _integers(source, "array"), "array"
+        return whole_numbers(source, "array"), "array"
     if not isinstance(source, (str, Path)):
         numbered = enumerate(source, 1)
         return [_document(item, f"document {at}") for at, item in numbered], "list"
@@ -44,7 +44,7 @@ def read_documents(source: Any) -> tuple[np.ndarray | list[Any], str]:
         raise TextError(f"{path}: no such text file")
     try:
         if path.suffix == ".npy":
-            return _integers(np.load(path, allow_pickle=False), str(path)), path.name
+            return whole_numbers(np.load(path, allow_pickle=False), str(path)), path.name
         opened: Any = gzip.open if path.suffix == ".gz" else open
         with opened(path, "rt", encoding="utf-8-sig") as file:
             content = file.read()
@@ -77,6 +77,23 @@ def token_ids(value: Any, where: str) -> np.ndarray:
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise TextError(f"{where} must be a list of whole numbers, not {str(value)[:40]}")
     return ids.astype(np.int64)
+
+
+def whole_numbers(array: Any, name: str) -> np.ndarray:
+    """Return an array of token ids as int64.
+
+    Raises
+    ------
+    TextError
+        It is neither one- nor two-dimensional, or holds no integers.
+    """
+    array = np.asarray(array)
+    if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
+        raise TextError(
+            f"{name}: token ids must be a one- or two-dimensional integer array, "
+            f"not {array.ndim}-dimensional {array.dtype}"
+        )
+    return array.astype(np.int64, copy=False)
 
 
 def _document(value: Any, where: str) -> str | np.ndarray:
@@ -126,12 +143,3 @@ def _record(record: Any, where: str) -> str | np.ndarray:
             shown = json.dumps(value)[:40]
             raise TextError(f"{where}: field {key!r} must be {wanted}, not {shown}")
     raise TextError(f"{where}: expected a field 'text', 'tokens' or 'input_ids'")
-
-
-def _integers(array: np.ndarray, name: str) -> np.ndarray:
-    if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
-        raise TextError(
-            f"{name}: token ids must be a one- or two-dimensional integer array, "
-            f"not {array.ndim}-dimensional {array.dtype}"
-        )
-    return array.astype(np.int64)

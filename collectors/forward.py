@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparsefit.collectors.text import EvaluationText
+from sparsefit.collectors.text import EvaluationText, checked_text
 from sparsefit.errors import ArgumentError, CheckpointError, CollectorError, ModelError
 
 Result = TypeVar("Result")
@@ -79,8 +79,9 @@ def checked_batch_size(asked: int | None, text: EvaluationText) -> int:
     Raises
     ------
     ArgumentError
-        Fewer than one window is asked for.
+        Fewer than one window is asked for, or the text is none.
     """
+    checked_text(text)
     if asked is None:
         return default_batch_size(text)
     if asked < 1:

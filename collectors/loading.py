@@ -45,8 +45,10 @@ class LoadOptions:
             raise ArgumentError(f"dtype={self.dtype!r}: choose one of {', '.join(DTYPES)}")
         try:
             device = torch.device(self.device)
-        except RuntimeError:
+        except (RuntimeError, TypeError):
             raise ArgumentError(f"device={self.device!r} is not a torch device") from None
+        # A device object would do for torch, but not for the record of what was measured.
+        object.__setattr__(self, "device", str(device))
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ArgumentError(f"device={self.device!r}: this torch sees no CUDA device")
         try:

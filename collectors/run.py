@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sparsefit.collectors.checkpoints import Checkpoint, find_checkpoints, in_order
 from sparsefit.collectors.display import run_html, run_line, run_summary
@@ -70,7 +70,7 @@ class RunMeasurement:
 
 
 def measure_run(
-    run: str | Path | Sequence[Checkpoint],
+    run: str | Path | Sequence[str | Path] | Sequence[Checkpoint],
     text: str | Path | EvaluationText,
     *,
     settings: Settings | None = None,
@@ -86,8 +86,8 @@ def measure_run(
 
     Parameters
     ----------
-    run : path or sequence of Checkpoint
-        A folder of checkpoints that say their own training tokens, or the result of
+    run : path, sequence of paths or sequence of Checkpoint
+        A folder, or folders, of checkpoints that say their own training tokens, or the result of
         `find_checkpoints` (which takes tokens per step, a mapping, a pattern); in any order.
     text : path or EvaluationText
         The evaluation text; a path is read with the defaults of `load_text` and the last
@@ -139,7 +139,10 @@ def measure_run(
     if extend and parts is None:
         raise ArgumentError("extend=True goes on from what an earlier call kept: it needs parts=")
     folder = None if parts is None else Path(parts)
-    checkpoints = find_checkpoints(run) if isinstance(run, (str, Path)) else in_order(tuple(run))
+    if isinstance(run, (str, Path)) or all(isinstance(item, (str, Path)) for item in run):
+        checkpoints = find_checkpoints(cast("str | Path | Sequence[str | Path]", run))
+    else:
+        checkpoints = in_order(cast("Sequence[Checkpoint]", run))
     if not checkpoints:
         raise CheckpointError("the list of checkpoints is empty")
     if run_name is None:

@@ -55,7 +55,7 @@ class Settings:
             raise ArgumentError(f"cett_scope={self.cett_scope!r}: choose run or checkpoint")
         if not 0 < self.p_percent <= 1e6:
             raise ArgumentError(f"p_percent={self.p_percent}: give a positive percentage")
-        if self.joint < 1:
+        if not (isinstance(self.joint, int) and self.joint >= 1):
             raise ArgumentError(f"joint={self.joint}: solve on at least one checkpoint")
         if not 0 < self.tolerance < self.target:
             raise ArgumentError(
@@ -70,6 +70,10 @@ class Settings:
                 raise ArgumentError(f"metric {metric!r} needs {name}")
             if not needed and value is not None:
                 raise ArgumentError(f"{name} goes with metric {metric!r}, not {self.metric!r}")
+        if self.k is not None and not (isinstance(self.k, int) and self.k >= 1):
+            raise ArgumentError(f"k={self.k}: give a whole number of neurons, at least 1")
+        if self.eps is not None and not 0 <= self.eps < math.inf:
+            raise ArgumentError(f"eps={self.eps}: give a non-negative threshold")
         if self.cett is not None and not 0 < self.cett < 1:
             raise ArgumentError(f"cett={self.cett}: give a fraction strictly between 0 and 1")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sparsefit.collectors.display import number_of
-from sparsefit.collectors.documents import read_documents, token_ids
+from sparsefit.collectors.documents import read_documents, token_ids, whole_numbers
 from sparsefit.errors import ArgumentError, TextError
 
 FIXED_MINIMUM = 16_384
@@ -47,6 +47,9 @@ class EvaluationText:
     name: str = "text"
 
     def __post_init__(self) -> None:
+        # Whatever integers and truth values came in; token ids of another kind are refused.
+        object.__setattr__(self, "tokens", whole_numbers(self.tokens, self.name))
+        object.__setattr__(self, "counted", np.asarray(self.counted, dtype=bool))
         if self.tokens.ndim != 2 or self.tokens.shape != self.counted.shape:
             raise TextError(f"{self.name}: windows must be one two-dimensional array")
         if self.tokens.shape[0] == 0 or int(self.counted.sum()) == 0:
@@ -114,6 +117,21 @@ class EvaluationText:
                 f"{self.name}: token ids run from {low} to {high}, the model's vocabulary has "
                 f"{vocab_size}: the text was tokenized for another model"
             )
+
+
+def checked_text(text: object) -> EvaluationText:
+    """Return an evaluation text as it is.
+
+    Raises
+    ------
+    ArgumentError
+        Something else, such as a path: only a tokenizer makes tokens of it.
+    """
+    if not isinstance(text, EvaluationText):
+        raise ArgumentError(
+            f"{str(text)[:60]!r} is no EvaluationText: give load_text(path, tokenizer, ...)"
+        )
+    return text
 
 
 def pack_windows(

@@ -78,6 +78,12 @@ def thresholds_from_layers(
     ArgumentError
         No such checkpoint, or a metric without thresholds.
     """
+    absent = {"run", "tokens", "layer", "threshold", "cett"} - set(getattr(layers, "columns", ()))
+    if absent:
+        raise ArgumentError(
+            f"this is no per-layer table, which has the columns {', '.join(sorted(absent))}: give "
+            "RunMeasurement.layers, or the .layers file beside a measurement table"
+        )
     runs = list(layers["run"].unique())
     if run is None and len(runs) != 1:
         raise ArgumentError(f"the table holds {len(runs)} runs: name one of {runs}")

@@ -140,9 +140,8 @@ def test_mixing_devices_is_noticed(device) -> None:
             values.numpy()
 
 
-@pytest.mark.parametrize("padded", [False, True])
-def test_a_solve(padded, device, there, trained_relu, text, ragged_text) -> None:
-    small = (ragged_text if padded else text).take(slice(0, 24))
+def test_a_solve(device, there, trained_relu, ragged_text) -> None:
+    small = ragged_text.take(slice(0, 16))
     expected = solve_model(LoadedCheckpoint.of(trained_relu, small, 8), small, 0.05)
     with device():
         found = solve_model(LoadedCheckpoint.of(there, small, 8), small, 0.05)

@@ -83,7 +83,7 @@ def test_finished_parts_do_not_stand_in_the_way_of_another_measurement(command, 
     assert command("points", "-p", "5") == expected
 
 
-@pytest.mark.parametrize("stage", ["_survey", "_evaluate", "_final"])
+@pytest.mark.parametrize("stage", ["_evaluate", "_final"])
 def test_one_that_fails_later(stage, run, text, tmp_path, monkeypatch) -> None:
     """Wherever it fails, the table is that of the others; repaired, that of all."""
     checkpoints, small = find_checkpoints(run), text.take(slice(0, 8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -15,9 +16,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import sparsefit as sf
-from sparsefit.collectors import LoadOptions, Settings, find_checkpoints, measure_run, memory
+from sparsefit.collectors import (
+    Checkpoint,
+    LoadOptions,
+    Settings,
+    find_checkpoints,
+    measure_run,
+    memory,
+    response_curve,
+    thresholds_from_layers,
+)
 from sparsefit.collectors.run import SmallTextWarning
 from sparsefit.collectors.state import Parts, clear, file_name
 from sparsefit.errors import ArgumentError, CheckpointError, CollectorError
@@ -120,11 +131,45 @@ def test_short_texts_are_warned_about(trained_run, text) -> None:
         ({"p_percent": -1.0}, "positive"),
         ({"metric": "other"}, "choose one of"),
         ({"joint": 0}, "at least one"),
+        ({"joint": 1.5}, "at least one"),
+        ({"metric": "topk", "k": 0}, "whole number"),
+        ({"metric": "topk", "k": 1.5}, "whole number"),
+        ({"metric": "fat", "eps": -1.0}, "non-negative"),
+        ({"metric": "fat", "eps": math.nan}, "non-negative"),
+        ({"p_percent": 0.01}, "larger p_percent"),
     ],
 )
 def test_settings_are_checked(options, match) -> None:
     with pytest.raises(ArgumentError, match=match):
         Settings(**options)
+
+
+@pytest.mark.parametrize("tokens", [0, -5, 1.5, math.nan, math.inf, "5", None])
+def test_tokens_of_a_checkpoint_are_checked(tokens) -> None:
+    with pytest.raises(ArgumentError, match=r"a: tokens=.* must be a positive whole number"):
+        Checkpoint("a", "a", tokens)
+    for whole in (10**9, 1e9, np.int64(10**9)):
+        assert type(Checkpoint("a", "a", whole).tokens) is int
+
+
+def test_what_else_python_users_give(trained_run, text, tmp_path) -> None:
+    """Folders as a list, and a device object; a path where a text is asked for says how."""
+    settings = Settings(metric="cett", cett=0.1)
+    folders = [trained_run / f"checkpoint-{step}" for step in (200, 180)]
+    load = LoadOptions(device=torch.device("cpu"))
+    small = text.take(slice(0, 8))
+    result = measure_run(folders, small, settings=settings, load=load, parts=tmp_path / "parts")
+    assert result.table["step"].tolist() == [180, 200]
+    with pytest.raises(ArgumentError, match=r"'t\.txt' is no EvaluationText: give load_text"):
+        response_curve(torch.nn.Linear(2, 2), "t.txt", [0.1])
+    with pytest.raises(ArgumentError, match="no per-layer table"):
+        thresholds_from_layers(result.table)
+
+
+def test_double_precision_is_measured_too(trained_relu, text) -> None:
+    expected = response_curve(trained_relu, text, [0.1, 0.3])
+    doubled = response_curve(copy.deepcopy(trained_relu).double(), text, [0.1, 0.3])
+    pd.testing.assert_frame_equal(doubled, expected, rtol=1e-4)
 
 
 def test_bf16_is_close_to_fp32(trained_run, text) -> None:

@@ -188,6 +188,10 @@ def test_other_faults(tmp_path) -> None:
             load_text(documents)
     with pytest.raises(TextError, match="mine: a document must be a list of whole numbers"):
         pack_windows([[1.5, 2.5]], seq_len=4, name="mine")
+    with pytest.raises(TextError, match=r"mine: token ids must be .* not 2-dimensional float64"):
+        EvaluationText(np.ones((2, 4)), np.ones((2, 4), dtype=bool), "mine")
+    short = EvaluationText([[1, 2, 3]], [[1, 1, 0]])
+    assert (short.n_tokens, short.tokens.dtype) == (2, np.int64)
     wrong = EvaluationText(np.full((2, 4), 99), np.ones((2, 4), dtype=bool))
     with pytest.raises(TextError, match="another model"):
         wrong.check_vocabulary(64)
