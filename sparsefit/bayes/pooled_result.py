@@ -279,6 +279,14 @@ class ScaleForecast:
         return found
 
     @property
+    def too_far(self) -> bool:
+        """Whether a covariate lies further outside than the runs reach from end to end."""
+        return any(
+            max(factor, 1.0 / factor) > self.seen[name][1] / self.seen[name][0]
+            for name, factor in self.beyond.items()
+        )
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know: how far outside of the runs' sizes this is, and how few."""
         said = []
@@ -299,10 +307,15 @@ class ScaleForecast:
         return tuple(said)
 
     def limit(self, level: float = 0.9) -> Limit:
-        """Limit of the new run; its `kind` says where the size is outside of the runs' sizes."""
+        """Limit of the new run; its `kind` says where the size is outside of the runs' sizes.
+
+        Where it is `too_far`, no run bounds it: not identified.
+        """
         tail = (1.0 - checks.check_level(level)) / 2.0
         lower, middle, upper = np.quantile(self.law.limit(self.theta), [tail, 0.5, 1 - tail])
         bounds = self.law.limit_bounds
+        if self.too_far:
+            lower, upper = bounds
         return Limit(
             float(middle),
             float(lower),

@@ -80,6 +80,9 @@ def test_scale_without_data(pooled: PooledFits) -> None:
 
 
 def test_scale_forecast_says_how_far_it_extrapolates(pooled: PooledFits) -> None:
+    near, far = pooled.predict_scale(3e9), pooled.predict_scale(1e13)
+    assert near.beyond and not near.too_far and near.limit().identified == "yes"
+    assert far.too_far and far.limit().identified == "no"
     inside = pooled.predict_scale(3e8)
     assert inside.beyond == {} and inside.notes == ()
     assert inside.limit().kind == "posterior predictive"
