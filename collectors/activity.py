@@ -17,7 +17,8 @@ from torch import nn
 from sparsefit.collectors.configs import vocabulary_size
 from sparsefit.collectors.display import activity_line, html_table
 from sparsefit.collectors.forward import Batch, checked_batch_size, with_batch_size
-from sparsefit.collectors.masking import OutputNorm, Rule, run_sparse
+from sparsefit.collectors.masking import run_sparse
+from sparsefit.collectors.rules import OutputNorm, Rule
 from sparsefit.collectors.sites import Site, find_sites
 from sparsefit.collectors.text import EvaluationText, checked_text
 from sparsefit.collectors.trial import try_model
@@ -83,7 +84,7 @@ def measure_activity(
     texts : mapping of str to EvaluationText
         Named texts, for example subsets of the training data.
     thresholds : array-like of shape (layers,), or Rule
-        Thresholds on ``||n_i||``, or any other rule of `sparsefit.collectors.masking`.
+        Thresholds on ``||n_i||``, or any other rule of `sparsefit.collectors.rules`.
     pattern : str, optional
         Site pattern.
     batch_size : int, optional

@@ -16,7 +16,8 @@ from sparsefit.collectors.configs import vocabulary_size
 from sparsefit.collectors.curve import CurveRangeError
 from sparsefit.collectors.exact import exact_thresholds
 from sparsefit.collectors.forward import Losses, with_batch_size
-from sparsefit.collectors.masking import OutputNorm, Rule, SparseRun, run_sparse
+from sparsefit.collectors.masking import SparseRun, run_sparse
+from sparsefit.collectors.rules import OutputNorm, Rule
 from sparsefit.collectors.sites import Site, count_parameters, find_sites
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.trial import try_model

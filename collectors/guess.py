@@ -17,7 +17,7 @@ import numpy as np
 
 from sparsefit.collectors.calibrate import Calibration, Plan
 from sparsefit.collectors.checkpoint_measure import REACH, LoadedCheckpoint
-from sparsefit.collectors.masking import OutputNorm
+from sparsefit.collectors.rules import OutputNorm
 from sparsefit.collectors.solve import DEFAULT_EXPONENT, HIGHEST, LOWEST, Evaluation, next_step
 from sparsefit.collectors.text import EvaluationText
 

@@ -19,7 +19,6 @@ from sparsefit.collectors.checkpoints import Checkpoint
 from sparsefit.collectors.forward import forward_losses, with_batch_size
 from sparsefit.collectors.guess import SURVEY_ERROR, Patch, pooled_root, probe, survey
 from sparsefit.collectors.loading import LoadOptions
-from sparsefit.collectors.masking import ForcedThreshold, NonZero, Rule, TopK, check_relu
 from sparsefit.collectors.memory import LoadedModels
 from sparsefit.collectors.progress import Progress
 from sparsefit.collectors.records import (
@@ -29,6 +28,7 @@ from sparsefit.collectors.records import (
     measurement_record,
 )
 from sparsefit.collectors.refusals import refuse_other_model
+from sparsefit.collectors.rules import check_relu, rule_of
 from sparsefit.collectors.settings import Settings
 from sparsefit.collectors.solve import Evaluation, Step, next_step
 from sparsefit.collectors.state import Key, Parts
@@ -131,9 +131,9 @@ class Series:
 
         Nothing stays of what was measured on them, nor of solves that they took part in.
         """
+        keys = self.parts.keys()
         for checkpoint in self.checkpoints:
             name = checkpoint.name
-            keys = self.parts.keys()
             if ("failed", name) not in keys:
                 continue
             solves = {
@@ -143,6 +143,7 @@ class Series:
             # What says which to forget goes last: killed on the way, a resumed run does the rest.
             forgotten.sort(key=lambda key: (key[0] == "failed", key[0] == "members"))
             self.parts.forget(forgotten)
+            keys.difference_update(forgotten)
 
     # -- what can be measured ----------------------------------------------------------------
 
@@ -335,7 +336,7 @@ class Series:
                 ),
                 loaded.batch_size,
             )
-            measured = measure_rule(loaded, self.text, self._rule(), dense)
+            measured = measure_rule(loaded, self.text, rule_of(self.settings), dense)
         self.parts.put(self._key(checkpoint), measurement_record(measured))
 
     def _key(self, checkpoint: Checkpoint) -> Key:
@@ -346,15 +347,6 @@ class Series:
     def _measurement(self, checkpoint: Checkpoint) -> Measurement | None:
         record = self.parts.get(self._key(checkpoint))
         return None if record is None else measurement_from(record)
-
-    def _rule(self) -> Rule:
-        if self.settings.metric == "topk":
-            assert self.settings.k is not None
-            return TopK(self.settings.k)
-        if self.settings.metric == "fat":
-            assert self.settings.eps is not None
-            return ForcedThreshold(self.settings.eps)
-        return NonZero()
 
 
 def _solution(

@@ -14,7 +14,7 @@ from sparsefit.collectors.activations import EXACT_ZEROS, activation_name
 from sparsefit.collectors.calibrate import Calibration, Plan
 from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint
 from sparsefit.collectors.forward import Losses, checked_batch_size, forward_losses
-from sparsefit.collectors.masking import ForcedThreshold, NonZero, OutputNorm, Rule, TopK
+from sparsefit.collectors.rules import ForcedThreshold, NonZero, OutputNorm, Rule, TopK
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, ModelError
 

@@ -21,7 +21,8 @@ from sparsefit.collectors import (
     sparse,
     thresholds_from_layers,
 )
-from sparsefit.collectors.masking import OutputNorm, run_sparse
+from sparsefit.collectors.masking import run_sparse
+from sparsefit.collectors.rules import OutputNorm
 from sparsefit.errors import ArgumentError, CollectorError
 
 EPS = np.array([0.05, 0.08])

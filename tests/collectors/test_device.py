@@ -17,7 +17,7 @@ from sparsefit.collectors import LoadOptions, measure_activity, reference, spars
 from sparsefit.collectors.calibrate import Plan
 from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint, measure_rule
 from sparsefit.collectors.forward import forward_losses
-from sparsefit.collectors.masking import ForcedThreshold, NonZero, TopK
+from sparsefit.collectors.rules import ForcedThreshold, NonZero, TopK
 from sparsefit.collectors.single import solve_model
 from sparsefit.collectors.sweep import pareto_sweep
 from sparsefit.errors import ArgumentError

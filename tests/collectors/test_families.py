@@ -12,7 +12,8 @@ import torch
 from sparsefit.collectors.activations import activation_name
 from sparsefit.collectors.calibrate import Plan, calibrate
 from sparsefit.collectors.forward import forward_losses
-from sparsefit.collectors.masking import ForcedThreshold, NonZero, OutputNorm, TopK, run_sparse
+from sparsefit.collectors.masking import run_sparse
+from sparsefit.collectors.rules import ForcedThreshold, NonZero, OutputNorm, TopK
 from sparsefit.collectors.sites import Site, count_parameters, find_sites
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.trial import try_model

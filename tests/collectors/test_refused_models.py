@@ -18,7 +18,8 @@ from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint
 from sparsefit.collectors.checkpoints import Checkpoint
 from sparsefit.collectors.forward import forward_losses
 from sparsefit.collectors.loading import LoadOptions, context_length, load_model
-from sparsefit.collectors.masking import NonZero, OutputNorm, check_relu, run_sparse
+from sparsefit.collectors.masking import run_sparse
+from sparsefit.collectors.rules import NonZero, OutputNorm, check_relu
 from sparsefit.collectors.sites import find_sites
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.trial import try_model
