@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from sparsefit.collectors import memory  # noqa: E402
 from sparsefit.collectors.text import EvaluationText  # noqa: E402
 
 VOCABULARY = 64
@@ -141,3 +142,17 @@ def ragged_text() -> EvaluationText:
     counted = np.arange(32)[None, :] < rng.integers(5, 33, 40)[:, None]
     counted[:, 0] = False
     return EvaluationText(np.where(np.arange(32) < counted.sum(1)[:, None] + 1, tokens, 0), counted)
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the checkpoints that are loaded for measurements from now on."""
+    names: list[str] = []
+    original = memory.load_model
+
+    def load(checkpoint: Any, options: Any) -> Any:
+        names.append(checkpoint.name)
+        return original(checkpoint, options)
+
+    monkeypatch.setattr(memory, "load_model", load)
+    return names

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from sparsefit.cli import main
-from sparsefit.collectors import Settings, find_checkpoints, measure_run, memory
+from sparsefit.collectors import Settings, find_checkpoints, measure_run
 from sparsefit.collectors.growing import warn_of_drift
 from sparsefit.errors import ArgumentError, CheckpointError
 
@@ -45,20 +45,6 @@ def command(run, markov, tmp_path):
         return status, pd.read_csv(tmp_path / output)
 
     return measure
-
-
-@pytest.fixture
-def loads(monkeypatch) -> list[str]:
-    """Names of the checkpoints that were loaded."""
-    names: list[str] = []
-    original = memory.load_model
-
-    def load(checkpoint, options):
-        names.append(checkpoint.name)
-        return original(checkpoint, options)
-
-    monkeypatch.setattr(memory, "load_model", load)
-    return names
 
 
 def test_new_checkpoints_are_measured_at_the_cett_found_before(

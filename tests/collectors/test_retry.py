@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sparsefit.cli import main
-from sparsefit.collectors import Settings, find_checkpoints, measure_run, memory, series
+from sparsefit.collectors import Settings, find_checkpoints, measure_run, series
 from sparsefit.collectors.state import Parts
 from sparsefit.errors import CheckpointError
 
@@ -39,20 +39,6 @@ def command(run, markov, tmp_path):
         return status, output.read_bytes()
 
     return measure
-
-
-@pytest.fixture
-def loads(monkeypatch) -> list[str]:
-    """Names of the checkpoints that were loaded."""
-    names: list[str] = []
-    original = memory.load_model
-
-    def load(checkpoint, options):
-        names.append(checkpoint.name)
-        return original(checkpoint, options)
-
-    monkeypatch.setattr(memory, "load_model", load)
-    return names
 
 
 @pytest.mark.parametrize(("step", "again"), [(140, 1), (200, 4)])
