@@ -22,7 +22,7 @@ types: ## Check types
 	$(PYTHON) -m mypy sparsefit collectors
 
 test: ## Run the tests
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --dist loadfile
 
 long: ## Run all tests, also those that take minutes
 	$(PYTHON) -m pytest --run-long
