@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparsefit.collectors.blocks import ROWS, Buffers
+from sparsefit.collectors.blocks import ROWS, Buffers, release_gaps
 from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
 from sparsefit.collectors.rules import OutputNorm, Rule
 from sparsefit.collectors.sites import Site, called_often, find_sites, not_called
@@ -106,7 +106,9 @@ def run_sparse(
         assert observe is not None
         observe(layer, mask, current[0])
 
-    recorder = Recorder(count, None if observe is None else watch)
+    # The logits come next, a small model's largest tensor.
+    last = frozenset([sites[-1].layer])
+    recorder = Recorder(count, None if observe is None else watch, release=last)
     with masked(sites, rule, recorder):
         losses = forward_losses(model, text, batch_size, on_batch, advance)
     for site in sites:
@@ -127,11 +129,14 @@ class Recorder:
         Called as ``watch(layer, mask)`` with the mask itself, shape (positions, d_ff).
     buffers : Buffers
         Where masked states live: all layers of the pass write to the same.
+    release : frozenset of int
+        Layers after which freed memory is given back.
     """
 
     count: Callable[[int, torch.Tensor], None]
     watch: Callable[[int, torch.Tensor], None] | None = None
     buffers: Buffers = field(default_factory=Buffers)
+    release: frozenset[int] = frozenset()
 
 
 @contextmanager
@@ -272,6 +277,8 @@ def _masker(
         recorder.count(site.layer, kept)
         if recorder.watch is not None:
             recorder.watch(site.layer, torch.cat(masks))
+        if site.layer in recorder.release:
+            release_gaps(hidden)
         return (masked_states.view(args[0].shape), *args[1:])
 
     return hook

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from sparsefit.collectors import reference
+from sparsefit.collectors import find_sites, masking, reference
 from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint, calibrate_at, measure_at
+from sparsefit.collectors.rules import NonZero
 from sparsefit.collectors.solve import Evaluation, next_step
 
 MODELS = ("trained_silu", "trained_relu")
@@ -71,3 +72,16 @@ def test_result_does_not_depend_on_the_batch_size(trained_silu, ragged_text):
         results.append((measured.loss_dense.mean, measured.loss_sparse.mean, *measured.thresholds))
     np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
     np.testing.assert_allclose(results[2], results[0], rtol=1e-6)
+
+
+def test_freed_memory_is_given_back_before_the_logits(trained_relu, text, monkeypatch) -> None:
+    """Once a batch, where the last layer's hook ends: the logits are a small model's peak."""
+    order: list[str] = []
+    monkeypatch.setattr(masking, "release_gaps", lambda block: order.append("release"))
+    handle = trained_relu.lm_head.register_forward_pre_hook(lambda *_: order.append("logits"))
+    sites = find_sites(trained_relu)
+    try:
+        masking.run_sparse(trained_relu, sites, text, NonZero(), batch_size=32)
+    finally:
+        handle.remove()
+    assert order == ["release", "logits"] * 2
