@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.collectors.checkpoints import Checkpoint
+from sparsefit.collectors.state import Parts
 from sparsefit.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -19,6 +22,14 @@ if TYPE_CHECKING:
 _DRIFT = 0.1
 
 
+# Bytes at both ends of a file of weights that tell it from another.
+_ENDS = 1 << 16
+
+
+class GoneWarning(UserWarning):
+    """A checkpoint that could not be measured is no longer there: its row is gone too."""
+
+
 class DriftWarning(UserWarning):
     """The CETT found before no longer costs the newest checkpoints p% of perplexity."""
 
@@ -28,10 +39,59 @@ def planned(checkpoints: Sequence[Checkpoint]) -> list[list[Any]]:
     return [[c.name, c.tokens, c.step, c.revision, c.loss] for c in checkpoints]
 
 
+def fingerprint(checkpoint: Checkpoint) -> str | None:
+    """What tells a checkpoint's weights from others: sizes and both ends of its files.
+
+    None where there are no files (a hub revision, or a checkpoint that is gone).
+    """
+    source = Path(checkpoint.source)
+    files = [source] if source.is_file() else sorted(source.glob("*")) if source.is_dir() else []
+    found = hashlib.sha256()
+    weights = [path for path in files if path.suffix in (".safetensors", ".bin", ".gguf", ".pt")]
+    for path in weights:
+        size = path.stat().st_size
+        found.update(f"{path.name} {size} ".encode())
+        with path.open("rb") as stream:
+            found.update(stream.read(_ENDS))
+            stream.seek(max(0, size - _ENDS))
+            found.update(stream.read(_ENDS))
+    return found.hexdigest()[:16] if weights else None
+
+
+def check_weights(checkpoints: Sequence[Checkpoint], parts: Parts) -> None:
+    """Refuse checkpoints whose weights are others than when they were measured.
+
+    Raises
+    ------
+    CheckpointError
+        The run was started anew under the same names.
+    """
+    for checkpoint in checkpoints:
+        known, now = parts.get(("weights", checkpoint.name)), fingerprint(checkpoint)
+        if known is not None and now is not None and known != now:
+            raise CheckpointError(
+                f"{checkpoint.name}: its weights are others than when it was measured: the run was "
+                "started anew, or the folder overwritten. Start over (--restart), or choose "
+                "another output"
+            )
+
+
+def note_weights(checkpoints: Sequence[Checkpoint], failed: Collection[str], parts: Parts) -> None:
+    """Keep what tells the weights of those measured from others."""
+    for checkpoint in checkpoints:
+        key = ("weights", checkpoint.name)
+        if checkpoint.name not in failed and parts.get(key) is None:
+            found = fingerprint(checkpoint)
+            if found is not None:
+                parts.put(key, found)
+
+
 def with_earlier(
     checkpoints: Sequence[Checkpoint], known: Mapping[str, Any] | None, measured: set[str]
 ) -> tuple[Checkpoint, ...]:
     """Add those measured before that are no longer there: trainers delete old checkpoints.
+
+    A `GoneWarning` names those that were to be measured before and are gone.
 
     Parameters
     ----------
@@ -53,6 +113,13 @@ def with_earlier(
         if name not in now:
             if name in measured:
                 gone.append(Checkpoint(name, name, tokens, step, revision, loss))
+            else:
+                warnings.warn(
+                    f"{name} ({tokens} training tokens) could not be measured before and is no "
+                    "longer there: the table has no row of it",
+                    GoneWarning,
+                    stacklevel=3,
+                )
         elif now[name].tokens != tokens:
             raise CheckpointError(
                 f"{name}: {now[name].tokens} training tokens, {tokens} when it was measured: the "

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 from sparsefit.collectors.checkpoints import Checkpoint, find_checkpoints, in_order
 from sparsefit.collectors.display import run_html, run_line, run_summary
 from sparsefit.collectors.forward import checked_batch_size
-from sparsefit.collectors.growing import planned, warn_of_drift, with_earlier
+from sparsefit.collectors.growing import (
+    check_weights,
+    note_weights,
+    planned,
+    warn_of_drift,
+    with_earlier,
+)
 from sparsefit.collectors.loading import LoadOptions, context_length, load_tokenizer
 from sparsefit.collectors.progress import Progress
 from sparsefit.collectors.series import Series
@@ -150,7 +156,7 @@ def measure_run(
             Path(run).resolve().name if isinstance(run, (str, Path)) else checkpoints[-1].name
         )
     if not isinstance(text, EvaluationText):
-        text = default_text(text, checkpoints, settings, load, tokenizer=tokenizer)
+        text = default_text(text, checkpoints, settings, load, tokenizer=tokenizer, growing=extend)
     if extend and folder is not None:
         kept = {key[-1] for key in parts_of(folder, "at")}
         checkpoints = with_earlier(checkpoints, plan_of(folder), kept)
@@ -166,6 +172,8 @@ def measure_run(
         "batch_size": size,
     }
     store = Parts(folder, plan, growing=extend)
+    if extend:
+        check_weights(checkpoints, store)
     solved = solved_checkpoints(settings, len(checkpoints))
     left = len(checkpoints) - solved
     with Progress(progress, text.n_tokens, solved=solved, fixed=left) as bar:
@@ -175,6 +183,7 @@ def measure_run(
 
     result = build_tables(run_name, checkpoints, text, settings, measured, series.solutions())
     if extend:
+        note_weights(checkpoints, [n for n, one in measured.items() if one["failed"]], store)
         warn_of_drift(result.table, settings)
     return result
 
@@ -264,6 +273,7 @@ def default_text(
     n_tokens: int | None = None,
     bos: str = "auto",
     documents: str = "joined",
+    growing: bool = False,
 ) -> EvaluationText:
     """Read an evaluation text with the defaults of a measurement.
 
@@ -281,7 +291,11 @@ def default_text(
         Default `minimum_tokens`.
     bos, documents
         See `load_text`.
+    growing : bool
+        The run still trains: the default length is that of a run of many checkpoints, so that the
+        text stays the same when there are more.
     """
+    count = max(len(checkpoints), settings.joint) if growing else len(checkpoints)
     if tokenizer is None:
         tokenizer = _last_tokenizer(checkpoints, load)
     elif isinstance(tokenizer, (str, Path)):
@@ -293,7 +307,7 @@ def default_text(
         text,
         tokenizer,
         seq_len=_window_length(checkpoints) if seq_len is None else seq_len,
-        n_tokens=minimum_tokens(settings, len(checkpoints)) if n_tokens is None else n_tokens,
+        n_tokens=minimum_tokens(settings, count) if n_tokens is None else n_tokens,
         bos=bos,
         documents=documents,
     )

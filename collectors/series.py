@@ -87,6 +87,8 @@ class Series:
     def measure_all(self) -> dict[str, dict[str, Any]]:
         """Return each checkpoint's record: model description and measurement, or a reason."""
         self._forget_failed()
+        if self.growing:
+            self._run_model = self._earlier_model()
         # The last one that can be run says what model the run is of; it is in memory then, so the
         # rest goes on from there.
         self._usable(1)
@@ -106,7 +108,8 @@ class Series:
         if all(self._reason(checkpoint) is not None for checkpoint in self.checkpoints):
             reasons = "\n".join(f"  - {c.name}: {self._reason(c)}" for c in self.checkpoints)
             # The cause is rarely every checkpoint's own: the same command is to try them again.
-            self.parts.discard()
+            if not self.growing:
+                self.parts.discard()
             raise CheckpointError(f"no checkpoint could be measured:\n{reasons}")
         return {
             c.name: {
@@ -139,11 +142,27 @@ class Series:
             solves = {
                 key[1:] for key in keys if key[0] == "members" and name in self.parts.get(key)
             }
+            held = self.parts.get(_RUN)
+            if self.growing:
+                # What the run is measured at stays, whatever becomes of one that it rests on.
+                solves.discard((held,))
             forgotten = [key for key in keys if key[1:2] in solves or key[1:][-1:] == (name,)]
+            if (held,) in solves:
+                forgotten.append(_RUN)
             # What says which to forget goes last: killed on the way, a resumed run does the rest.
             forgotten.sort(key=lambda key: (key[0] == "failed", key[0] == "members"))
             self.parts.forget(forgotten)
             keys.difference_update(forgotten)
+
+    def _earlier_model(self) -> tuple[str, dict[str, Any]] | None:
+        """The model of what was measured before: a new checkpoint of another one is the odd one."""
+        keys = self.parts.keys()
+        measured = {key[-1] for key in keys if key[0] == "at"}
+        for checkpoint in self.checkpoints:
+            found = self.parts.get(("model", checkpoint.name))
+            if checkpoint.name in measured and found is not None:
+                return checkpoint.name, found
+        return None
 
     # -- what can be measured ----------------------------------------------------------------
 
@@ -324,7 +343,10 @@ class Series:
         loaded = self._models.get(checkpoint)
         if self.settings.metric in ("cett_ppl", "cett"):
             cett = self._cett(checkpoint)
-            assert cett is not None
+            if cett is None:
+                raise CollectorError(
+                    "the CETT of the run is not among its parts: start over (--restart)"
+                )
             calibration = self._calibration(
                 self._solve_of(checkpoint), checkpoint, cett, wide=False
             )

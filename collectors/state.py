@@ -22,6 +22,8 @@ _SUFFIX = ".part.json"
 _NAMES = "surrogateescape"
 _PLAN: Key = ("plan",)
 _FINISHED: Key = ("finished",)
+GROWING = "growing"
+"""The part that says that a measurement is to grow: its parts stay."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -148,7 +150,8 @@ class Parts:
                 f"{folder}: cannot be created ({error.strerror or error})"
             ) from error
         for stale in folder.glob(".*.partial"):
-            stale.unlink(missing_ok=True)
+            if not _is_being_written(stale):
+                stale.unlink(missing_ok=True)
         wanted = json.loads(json.dumps(plan))
         known = self.get(_PLAN)
         finished = self.get(_FINISHED) is not None
@@ -174,6 +177,8 @@ class Parts:
                 self.put(_PLAN, wanted)
             if finished:
                 self.forget([_FINISHED])
+        if growing:
+            self.put((GROWING,), True)
 
     def get(self, key: Key) -> Any:
         """Return a stored part, or None."""
@@ -245,6 +250,19 @@ def _key(path: Path) -> Key:
     return tuple(
         unquote(word, errors=_NAMES) for word in path.name.removesuffix(_SUFFIX).split("+")
     )
+
+
+def _is_being_written(partial: Path) -> bool:
+    """Whether the process in a partial file's name still runs (on this machine)."""
+    writer = partial.name.split(".")[-2]
+    # Elsewhere, signal 0 is none.
+    if os.name != "posix" or not writer.isdigit() or int(writer) == os.getpid():
+        return False
+    try:
+        os.kill(int(writer), 0)
+    except (OSError, OverflowError) as error:
+        return isinstance(error, PermissionError)
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -174,6 +174,7 @@ def _text(
         n_tokens=arguments.n_tokens,
         bos=arguments.bos,
         documents=arguments.documents,
+        growing=arguments.extend,
     )
 
 
@@ -221,7 +222,7 @@ def _write(
 ) -> None:
     from dataclasses import asdict
 
-    from sparsefit.collectors.state import mark_finished, remove
+    from sparsefit.collectors.state import GROWING, mark_finished, parts_of, remove
     from sparsefit.collectors.tables import write_run
     from sparsefit.provenance import provenance
 
@@ -232,7 +233,8 @@ def _write(
         solutions=result.solutions,
     )
     write_run(result, output, origin)
-    if arguments.keep_parts or arguments.extend:
+    # A run that grows is not done, even where it is measured once without saying so.
+    if arguments.keep_parts or parts_of(_parts(output), GROWING):
         return
     if result.failed:
         mark_finished(_parts(output))

@@ -14,6 +14,8 @@ import pytest
 from sparsefit.cli import main
 from sparsefit.collectors import Settings, find_checkpoints, measure_run
 from sparsefit.collectors.growing import warn_of_drift
+from sparsefit.collectors.loading import LoadOptions
+from sparsefit.collectors.run import default_text
 from sparsefit.errors import ArgumentError, CheckpointError
 
 pytestmark = pytest.mark.filterwarnings(
@@ -119,6 +121,68 @@ def test_other_tokens_under_a_known_name_are_refused(run, text, tmp_path) -> Non
     measure(7)
     with pytest.raises(CheckpointError, match="220 training tokens, 140 when it was measured"):
         measure(11)
+
+
+def test_a_newest_checkpoint_of_another_model_is_the_odd_one(
+    command, run, trained_run, tiny
+) -> None:
+    """It fails alone, whatever is done about it: what was measured before stays as it was."""
+    _, first = command("--extend")
+    _add(trained_run, run, LATER[:1])
+    tiny("relu", intermediate_size=44).save_pretrained(run / "checkpoint-100")
+    for step in EARLY[:3]:
+        shutil.rmtree(run / f"checkpoint-{step}")
+    for _ in range(2):
+        status, grown = command("--extend")
+        assert status == 3
+        assert grown["status"].tolist() == ["ok"] * 4 + ["failed"]
+        assert grown["activation_ratio"].head(4).tolist() == first["activation_ratio"].tolist()
+    shutil.rmtree(run / "checkpoint-100")
+    _add(trained_run, run, LATER)
+    status, grown = command("--extend")
+    assert status == 0
+    assert grown["cett"].nunique() == 1
+    assert grown["activation_ratio"].head(4).tolist() == first["activation_ratio"].tolist()
+
+
+def test_a_failed_checkpoint_that_is_gone_is_named(command, run, trained_run, capsys) -> None:
+    _add(trained_run, run, LATER[:1])
+    (run / "checkpoint-100" / "model.safetensors").write_bytes(b"x" * 100)
+    assert command("--extend")[0] == 3
+    shutil.rmtree(run / "checkpoint-100")
+    status, grown = command("--extend")
+    assert (status, len(grown)) == (0, 4)
+    assert "checkpoint-100 (51200 training tokens) could not be measured" in capsys.readouterr().err
+
+
+def test_a_plain_command_leaves_the_parts_of_a_growing_run(command, run, trained_run) -> None:
+    command("--extend")
+    assert command()[0] == 0
+    shutil.rmtree(run / "checkpoint-20")
+    _add(trained_run, run, LATER)
+    status, grown = command("--extend")
+    assert (status, len(grown)) == (0, 6)
+
+
+def test_other_weights_under_a_known_name_are_refused(command, run, trained_run, capsys) -> None:
+    _, first = command("--extend")
+    name = "model.safetensors"
+    shutil.copy(trained_run / "checkpoint-140" / name, run / "checkpoint-40" / name)
+    status, kept = command("--extend")
+    assert status == 1
+    assert "checkpoint-40: its weights are others" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(kept, first, check_exact=True)
+
+
+def test_the_text_stays_the_same_with_one_checkpoint_and_with_more(run, markov, tmp_path) -> None:
+    np.save(tmp_path / "long.npy", markov(140_000, seed=4))
+    found = find_checkpoints(run)
+    options = {"tokenizer": object(), "seq_len": 32, "growing": True}
+    one, more = (
+        default_text(tmp_path / "long.npy", checkpoints, Settings(), LoadOptions(), **options)
+        for checkpoints in (found[:1], found)
+    )
+    assert one.label == more.label
 
 
 @pytest.mark.parametrize(
