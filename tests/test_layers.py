@@ -1,4 +1,4 @@
-"""Imports go downward only, so that each layer can be read without those above it."""
+"""What importing a module imports lies below it, so that each layer can be read by itself."""
 
 from __future__ import annotations
 
@@ -27,9 +27,23 @@ LAYERS = (
 LEVEL = {unit: level for level, row in enumerate(LAYERS) for unit in row}
 
 
+def _run_on_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that importing a file runs: no bodies of functions, nothing for types alone."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        for part in ("body", "orelse", "finalbody"):
+            yield from _run_on_import(getattr(node, part, []))
+        for handler in getattr(node, "handlers", []):
+            yield from _run_on_import(handler.body)
+
+
 def imports(path: Path) -> Iterator[str]:
-    """Modules that are imported when the file is, those for types alone left out."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    """Modules that are imported when the file is."""
+    for node in _run_on_import(ast.parse(path.read_text(encoding="utf-8")).body):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             module = node.module or ""
@@ -39,7 +53,9 @@ def imports(path: Path) -> Iterator[str]:
             else:
                 yield module
         elif isinstance(node, ast.Import):
-            yield from [alias.name for alias in node.names]
+            names = [alias.name for alias in node.names]
+            assert "sparsefit" not in names, f"{path}: name the module of sparsefit that is meant"
+            yield from names
 
 
 def unit_of(module: str) -> str | None:

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.errors import ArgumentError
 from sparsefit.estimation.priors import ShapePrior
 from sparsefit.laws import Law
 
@@ -21,6 +22,9 @@ Array = NDArray[np.float64]
 _NODES = {1: 4001, 2: 301}
 # Half the window, in log excess, over which the density is averaged.
 _WINDOW = 0.15
+# Where a declared density of the limit is below this share of its peak it counts as information,
+# and is not divided out: so far in its tails, that would be a ratio of two small errors.
+_TAIL = 0.05
 
 
 def _remaining(law: Law, shape: Array, span: tuple[float, float]) -> Array:
@@ -44,7 +48,14 @@ def _grid(law: Law, span: tuple[float, float]) -> tuple[Array, Array, float]:
     shape = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, law.n_shape)
     # Axes are even in the logarithm: a cell is as large as the product of its shapes.
     step = float(np.prod([np.log(axis[-1] / axis[0]) / (axis.size - 1) for axis in axes]))
-    log_weight = law.log_shape_density(shape) + np.log(shape).sum(axis=1)
+    declared = np.asarray(law.log_shape_density(shape), dtype=float)
+    if declared.shape != (len(shape),) or np.isnan(declared).any() or declared.max() == -np.inf:
+        raise ArgumentError(
+            f"law {law.name!r}: log_shape_density must return a log density for each of the "
+            f"{len(shape)} shapes, of which one at least is possible; got shape {declared.shape}, "
+            f"{int(np.isnan(declared).sum())} of them not a number"
+        )
+    log_weight = declared + np.log(shape).sum(axis=1)
     weight = np.exp(log_weight - log_weight.max())
     left = _remaining(law, shape, span)
     ratio = np.log(left) - np.log1p(-left)
@@ -66,10 +77,14 @@ def declared_prior(law: Law) -> ShapePrior:
 
     def log_limit_density(excess: Array, change: float, span: tuple[float, float]) -> Array:
         ratio, cumulated, _ = _grid(law, span)
-        # Beyond what the law's shapes can bring, the density at the end: it is divided by.
-        at = np.clip(np.log(excess / change), ratio[0] + _WINDOW, ratio[-1] - _WINDOW)
-        above, below = (np.interp(at + shift, ratio, cumulated) for shift in (_WINDOW, -_WINDOW))
-        density = np.maximum(above - below, 1e-12) / (2.0 * _WINDOW)
-        return np.asarray(np.log(density) - np.log(excess))
+
+        def density(at: Array) -> Array:
+            ends = (np.interp(at + shift, ratio, cumulated) for shift in (_WINDOW, -_WINDOW))
+            above, below = ends
+            return np.asarray((above - below) / (2.0 * _WINDOW))
+
+        least = _TAIL * float(density(ratio).max())
+        found = np.maximum(density(np.log(excess / change)), least)
+        return np.asarray(np.log(found) - np.log(excess))
 
     return ShapePrior(log_density, log_limit_density, law.shape_density_text)

@@ -75,6 +75,8 @@ def get(name: str | Law) -> Law:
     """
     if isinstance(name, Law):
         return name
+    if isinstance(name, type) and issubclass(name, Law):
+        raise ArgumentError(f"law={name.__name__}: give an instance, {name.__name__}()")
     key = str(name).strip().lower()
     if key not in _BY_ALIAS:
         known = ", ".join(sorted(_BY_ALIAS))

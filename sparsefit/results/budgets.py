@@ -54,7 +54,7 @@ def tokens_to(
 
 def tokens_within(fit: Fit, share: float, level: float) -> Budget:
     """See `Fit.tokens_within`; `level` is checked."""
-    if not 0.0 < share < 1.0:
+    if not (isinstance(share, int | float | np.floating) and 0.0 < share < 1.0):
         raise ArgumentError(f"share must lie strictly between 0 and 1, got {share!r}")
     draws = fit.averaged.draws
     targets = draws.limit * (1.0 + fit.law.sign * share)

@@ -268,7 +268,7 @@ def as_fits(fits: Fit | Mapping[str, Fit]) -> Fits:
         return fits
     if isinstance(fits, Fit):
         return Fits({fits.run: fits})
-    if isinstance(fits, Mapping) and all(isinstance(one, Fit) for one in fits.values()):
+    if isinstance(fits, Mapping) and fits and all(isinstance(one, Fit) for one in fits.values()):
         return Fits({str(run): one for run, one in fits.items()})
     raise ArgumentError(
         "as_fits takes what sf.fit or sf.fit_bayes returns, or a mapping of run to such a fit, got "

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sparsefit.estimation.least_squares import LeastSquares
 from sparsefit.estimation.points import Points
+from sparsefit.estimation.priors import has_formula
 from sparsefit.laws import Law
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ def wald_covariance(law: Law, points: Points, best: LeastSquares) -> Array:
 def _integrated(fit: Fit, level: float) -> Array:
     tail = (1.0 - level) / 2.0
     ends = np.quantile(fit.averaged.draws.theta(fit.law), [tail, 1 - tail], axis=0).T
-    ends[-1] = fit.averaged.likelihood.interval(level)
+    lower, upper = fit.averaged.likelihood.interval(level)
+    if not has_formula(fit.law):
+        # What a declared density says of the limit is divided out by number, and piles up where
+        # many shapes are one curve: the draws' own interval is the safeguard.
+        lower, upper = min(lower, ends[-1, 0]), max(upper, ends[-1, 1])
+    ends[-1] = lower, upper
     return np.asarray(ends)
 
 

@@ -198,7 +198,7 @@ def dump_fits(
 ) -> str:
     """See `Fits.to_json`; `pooled` is what `PooledFits` hold beyond `Fits`, JSON-ready."""
     plain = [fit_to_dict(fit) for fit in fits.values()]
-    content = {"fits": plain, "many": True, "left_out": dict(fits.left_out)}
+    content = {"fits": plain, "names": list(fits), "many": True, "left_out": dict(fits.left_out)}
     return write_document(content if pooled is None else {**content, "pooled": pooled}, path)
 
 
@@ -240,13 +240,29 @@ def load_fit(source: str | Path) -> Fit | Fits | BreakpointFit | PosteriorFit:
             f"the fit was written in format {version!r}, this release reads {FORMAT}: "
             "update sparsefit"
         )
+    try:
+        return _read(document)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        # A registered law or an argument that is missing says so itself.
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(
+            f"the fit is damaged, something in it is missing or of another kind ({error!r}): write "
+            "it again with to_json"
+        ) from error
+
+
+def _read(document: dict[str, Any]) -> Fit | Fits | BreakpointFit | PosteriorFit:
     if "fits" not in document:
         from sparsefit.width_depth.serialize import width_depth_from
 
         return width_depth_from(document)
-    fits = by_run(document["fits"])
+    found = [fit_from_dict(one) for one in document["fits"]]
     if not document["many"]:
-        return next(iter(fits.values()))
+        return found[0]
+    # A mapping can name two fits of one run; files of earlier versions have no names.
+    names = document.get("names") or [fit.run for fit in found]
+    fits = dict(zip(names, found, strict=True))
     # Files of earlier versions name no runs left out, and hold pooled fits as plain ones.
     left_out = document.get("left_out", {})
     if "pooled" in document:

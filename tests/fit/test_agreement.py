@@ -76,3 +76,33 @@ def test_a_criterion_without_points_for_its_correction_is_infinite(simulated_run
 def test_tokens_in_billions_are_refused_by_every_verb(shipped, verb):
     with pytest.raises(ArgumentError, match="Was it in billions"):
         getattr(shipped["0.11m_relu_s0"], verb)([0.01])
+
+
+def test_saved_fits_keep_their_names(shipped) -> None:
+    """A mapping can name two fits of one run."""
+    one = shipped["0.11m_relu_s0"]
+    named = sf.as_fits({"first": one, "second": one})
+    back = sf.load_fit(named.to_json())
+    assert isinstance(back, sf.Fits)
+    assert list(back) == ["first", "second"]
+    pd.testing.assert_frame_equal(back.limit(), named.limit())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        '{"sparsefit_fit": 1, "fits": 5, "many": true}',
+        '{"sparsefit_fit": 1, "fits": [{}], "many": true}',
+        '{"sparsefit_fit": 1, "fits": [], "many": false}',
+    ],
+)
+def test_a_damaged_document_is_named_as_such(words) -> None:
+    with pytest.raises(ArgumentError, match="damaged"):
+        sf.load_fit(words)
+
+
+def test_odd_arguments_are_typed_errors(shipped) -> None:
+    with pytest.raises(ArgumentError, match="share must lie strictly between 0 and 1"):
+        shipped["0.11m_relu_s0"].tokens_within("a")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="as_fits takes"):
+        sf.as_fits({})

@@ -31,9 +31,11 @@ def law() -> Law:
 TRUTH = (6.0, 0.2, 0.1)
 
 
-def simulated(law: Law, seed: int, noise: float = 1e-3, points: int = 30) -> pd.DataFrame:
+def simulated(
+    law: Law, seed: int, noise: float = 1e-3, points: int = 30, truth: tuple[float, ...] = TRUTH
+) -> pd.DataFrame:
     d = np.linspace(1.0, 40.0, points)
-    y = law.value(d, TRUTH) + noise * np.random.default_rng(seed).standard_normal(points)
+    y = law.value(d, truth) + noise * np.random.default_rng(seed).standard_normal(points)
     return pd.DataFrame({"run": "simulated", "tokens": (d * 1e9).round(), "activation_ratio": y})
 
 
@@ -57,7 +59,11 @@ def test_limit_and_forecast_are_covered(law) -> None:
 
 def test_the_measures_integrate_to_one_and_agree(law) -> None:
     """What the density of the shape implies for the limit is the density that is divided out."""
-    span, change = (1.0, 40.0), 0.1
+
+    class Bounded(type(law)):  # type: ignore[misc]
+        alpha_bounds = (0.5, 500.0)
+
+    law, span, change = Bounded(), (1.0, 40.0), 0.1
     prior = declared_prior(law)
     low, high = law.alpha_bounds
 
@@ -91,3 +97,37 @@ def test_saved_fits_and_bayesian_fits_say_what_they_need(law) -> None:
     saved = sf.fit(simulated(law, 0), law=law).to_json()
     with pytest.raises(ArgumentError, match="register"):
         sf.load_fit(saved)
+
+
+@pytest.mark.parametrize("returned", [np.nan, -np.inf])
+def test_a_density_that_is_none_is_refused(law, returned, monkeypatch) -> None:
+    class Broken(type(law)):  # type: ignore[misc]
+        def log_shape_density(self, shape):
+            return np.full(len(shape), returned)
+
+    with pytest.raises(ArgumentError, match="log_shape_density must return a log density"):
+        sf.fit(simulated(law, 0), law=Broken())
+    with pytest.raises(ArgumentError, match=r"give an instance, Broken\(\)"):
+        sf.fit(simulated(law, 0), law=Broken)  # type: ignore[arg-type]
+
+
+def test_a_density_that_disagrees_with_the_points_does_not_break_the_limit(law) -> None:
+    """The limit's interval stays near its draws, whatever the density says of its tails."""
+
+    class Elsewhere(type(law)):  # type: ignore[misc]
+        def log_shape_density(self, shape):
+            # A factor of fifty from the truth, with a spread of a factor of e.
+            return -0.5 * (np.log(shape[:, 0]) - np.log(50 * TRUTH[0])) ** 2
+
+    fit = sf.fit(simulated(law, 0), law=Elsewhere())
+    limit, draws = fit.limit(), np.quantile(fit.averaged.draws.limit, [0.05, 0.95])
+    assert limit.upper - limit.lower < 4.0 * np.ptp(draws)
+    assert limit.lower <= limit.median <= limit.upper
+
+
+def test_the_limit_is_covered_where_many_shapes_are_one_curve(law) -> None:
+    """Below the first point, every tau gives the same curve; 20 runs, 90% intervals."""
+    limits = [
+        sf.fit(simulated(law, seed, truth=(0.05, 0.8, 0.1)), law=law).limit() for seed in range(20)
+    ]
+    assert sum(limit.lower <= 0.1 <= limit.upper for limit in limits) >= 15
