@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 # Share of p by which perplexity may drift off p% before a reader is told.
 _DRIFT = 0.1
-
-
 # Bytes at both ends of a file of weights that tell it from another.
 _ENDS = 1 << 16
 
@@ -67,8 +65,10 @@ def check_weights(checkpoints: Sequence[Checkpoint], parts: Parts) -> None:
         The run was started anew under the same names.
     """
     for checkpoint in checkpoints:
-        known, now = parts.get(("weights", checkpoint.name)), fingerprint(checkpoint)
-        if known is not None and now is not None and known != now:
+        known = parts.get(("weights", checkpoint.name))
+        # Only of what was measured: weights that are new are read when they are.
+        now = None if known is None else fingerprint(checkpoint)
+        if now is not None and known != now:
             raise CheckpointError(
                 f"{checkpoint.name}: its weights are others than when it was measured: the run was "
                 "started anew, or the folder overwritten. Start over (--restart), or choose "

@@ -95,20 +95,13 @@ def plan_of(folder: Path) -> dict[str, Any] | None:
     CollectorError
         The plan cannot be read.
     """
-    path = folder / file_name(_PLAN)
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise CollectorError(f"{path}: cannot be read ({error}). Start over (--restart)") from error
-    return dict(plan)
+    plan = _read(folder / file_name(_PLAN), "Start over (--restart)")
+    return None if plan is None else dict(plan)
 
 
 def parts_of(folder: Path, kind: str) -> set[Key]:
     """Keys of the parts of one kind in a folder, without the kind."""
-    found = {_key(path) for path in folder.glob(f"*{_SUFFIX}")}
-    return {key[1:] for key in found if key[0] == kind}
+    return {key[1:] for key in _keys(folder) if key[0] == kind}
 
 
 def mark_finished(folder: Path) -> None:
@@ -186,16 +179,9 @@ class Parts:
             return self._memory[key]
         if self.folder is None:
             return None
-        path = self._path(key)
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise CollectorError(
-                f"{path}: cannot be read ({error}). Delete it, and it will be measured again"
-            ) from error
-        self._memory[key] = value
+        value = _read(self._path(key), "Delete it, and it will be measured again")
+        if value is not None:
+            self._memory[key] = value
         return value
 
     def put(self, key: Key, value: Any) -> Any:
@@ -211,7 +197,7 @@ class Parts:
         """Return the keys of all stored parts."""
         if self.folder is None:
             return set(self._memory)
-        return {_key(path) for path in self.folder.glob(f"*{_SUFFIX}")}
+        return _keys(self.folder)
 
     def forget(self, keys: Sequence[Key]) -> None:
         """Delete some parts, in this order."""
@@ -263,6 +249,20 @@ def _is_being_written(partial: Path) -> bool:
     except (OSError, OverflowError) as error:
         return isinstance(error, PermissionError)
     return True
+
+
+def _read(path: Path, remedy: str) -> Any:
+    """Content of a part; None where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CollectorError(f"{path}: cannot be read ({error}). {remedy}") from error
+
+
+def _keys(folder: Path) -> set[Key]:
+    return {_key(path) for path in folder.glob(f"*{_SUFFIX}")}
 
 
 def _sync_folder(folder: Path) -> None:
