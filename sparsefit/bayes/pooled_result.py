@@ -20,6 +20,7 @@ from sparsefit.display import facts_html
 from sparsefit.errors import ArgumentError
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.records import records
+from sparsefit.results.bands import forecast_table
 from sparsefit.results.estimates import Limit, identification
 from sparsefit.results.fits import Fits
 from sparsefit.seeds import Rng, seed_of
@@ -341,24 +342,12 @@ class ScaleForecast:
 
     def forecast(self, tokens: ArrayLike, level: float = 0.9) -> pd.DataFrame:
         """Forecast at raw token counts, arguments and columns as in `Fit.forecast`."""
-        tail = (1.0 - checks.check_level(level)) / 2.0
+        level = checks.check_level(level)
         counts = checks.check_tokens(tokens)
         checks.check_ahead(counts, self.d_first * TOKENS_PER_UNIT)
         curve = self.simulate(counts, "curve")
         seen = self.simulate(counts, "observation")
-        low, middle, high = np.quantile(curve, [tail, 0.5, 1 - tail], axis=0)
-        obs_low, obs_high = np.quantile(seen, [tail, 1 - tail], axis=0)
-        return pd.DataFrame(
-            {
-                "tokens": counts,
-                "mean": curve.mean(axis=0),
-                "median": middle,
-                "curve_lower": low,
-                "curve_upper": high,
-                "obs_lower": np.minimum(obs_low, low),
-                "obs_upper": np.maximum(obs_high, high),
-            }
-        )
+        return forecast_table(counts, curve, seen, level)
 
     def summary(self, level: float = 0.9) -> str:
         """Plain text."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.errors import ArgumentError
+from sparsefit.estimation.least_squares import mesh
 from sparsefit.estimation.priors import ShapePrior
 from sparsefit.laws import Law
 
@@ -45,7 +46,7 @@ def _grid(law: Law, span: tuple[float, float]) -> tuple[Array, Array, float]:
         First and last D.
     """
     axes = law.shape_grid(span, _NODES[law.n_shape])
-    shape = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, law.n_shape)
+    shape = mesh(axes)
     # Axes are even in the logarithm: a cell is as large as the product of its shapes.
     step = float(np.prod([np.log(axis[-1] / axis[0]) / (axis.size - 1) for axis in axes]))
     declared = np.asarray(law.log_shape_density(shape), dtype=float)
