@@ -17,6 +17,9 @@ from sparsefit.errors import ArgumentError, CheckpointError
 _FOLDER = re.compile(
     r"^(?:checkpoint|ckpt|step|iter|global_step)[-_=]?(\d+)(?:[^0-9A-Za-z].*)?$", re.IGNORECASE
 )
+_NUMBER = re.compile(r"^(\d+)$")
+# Names of folders in a message.
+_SHOWN = 5
 
 
 class UnmeasuredModelWarning(UserWarning):
@@ -75,8 +78,9 @@ def find_checkpoints(
     Parameters
     ----------
     run : path, sequence of paths, or hub repository
-        A folder of ``checkpoint-N`` / ``step-N`` / ``stepN`` folders, one checkpoint folder, a GGUF
-        file, a list of those, or (with `revisions`) a hub repository. Of a folder with such
+        A folder of ``checkpoint-N`` / ``step-N`` / ``stepN`` folders (or of folders whose names are
+        nothing but the step, or that `tokens` or `tokens_pattern` tell), one checkpoint folder, a
+        GGUF file, a list of those, or (with `revisions`) a hub repository. Of a folder with such
         folders, other models in it, or a final model of its own, are not measured, with an
         `UnmeasuredModelWarning`; nor is a step 0.
     tokens_per_step : float, optional
@@ -100,8 +104,8 @@ def find_checkpoints(
         No checkpoint, tokens unknown or contradictory, a step or a token count twice. Every problem
         is listed at once, before anything is measured.
     """
-    entries = _entries(run, revisions)
     counts = TokenCounts.of(tokens_per_step, tokens, tokens_pattern)
+    entries = _entries(run, revisions, counts)
     found: list[Checkpoint] = []
     problems: list[str] = []
     untrained: list[str] = []
@@ -109,7 +113,7 @@ def find_checkpoints(
         state, complaint = _trainer_state(Path(source)) if revision is None else ({}, None)
         if complaint:
             problems.append(complaint)
-        match = _FOLDER.match(name)
+        match = _FOLDER.match(name) or _NUMBER.match(name)
         step = int(match.group(1)) if match else None
         logged = state.get("global_step")
         if isinstance(logged, int):
@@ -153,7 +157,7 @@ def in_order(found: Sequence[Checkpoint], problems: Sequence[str] = ()) -> tuple
 
 
 def _entries(
-    run: str | Path | Sequence[str | Path], revisions: Sequence[str]
+    run: str | Path | Sequence[str | Path], revisions: Sequence[str], counts: TokenCounts
 ) -> list[tuple[str, str, str | None]]:
     """(name, source, revision) of each checkpoint."""
     if revisions:
@@ -175,20 +179,34 @@ def _entries(
         raise CheckpointError(
             f"{path}: no such folder (a hub repository needs its revisions named)"
         )
-    children = sorted(
-        child
-        for child in path.iterdir()
-        if _FOLDER.match(child.name) and (child.suffix == ".gguf" or not child.is_file())
-    )
+    children = _children(path, counts)
     if children:
         _warn_of_others(path, children)
         return [(child.name, str(child), None) for child in children]
     if _is_model(path):
         return [(path.resolve().name, str(path), None)]
+    models = sorted(child.name for child in path.iterdir() if _is_model(child))
+    more = ", ..." if len(models) > _SHOWN else ""
     raise CheckpointError(
-        f"{path} holds no checkpoint-N, step-N or stepN folders: give the checkpoints one by one, "
-        "with a mapping (--tokens-file) or a pattern (--tokens-pattern) for their tokens"
+        f"{path} holds no folders named by a step (checkpoint-N, ckpt-N, step-N, stepN, "
+        "global_stepN, iter_N, N)"
+        + (f", only {', '.join(models[:_SHOWN])}{more}" if models else "")
+        + ": say the tokens of each by name (--tokens-file) or a pattern that finds them in the "
+        "names (--tokens-pattern)"
     )
+
+
+def _children(path: Path, counts: TokenCounts) -> list[Path]:
+    """Checkpoints in a run's folder, by what names them."""
+    everything = sorted(path.iterdir())
+    candidates = [child for child in everything if child.suffix == ".gguf" or not child.is_file()]
+    named = [child for child in candidates if _FOLDER.match(child.name)]
+    if named:
+        return named
+    # A number alone may be a date; not where models are called so. One of them may be damaged.
+    numbered = [child for child in candidates if _NUMBER.match(child.name)]
+    told = [child for child in candidates if counts.tells(child.name)]
+    return next((found for found in (numbered, told) if any(map(_is_model, found))), [])
 
 
 def _is_model(folder: Path) -> bool:

@@ -83,6 +83,11 @@ class TokenCounts:
             raise CheckpointError(f"{name}: training tokens must be positive, not {round(least)}")
         return round(least)
 
+    def tells(self, name: str) -> bool:
+        """Whether the mapping has a name, or the pattern matches it."""
+        mapped = self.mapping is not None and name in self.mapping
+        return mapped or (self.pattern is not None and self.pattern.search(name) is not None)
+
     def _claims(self, name: str, step: int | None, state: Mapping[str, Any]) -> dict[str, float]:
         claims: dict[str, float] = {}
         seen = state.get("num_input_tokens_seen")

@@ -41,6 +41,34 @@ def test_folder_names(tmp_path, name: str) -> None:
     assert (found.step, found.tokens) == (5, 10)
 
 
+def test_folders_named_by_nothing_but_the_step(tmp_path) -> None:
+    for name in ("1000", "00200", "2024"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(CheckpointError, match="no folders named by a step"):
+        find_checkpoints(tmp_path, tokens_per_step=2)
+    # One model is enough: the others are damaged, and get their own rows.
+    (tmp_path / "1000" / "config.json").write_text("{}")
+    assert [c.step for c in find_checkpoints(tmp_path, tokens_per_step=2)] == [200, 1000, 2024]
+    (tmp_path / "checkpoint-7").mkdir()
+    with pytest.warns(UnmeasuredModelWarning, match="1000"):
+        (found,) = find_checkpoints(tmp_path, tokens_per_step=2)
+    assert found.step == 7
+
+
+def test_folders_that_a_mapping_or_a_pattern_names(tmp_path) -> None:
+    for name in ("hf-2B", "hf-10B", "notes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"only hf-10B, hf-2B, notes: say the tokens"):
+        find_checkpoints(tmp_path, tokens_per_step=2)
+    with pytest.warns(UnmeasuredModelWarning, match="notes"):
+        found = find_checkpoints(tmp_path, tokens_pattern=r"hf-(\d+B)")
+    assert [c.tokens for c in found] == [2 * 10**9, 10**10]
+    with pytest.warns(UnmeasuredModelWarning, match=r"hf-2B, notes"):
+        (only,) = find_checkpoints(tmp_path, tokens={"hf-10B": 10**10})
+    assert only.name == "hf-10B"
+
+
 def test_a_final_model_beside_the_checkpoints_does_not_hide_them(run) -> None:
     # What a trainer of transformers leaves: the last model in the run's own folder.
     (run / "config.json").write_text("{}")
@@ -165,7 +193,7 @@ def test_duplicates(run) -> None:
 def test_damage(run, tmp_path) -> None:
     with pytest.raises(CheckpointError, match="no such folder"):
         find_checkpoints(tmp_path / "absent")
-    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+    with pytest.raises(CheckpointError, match="holds no folders named by a step"):
         find_checkpoints(tmp_path / "runs")
     (run / "checkpoint-30" / "trainer_state.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"trainer_state\.json cannot be read"):
