@@ -33,7 +33,7 @@ def columns_table() -> str:
     rows = ["| column | meaning | values | per run |", "|---|---|---|---|"]
     needed = {*REQUIRED, "activation_ratio"}
     for name, column in COLUMNS.items():
-        mark = " (needed)" if name in needed else ""
+        mark = " (required)" if name in needed else ""
         per_run = "yes" if column.constant else ""
         rows.append(f"| `{name}`{mark} | {column.meaning} | {allowed(column)} | {per_run} |")
     return "\n".join(rows)

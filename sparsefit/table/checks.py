@@ -23,6 +23,7 @@ def in_row(row: int) -> str:
 def number_faults(name: str, values: np.ndarray, bad: np.ndarray) -> Iterator[Fault]:
     """Infinite values and values outside the column's range (missing ones are not judged here)."""
     column = COLUMNS[name]
+    holds = f"The column holds the {column.meaning}"
     for row in np.flatnonzero(np.isinf(values) & ~bad):
         yield Fault(
             int(row), name, f"{values[row]} is not finite", "Give the value or drop the row"
@@ -36,17 +37,13 @@ def number_faults(name: str, values: np.ndarray, bad: np.ndarray) -> Iterator[Fa
             high = values > column.upper
     for row in np.flatnonzero(judged & low):
         least = "positive" if column.open_lower else f"at least {column.lower:g}"
-        yield Fault(
-            int(row), name, f"{values[row]:g} must be {least}", f"It is the {column.meaning}"
-        )
+        yield Fault(int(row), name, f"{values[row]:g} must be {least}", holds)
     for row in np.flatnonzero(judged & high):
         yield Fault(int(row), name, *_too_high(column, float(values[row])))
     if column.kind == "whole":
         whole = judged & ~low & ~high & (values != np.round(np.where(judged, values, 0)))
         for row in np.flatnonzero(whole):
-            yield Fault(
-                int(row), name, f"{values[row]!r} is not whole", f"It is the {column.meaning}"
-            )
+            yield Fault(int(row), name, f"{values[row]!r} is not whole", holds)
 
 
 def _too_high(column: Column, value: float) -> tuple[str, str]:
@@ -54,7 +51,7 @@ def _too_high(column: Column, value: float) -> tuple[str, str]:
         return f"{value:g} looks like percent", "Divide by 100: the column holds fractions"
     if column.kind in ("count", "whole"):
         return f"{value:g} is too large to be true", "Give a raw count: was it scaled up twice?"
-    return f"{value:g} is above {column.upper:g}", f"It is the {column.meaning}"
+    return f"{value:g} is above {column.upper:g}", f"The column holds the {column.meaning}"
 
 
 def billions_faults(run: np.ndarray, tokens: np.ndarray, bad: np.ndarray) -> Iterator[Fault]:

@@ -85,9 +85,15 @@ _ALL = (
     _positive("d_ff", "neurons per feed-forward layer", kind="whole", constant=True),
     Column("step", "whole", "optimiser step of the checkpoint", 0.0, MAX_COUNT),
     Column(
-        "se", "number", "standard error of the activation ratio, own to the checkpoint", 0.0, 1.0
+        "se", "number", "standard error of the activation ratio, without the shared part", 0.0, 1.0
     ),
-    Column("se_shared", "number", "standard error common to a run's checkpoints", 0.0, 1.0),
+    Column(
+        "se_shared",
+        "number",
+        "part of the standard error that all checkpoints of a run share",
+        0.0,
+        1.0,
+    ),
     _positive("loss", "training loss, nats per token", kind="number"),
     _text(
         "metric",
@@ -98,19 +104,26 @@ _ALL = (
     Column(
         "p_percent",
         "number",
-        "rise of perplexity that CETT-PPL-p% allows, percent",
+        "p of CETT-PPL-p%: allowed rise of perplexity, in percent",
         0.0,
         constant=True,
     ),
     Column("cett", "number", "CETT value, a fraction", 0.0, 1.0, fraction=True),
-    _text("cett_scope", "what one CETT value is shared by", "run", "checkpoint", constant=True),
+    _text(
+        "cett_scope",
+        "whether one CETT value holds for the run or for one checkpoint",
+        *("run", "checkpoint"),
+        constant=True,
+    ),
     Column("loss_dense", "number", "validation loss of the dense model, nats per token", 0.0),
-    Column("loss_sparse", "number", "validation loss with weak neurons skipped", 0.0),
-    _positive("ppl_ratio", "sparse over dense perplexity", kind="number"),
-    _positive("n_eval_tokens", "tokens that were evaluated", kind="whole"),
+    Column(
+        "loss_sparse", "number", "validation loss with weak neurons skipped, nats per token", 0.0
+    ),
+    _positive("ppl_ratio", "ratio of sparse to dense perplexity", kind="number"),
+    _positive("n_eval_tokens", "number of tokens that were evaluated", kind="whole"),
     _text("eval_data", "name and hash of the evaluation text", constant=True),
     _text("status", "whether the measurement succeeded", "ok", "failed"),
-    _text("message", "why it failed"),
+    _text("message", "why the measurement failed"),
 )
 
 COLUMNS: dict[str, Column] = {column.name: column for column in _ALL}
