@@ -180,7 +180,9 @@ def _entries(
             f"{path}: no such folder (a hub repository needs its revisions named)"
         )
     children = _children(path, counts)
-    if children:
+    # A checkpoint of DeepSpeed holds a folder global_stepN with the state of its optimiser.
+    itself = _is_model(path) and not any(map(_is_model, children))
+    if children and not itself:
         _warn_of_others(path, children)
         return [(child.name, str(child), None) for child in children]
     if _is_model(path):

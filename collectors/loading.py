@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from sparsefit.errors import (
 )
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# What torch.compile and data parallelism put before the names of the weights of a model that they
+# wrap.
+_WRAPPED = r"^(_orig_mod\.|module\.)+"
+# What sharded training leaves in place of weights: DeepSpeed, then FSDP.
+_SHARDED = ("global_step*", "zero_pp_rank_*", "mp_rank_*", "pytorch_model_fsdp*", "*.distcp")
 
 
 @dataclass(frozen=True)
@@ -72,15 +78,36 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
     ModelError
         An encoder-decoder, or another model that is no causal language model.
     """
-    transformers = _transformers()
     where, extra = _source(checkpoint)
     if (_config(checkpoint) or {}).get("is_encoder_decoder") is True:
         raise ModelError(
             f"{checkpoint.name}: an encoder-decoder. On text alone its decoder is not the model "
             "that was trained: causal language models are measured"
         )
+    model, info = _read(checkpoint, where, options, extra)
+    if any(re.match(_WRAPPED, str(name)) for name in info.get("unexpected_keys", ())):
+        model, info = _read(checkpoint, where, options, {**extra, "key_mapping": {_WRAPPED: ""}})
+    # transformers fills absent weights with random numbers and only logs it.
+    for key, what in (("missing_keys", "missing"), ("mismatched_keys", "of another shape")):
+        names = sorted(str(name) for name in info.get(key, ()))
+        if names:
+            raise CheckpointError(
+                f"{checkpoint.name}: {len(names)} weights are {what}: {', '.join(names[:4])}"
+            )
+    model = model.to(options.device).eval()
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise CheckpointError(f"{checkpoint.name}: {name} holds NaN or infinite weights")
+    return model  # type: ignore[no-any-return]
+
+
+def _read(
+    checkpoint: Checkpoint, where: str, options: LoadOptions, extra: dict[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Read a model, and which of its weights the files hold."""
+    transformers = _transformers()
     try:
-        model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        return transformers.AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
             where,
             dtype=DTYPES[options.dtype],
             trust_remote_code=options.trust_remote_code,
@@ -98,21 +125,16 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
                 f"{checkpoint.name}: transformers has no causal language model for {kind}. "
                 "Where it wraps one, save that language model on its own"
             ) from error
+        sharded = [name for name in _SHARDED if any(Path(where).glob(name))]
+        if isinstance(error, OSError) and sharded:
+            raise CheckpointError(
+                f"{checkpoint.name}: no model.safetensors or pytorch_model.bin, only the state of "
+                f"a sharded training run ({', '.join(sharded)}). Gather its weights first: "
+                "zero_to_fp32.py for DeepSpeed, accelerate merge-weights for FSDP"
+            ) from error
         raise CheckpointError(
             f"{checkpoint.name}: cannot be loaded ({_first_line(error)})"
         ) from error
-    # transformers fills absent weights with random numbers and only logs it.
-    for key, what in (("missing_keys", "missing"), ("mismatched_keys", "of another shape")):
-        names = sorted(str(name) for name in info.get(key, ()))
-        if names:
-            raise CheckpointError(
-                f"{checkpoint.name}: {len(names)} weights are {what}: {', '.join(names[:4])}"
-            )
-    model = model.to(options.device).eval()
-    for name, parameter in model.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
-            raise CheckpointError(f"{checkpoint.name}: {name} holds NaN or infinite weights")
-    return model  # type: ignore[no-any-return]
 
 
 def load_tokenizer(checkpoint: Checkpoint, options: LoadOptions) -> Any:
@@ -166,7 +188,10 @@ def _source(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
             "whole"
         )
     if _config(checkpoint) is None:
-        raise CheckpointError(f"{checkpoint.name}: config.json is missing")
+        raise CheckpointError(
+            f"{checkpoint.name}: config.json is missing. Copy the model's into the folder "
+            "(save_pretrained writes it, states of accelerate do not hold it)"
+        )
     return str(path), {}
 
 

@@ -106,7 +106,7 @@ class Series:
                 self._attempt(checkpoint, partial(self._final, checkpoint))
             self.bar.checkpoint_done()
         if all(self._reason(checkpoint) is not None for checkpoint in self.checkpoints):
-            reasons = "\n".join(f"  - {c.name}: {self._reason(c)}" for c in self.checkpoints)
+            reasons = "\n".join(f"  - {_named(c, self._reason(c))}" for c in self.checkpoints)
             # The cause is rarely every checkpoint's own: the same command is to try them again.
             if not self.growing:
                 self.parts.discard()
@@ -369,6 +369,12 @@ class Series:
     def _measurement(self, checkpoint: Checkpoint) -> Measurement | None:
         record = self.parts.get(self._key(checkpoint))
         return None if record is None else measurement_from(record)
+
+
+def _named(checkpoint: Checkpoint, reason: str | None) -> str:
+    """A reason with the checkpoint's name before it, once."""
+    start = f"{checkpoint.name}: "
+    return start + str(reason).removeprefix(start)
 
 
 def _solution(

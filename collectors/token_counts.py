@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsefit.errors import ArgumentError, CheckpointError
+from sparsefit.table.schema import BILLIONS_BELOW
 
 _UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
@@ -80,7 +81,12 @@ class TokenCounts:
             said = ", ".join(f"{source} says {value:.12g}" for source, value in claims.items())
             raise CheckpointError(f"{name}: contradictory training tokens: {said}")
         if round(least) <= 0:
-            raise CheckpointError(f"{name}: training tokens must be positive, not {round(least)}")
+            raise CheckpointError(f"{name}: training tokens must be positive, not {least:g}")
+        if least < BILLIONS_BELOW and least != round(least):
+            raise CheckpointError(
+                f"{name}: {least:g} training tokens is no whole count, which looks like billions. "
+                "Give raw counts, or write 1.2e9 or 1.2B"
+            )
         return round(least)
 
     def tells(self, name: str) -> bool:

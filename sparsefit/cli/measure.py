@@ -153,7 +153,21 @@ def _options(
         tokens_pattern=arguments.tokens_pattern,
         revisions=arguments.revision,
     )
+    _check_tokens(checkpoints)
     return checkpoints, settings, load
+
+
+def _check_tokens(checkpoints: tuple[Checkpoint, ...]) -> None:
+    """Refuse counts that no table takes, before the models run."""
+    from sparsefit.errors import CheckpointError
+    from sparsefit.table.schema import BILLIONS_BELOW
+
+    last = checkpoints[-1]
+    if last.tokens < BILLIONS_BELOW:
+        raise CheckpointError(
+            f"{last.name}: the last checkpoint has seen {last.tokens} training tokens, which looks "
+            "like billions. Give raw counts, or write 1.2e9 or 1.2B"
+        )
 
 
 def _text(

@@ -69,9 +69,19 @@ def test_folders_that_a_mapping_or_a_pattern_names(tmp_path) -> None:
     assert only.name == "hf-10B"
 
 
+def test_a_checkpoint_that_holds_its_optimiser_in_a_folder_is_one_checkpoint(tmp_path) -> None:
+    # As DeepSpeed leaves it.
+    folder = tmp_path / "checkpoint-30"
+    (folder / "global_step30").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (found,) = find_checkpoints(folder, tokens_per_step=2)
+    assert (found.name, found.source, found.tokens) == ("checkpoint-30", str(folder), 60)
+
+
 def test_a_final_model_beside_the_checkpoints_does_not_hide_them(run) -> None:
     # What a trainer of transformers leaves: the last model in the run's own folder.
-    (run / "config.json").write_text("{}")
+    for folder in (run, run / "checkpoint-30"):
+        (folder / "config.json").write_text("{}")
     state(run, global_step=1000, num_input_tokens_seen=512_000)
     (run / "final").mkdir()
     (run / "final" / "config.json").write_text("{}")

@@ -141,6 +141,11 @@ def silent_layers(folder: Path) -> None:
     edit_weights(folder, silence)
 
 
+def sharded_state(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model_fsdp_0").mkdir()
+
+
 def pickled_code(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save({"model.norm.weight": print}, folder / "pytorch_model.bin")
@@ -167,6 +172,7 @@ DAMAGES = {
     smaller_vocabulary: "another model",
     missing_weight: "weights are missing",
     silent_layers: "no neuron is active|too few neurons",
+    sharded_state: r"a sharded training run \(pytorch_model_fsdp\*\)\. Gather",
     pickled_code: "cannot be loaded",
 }
 
@@ -192,8 +198,23 @@ def test_a_damaged_checkpoint_is_a_failed_row(damage, trained_run, text, tmp_pat
 def test_nothing_measurable_is_an_error_with_every_reason(trained_run, text, tmp_path) -> None:
     shutil.copytree(trained_run / "checkpoint-200", tmp_path / "checkpoint-200")
     truncate(tmp_path / "checkpoint-200")
-    with pytest.raises(CheckpointError, match="checkpoint-200: checkpoint-200: cannot be loaded"):
+    with pytest.raises(CheckpointError, match="  - checkpoint-200: cannot be loaded"):
         measure_run(tmp_path, text)
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod."])
+def test_names_of_wrapped_models_are_read(prefix, trained_run, text, tmp_path) -> None:
+    """A state saved from inside torch.compile or data parallelism is the model's own."""
+    from safetensors.torch import load_file, save_file
+
+    settings = Settings(metric="cett", cett=0.1)
+    shutil.copytree(trained_run / "checkpoint-200", tmp_path / "checkpoint-200")
+    before = measure_run(tmp_path, text, settings=settings).table
+    path = tmp_path / "checkpoint-200" / "model.safetensors"
+    weights = load_file(path)
+    save_file({prefix + name: weights[name] for name in weights}, path, metadata={"format": "pt"})
+    after = measure_run(tmp_path, text, settings=settings).table
+    pd.testing.assert_frame_equal(before, after)
 
 
 def test_wrong_tokenizer(trained_run, text) -> None:

@@ -135,6 +135,21 @@ def test_errors_before_anything_is_measured(words, change, match, capsys, tmp_pa
     assert not (tmp_path / "points.parquet").exists()
 
 
+def test_tokens_in_billions_are_refused_before_anything_is_measured(
+    words, loads, capsys, tmp_path
+) -> None:
+    for folder in (tmp_path / "r").iterdir():
+        (folder / "trainer_state.json").unlink()
+    seen = tmp_path / "seen.csv"
+    seen.write_text("step,tokens\n180,90\n200,100\n")
+    assert main([*words, "--tokens-file", str(seen)]) == 1
+    assert "checkpoint-200: the last checkpoint has seen 100 training" in capsys.readouterr().err
+    seen.write_text("step,tokens\n180,1.8\n200,2\n")
+    assert main([*words, "--tokens-file", str(seen)]) == 1
+    assert "checkpoint-180: 1.8 training tokens is no whole count" in capsys.readouterr().err
+    assert not loads
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("name", "options", "metric", "activation"),
