@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from sparsefit.estimation.evidence import Conditional, conditional, cumulative_sums, reversed_basis
+from sparsefit.estimation.blocks import blocks
+from sparsefit.estimation.evidence import (
+    Conditional,
+    conditional,
+    cumulative_sums,
+    reversed_basis,
+)
 from sparsefit.estimation.quadrature import Cells, Problem
 from sparsefit.laws import Law
 
@@ -57,8 +63,12 @@ class Draws:
 
     def curve(self, law: Law, d: Array) -> Array:
         """Law's mean at D, shape (m, len(d))."""
-        basis = law.sign * law.basis(np.asarray(d, dtype=float), self.shape, self.span)
-        return self.limit[:, None] + self.amplitude[:, None] * basis
+        return self.curve_of(law, d, np.arange(len(self)))
+
+    def curve_of(self, law: Law, d: Array, chosen: NDArray[np.intp]) -> Array:
+        """Law's mean at D of some draws, shape (len(chosen), len(d))."""
+        basis = law.sign * law.basis(np.asarray(d, dtype=float), self.shape[chosen], self.span)
+        return self.limit[chosen, None] + self.amplitude[chosen, None] * basis
 
 
 @dataclass(frozen=True)
@@ -165,34 +175,30 @@ def conditionals(
     which = np.arange(noise.size) if which is None else which
     n, m = len(problem.points), noise.size
     parts: dict[str, Array] = {}
-    least = n - int(drop.max())
-    basis = reversed_basis(problem.law, problem.points, np.exp(log_shape))
-    for j in np.unique(noise):
-        chosen = np.flatnonzero(noise == j)
-        # Entries that share a shape are whitened once.
-        rows, column = np.unique(which[chosen], return_inverse=True)
-        sums = cumulative_sums(
-            problem.law,
-            problem.points,
-            problem.whiteners[j],
-            log_shape[rows],
-            least,
-            basis[:, rows],
-        )
-        row = n - least - drop[chosen]
-        # The first four do not depend on the shape.
-        at = tuple(v[row, 0] if i < 4 else v[row, column] for i, v in enumerate(sums))
-        found = conditional(
-            at,
-            n - drop[chosen],
-            n,
-            problem.whiteners[j].log_det[n - 1 - drop[chosen]],
-            problem.law.limit_bounds,
-            problem.points.range,
-            problem.warmup_width,
-        )
-        for name, values in vars(found).items():
-            parts.setdefault(name, np.empty(m))[chosen] = values
+    for block in blocks(n, len(log_shape)):
+        basis = reversed_basis(problem.law, problem.points, np.exp(log_shape[block]))
+        inside = (which >= block.start) & (which < block.stop)
+        for j in np.unique(noise[inside]):
+            chosen = np.flatnonzero(inside & (noise == j))
+            # Entries that share a shape are whitened once.
+            rows, column = np.unique(which[chosen], return_inverse=True)
+            sizes, row = np.unique(n - drop[chosen], return_inverse=True)
+            sums = cumulative_sums(
+                problem.points, problem.whiteners[j], basis[:, rows - block.start], sizes
+            )
+            # The first four do not depend on the shape.
+            at = tuple(v[row, 0] if i < 4 else v[row, column] for i, v in enumerate(sums))
+            found = conditional(
+                at,
+                n - drop[chosen],
+                n,
+                problem.whiteners[j].log_det[n - 1 - drop[chosen]],
+                problem.law.limit_bounds,
+                problem.points.range,
+                problem.warmup_width,
+            )
+            for name, values in vars(found).items():
+                parts.setdefault(name, np.empty(m))[chosen] = values
     return Conditional(**parts)
 
 

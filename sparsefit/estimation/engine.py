@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,9 @@ Array = NDArray[np.float64]
 
 DRAWS = 2000
 """Draws kept with every fit."""
+
+# Numbers of warm-up points up to this one are all considered.
+_EACH_UP_TO = 30
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,13 @@ def warmup_choices(n: int, n_parameters: int) -> NDArray[np.intp]:
 
     Up to a third of the points, and never so many that fewer than the law's parameters plus five
     stay: fewer predict the first points so loosely that leaving those out always looks better.
+    Beyond 30 points, numbers grow by tenths: a log of 20,000 points has 90 choices, not 6,667.
     """
-    return np.arange(0, max(0, min(n // 3, n - n_parameters - 5)) + 1)
+    most = max(0, min(n // 3, n - n_parameters - 5))
+    choices = list(range(min(most, _EACH_UP_TO) + 1))
+    while choices[-1] < most:
+        choices.append(min(most, math.ceil(1.1 * choices[-1])))
+    return np.array(choices)
 
 
 def average(

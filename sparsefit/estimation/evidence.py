@@ -112,25 +112,27 @@ def reversed_basis(law: Law, points: Points, shape: Array) -> Array:
     return np.asarray((law.sign * law.basis(points.d[::-1], shape, points.span)).T)
 
 
-def _running(products: Array, first: Array) -> Array:
-    """Cumulative sums of rows of products that start from a sum, shape (rows + 1, m)."""
-    out = np.empty((products.shape[0] + 1, products.shape[1]))
-    out[0] = first
-    # Row by row: numpy's cumulative sum down the columns strides through memory.
-    for row in range(products.shape[0]):
-        np.add(out[row], products[row], out=out[row + 1])
+def _running(left: Array | None, right: Array, sizes: NDArray[np.intp]) -> Array:
+    """Sums of products over the first rows, one for each of the ascending sizes, shape (sizes, m).
+
+    `left` of shape (n,) multiplies each row of `right`; without it the columns are squared.
+    """
+    out = np.empty((sizes.size, right.shape[1]))
+    total, first = np.zeros(right.shape[1]), 0
+    for row, size in enumerate(sizes.tolist()):
+        block = right[first:size]
+        if left is None:
+            total = total + np.einsum("ij,ij->j", block, block)
+        else:
+            total = total + left[first:size] @ block
+        out[row], first = total, size
     return out
 
 
 def cumulative_sums(
-    law: Law,
-    points: Points,
-    whitener: Whitener,
-    shape: Array,
-    least: int = 1,
-    basis: Array | None = None,
+    points: Points, whitener: Whitener, basis: Array, sizes: NDArray[np.intp]
 ) -> tuple[Array, ...]:
-    """Sums of whitened products over the last m points, m = least..n.
+    """Sums of whitened products over the last points of the run.
 
     Response and basis are taken relative to their values at the last point, which are returned with
     the sums. A basis that hardly differs from the constant (a power law with alpha near 0) would
@@ -138,35 +140,26 @@ def cumulative_sums(
 
     Parameters
     ----------
-    law, points, whitener : Law, Points, Whitener
-        Law, points and noise model.
-    shape : ndarray, shape (m, n_shape)
-        Shapes.
-    least : int
-        Smallest number of points summed over.
-    basis : ndarray, optional
-        `reversed_basis` of the shapes, where many noise models share it.
+    points, whitener : Points, Whitener
+        Points and noise model.
+    basis : ndarray, shape (n, m)
+        `reversed_basis` of m shapes.
+    sizes : ndarray of int, shape (k,)
+        Numbers of points summed over, ascending.
 
     Returns
     -------
     tuple of ndarray
-        (oo, oy, yy, y at the last point) of shape (n - least + 1, 1) and (og, yg, gg, g at the last
-        point) of shape (n - least + 1, m), with o the constant, y the response and g the signed
-        basis.
+        (oo, oy, yy, y at the last point) of shape (k, 1) and (og, yg, gg, g at the last point) of
+        shape (k, m), with o the constant, y the response and g the signed basis.
     """
     n = len(points)
-    basis = reversed_basis(law, points, shape) if basis is None else basis
     y_last, g_last = points.y[-1], basis[:1]
     columns = np.column_stack([np.ones(n), points.y[::-1] - y_last, basis - g_last])
     white = whitener.whiten(columns)
-    head, tail = white[:least], white[least:]
-    alone = [
-        _running(tail[:, i : i + 1] * tail[:, j : j + 1], head[:, i] @ head[:, j])
-        for i, j in ((0, 0), (0, 1), (1, 1))
-    ]
-    g_head, g_tail = head[:, 2:], tail[:, 2:]
-    paired = [_running(tail[:, i : i + 1] * g_tail, head[:, i] @ g_head) for i in (0, 1)]
-    paired.append(_running(g_tail**2, np.einsum("ij,ij->j", g_head, g_head)))
+    o, y, g = white[:, 0], white[:, 1], white[:, 2:]
+    alone = [_running(a, b[:, None], sizes) for a, b in ((o, o), (o, y), (y, y))]
+    paired = [_running(o, g, sizes), _running(y, g, sizes), _running(None, g, sizes)]
     return (
         *alone,
         np.full_like(alone[0], y_last),

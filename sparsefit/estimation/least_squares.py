@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.estimation.blocks import blocks
 from sparsefit.estimation.points import Points
 from sparsefit.laws import Law
 
@@ -104,8 +105,12 @@ def solve_linear(
 
 def scan(law: Law, points: Points, shape: Array) -> LinearSolution:
     """Solve the linear pair for every shape, shape (m, n_shape)."""
-    basis = law.sign * law.basis(points.d, shape, points.span)
-    return solve_linear(basis, points.y, points.weights, law.limit_bounds)
+    parts = []
+    for block in blocks(len(points), len(shape)):
+        basis = law.sign * law.basis(points.d, shape[block], points.span)
+        found = solve_linear(basis, points.y, points.weights, law.limit_bounds)
+        parts.append((found.limit, found.amplitude, found.ssr))
+    return LinearSolution(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def _local_minima(ssr: Array) -> NDArray[np.intp]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.estimation.blocks import blocks
 from sparsefit.estimation.draws import Draws
 from sparsefit.estimation.noise import NoiseModel
 from sparsefit.estimation.points import Points
+from sparsefit.estimation.whitening import Whitener
 from sparsefit.laws import Law
 
 Array = NDArray[np.float64]
@@ -42,7 +44,6 @@ def observations(
         Not confined to the law's physical range.
     """
     out = draws.curve(law, d)
-    residual = points.y - draws.curve(law, points.d)
     new_se = np.ones_like(d) if points.relative_se is not None else None
     for j in np.unique(draws.noise):
         noise = noises[j]
@@ -59,25 +60,28 @@ def observations(
             out[members] += normal * scale * draws.sigma[members, None]
             continue
         prior = noise.correlation(d, d, points) * np.outer(scale, scale)
-        everything = noise.covariance(points)
-        white = np.diag(noise.white_share * scale**2)
+        load, _, _ = noise.parts(points)
+        cross = noise.correlation(points.d, d, points) * np.outer(load, scale)
+        white = np.sqrt(noise.white_share) * scale
+        whitener = Whitener.of(points, noise)
         for k in np.unique(draws.drop[members]):
             inside = draws.drop[members] == k
             chosen = members[inside]
-            seen = points.since(int(k))
-            seen_scale = noise.scale(seen.d, points.d[-1], seen.relative_se)
-            covariance = everything[k:, k:]
             if errors is not None:
-                known = errors[int(k) :] / float(np.median(draws.sigma[chosen]))
-                covariance = covariance + np.diag(known**2)
-            cross = noise.correlation(d, seen.d, points) * np.outer(scale, seen_scale)
-            gain = np.linalg.solve(covariance, cross.T).T
-            left = prior - gain @ cross.T
+                known = errors / float(np.median(draws.sigma[chosen]))
+                whitener = Whitener.of(points, noise, known)
+            # In reversed order, the points after the warm-up are the leading ones.
+            kept = slice(0, len(points) - int(k))
+            gain = whitener.whiten(cross[::-1])[kept]
+            left = prior - gain.T @ gain
             # Positive semi-definite up to rounding: an eigendecomposition never fails on it.
             values, vectors = np.linalg.eigh(left)
             root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
-            shift = residual[chosen][:, k:] @ gain.T
             shake = normal[inside] @ root.T
-            shake = shake + rng.standard_normal(shake.shape) * np.sqrt(np.diag(white))
-            out[chosen] += shift + shake * draws.sigma[chosen, None]
+            shake = shake + rng.standard_normal(shake.shape) * white
+            out[chosen] += shake * draws.sigma[chosen, None]
+            for block in blocks(len(points), chosen.size):
+                curves = draws.curve_of(law, points.d, chosen[block])
+                residual = whitener.whiten((points.y - curves).T[::-1])
+                out[chosen[block]] += residual[kept].T @ gain
     return out

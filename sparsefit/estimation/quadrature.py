@@ -12,7 +12,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefit.estimation.evidence import conditional, cumulative_sums, reversed_basis
+from sparsefit.estimation.blocks import blocks
+from sparsefit.estimation.evidence import (
+    conditional,
+    cumulative_sums,
+    reversed_basis,
+)
 from sparsefit.estimation.noise import NoiseModel
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import ShapePrior
@@ -134,23 +139,25 @@ class Problem:
         -------
         ndarray, shape (noise models, warm-up choices, shapes)
         """
-        shape = np.exp(log_shape)
         n = len(self.points)
-        least = n - int(self.drops[-1])
-        basis = reversed_basis(self.law, self.points, shape)
-        out = np.full((len(self.noises), self.drops.size, shape.shape[0]), -np.inf)
-        for j in subset:
-            whitener = self.whiteners[j]
-            sums = cumulative_sums(self.law, self.points, whitener, shape, least, basis)
-            drops = self.drops_of(j)
-            kept = (n - drops)[:, None]
-            at = tuple(values[n - drops - least] for values in sums)
-            log_det = whitener.log_det[n - drops - 1][:, None]
-            found = conditional(
-                at, kept, n, log_det, self.law.limit_bounds, self.points.range, self.warmup_width
-            )
-            prior = np.log(self.noises[j].prior) - np.log(drops.size)
-            out[j, : drops.size] = found.log_evidence + prior
+        out = np.full((len(self.noises), self.drops.size, log_shape.shape[0]), -np.inf)
+        for block in blocks(n, log_shape.shape[0]):
+            basis = reversed_basis(self.law, self.points, np.exp(log_shape[block]))
+            for j in subset:
+                drops = self.drops_of(j)
+                kept = (n - drops)[:, None]
+                sums = cumulative_sums(self.points, self.whiteners[j], basis, kept[::-1, 0])
+                found = conditional(
+                    tuple(values[::-1] for values in sums),
+                    kept,
+                    n,
+                    self.whiteners[j].log_det[n - drops - 1][:, None],
+                    self.law.limit_bounds,
+                    self.points.range,
+                    self.warmup_width,
+                )
+                prior = np.log(self.noises[j].prior) - np.log(drops.size)
+                out[j, : drops.size, block] = found.log_evidence + prior
         return out
 
     def drops_of(self, j: int) -> NDArray[np.intp]:

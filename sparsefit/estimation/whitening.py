@@ -45,10 +45,15 @@ class Whitener:
     log_det: Array
 
     @classmethod
-    def of(cls, points: Points, noise: NoiseModel) -> Whitener:
-        """Filter the variances, which do not depend on the response."""
+    def of(cls, points: Points, noise: NoiseModel, known: Array | None = None) -> Whitener:
+        """Filter the variances, which do not depend on the response.
+
+        `known`, shape (n,), are standard deviations on top of the noise model's, unit sigma.
+        """
         n = len(points)
         load, own, memory = noise.parts(points)
+        if known is not None:
+            own = np.hypot(own, known)
         load, own = load[::-1], own[::-1]
         carried = np.append(noise.carried(points)[::-1], 0.0)
         variance, keep, take = np.empty(n), np.empty(n), np.empty(n)

@@ -9,7 +9,7 @@ from scipy.linalg import solve_triangular
 
 import sparsefit as sf
 from sparsefit import laws
-from sparsefit.estimation.evidence import conditional, cumulative_sums
+from sparsefit.estimation.evidence import conditional, cumulative_sums, reversed_basis
 from sparsefit.estimation.noise import noise_grid
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.whitening import Whitener
@@ -30,9 +30,8 @@ def test_conditional_is_the_generalised_least_squares_solution(alpha: float) -> 
     basis = law.sign * law.basis(D, np.array([[shape]]), points.span)[0]
     for noise in noise_grid():
         whitener = Whitener.of(points, noise)
-        sums = tuple(
-            v[kept - 1] for v in cumulative_sums(law, points, whitener, np.array([[shape]]))
-        )
+        white = reversed_basis(law, points, np.array([[shape]]))
+        sums = tuple(v[0] for v in cumulative_sums(points, whitener, white, np.array([kept])))
         found = conditional(
             sums, np.array(kept), D.size, whitener.log_det[kept - 1], (0.0, 1.0), points.range, 50.0
         )

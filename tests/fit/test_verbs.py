@@ -14,6 +14,7 @@ import pytest
 
 import sparsefit as sf
 from sparsefit.errors import ArgumentError, FitError, TableError
+from sparsefit.estimation import engine
 
 Simulate = Callable[..., pd.DataFrame]
 
@@ -289,6 +290,25 @@ def test_warmup_choices(simulated_run: Simulate) -> None:
     assert by_tokens.n_warmup == int((table["tokens"] < 3.5e9).sum())
     sensitivity = by_tokens.warmup_sensitivity()
     assert sensitivity.loc[sensitivity["chosen"], "n_dropped"].tolist() == [by_tokens.n_warmup]
+
+
+@pytest.mark.parametrize("n", [8, 30, 92, 93, 300, 20_000])
+def test_warmup_choices_of_long_runs_grow_by_tenths(n: int) -> None:
+    choices = engine.warmup_choices(n, 4)
+    most = max(0, min(n // 3, n - 9))
+    assert choices[0] == 0 and choices[-1] == most
+    assert (choices[: min(most, 30) + 1] == np.arange(min(most, 30) + 1)).all()
+    assert (np.diff(choices) <= 1.0 + 0.1 * choices[:-1]).all()
+    assert len(choices) < 100
+
+
+def test_auto_finds_a_warmup_of_many_points(simulated_run: Simulate) -> None:
+    run = simulated_run(n=300, last=3e11)
+    run.loc[:44, "activation_ratio"] += 0.01
+    fit = sf.fit(run)
+    # Of the choices near 45 points, 46 is the first that leaves all of them out.
+    assert fit.n_warmup == 46
+    assert fit.limit().estimate == pytest.approx(0.07, abs=5e-4)
 
 
 def test_auto_carries_the_limits_of_both_warmup_choices(
