@@ -15,6 +15,7 @@ from sparsefit.backtesting.rolling import backtest
 from sparsefit.bayes.psis import KHAT_LIMIT
 from sparsefit.errors import ArgumentError
 from sparsefit.seeds import seed_of
+from sparsefit.strict_json import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,14 +87,13 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values (missing numbers are None)."""
-        from sparsefit.backtesting.text import plain_records
-
-        return {
+        document = {
             "sentence": self.sentence,
-            "remarks": list(self.remarks),
-            "fits": plain_records(self.table),
-            "overall": plain_records(self.overall),
+            "remarks": self.remarks,
+            "fits": self.table,
+            "overall": self.overall,
         }
+        return dict(plain(document))
 
     def __repr__(self) -> str:
         return f"Comparison({', '.join(self.table['fit'].drop_duplicates())})"

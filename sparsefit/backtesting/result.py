@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from sparsefit.backtesting.cells import Skipped
 from sparsefit.backtesting.rolling import BUCKETS, UNSEEN
 from sparsefit.backtesting.stacking import mixture_terms, stacking_weights
 from sparsefit.errors import ArgumentError
+from sparsefit.strict_json import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -301,26 +302,21 @@ class Backtest:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the single points, as plain values (missing numbers are None)."""
-        from sparsefit.backtesting.text import plain_records
-
         document: dict[str, Any] = {
-            "methods": list(self.methods),
-            "cuts": list(self.cuts),
+            "methods": self.methods,
+            "cuts": self.cuts,
             "scheme": self.scheme,
             "others": self.others,
             "seed": self.seed,
             "unit": "percentage points of the activation ratio; coverages are shares",
         }
         for by in ("overall", "cut", "bucket", "series"):
-            document[f"by_{by}"] = plain_records(self.table(by))  # type: ignore[arg-type]
+            document[f"by_{by}"] = self.table(by)  # type: ignore[arg-type]
         if len(self.methods) > 1:
-            document["differences"] = plain_records(self.differences(self.reference))
-        document["cells"] = plain_records(self.cells)
-        document["skipped"] = [
-            {"run": s.run, "cut": None if np.isnan(s.cut) else s.cut, "reason": s.reason}
-            for s in self.skipped
-        ]
-        return document
+            document["differences"] = self.differences(self.reference)
+        document["cells"] = self.cells
+        document["skipped"] = [asdict(one) for one in self.skipped]
+        return dict(plain(document))
 
     @property
     def reference(self) -> str:

@@ -1,4 +1,4 @@
-"""Text, HTML and plain-value views of backtesting results."""
+"""Text and HTML of backtesting results."""
 
 from __future__ import annotations
 
@@ -8,28 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.backtesting.registry import METHODS
+from sparsefit.strict_json import plain
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sparsefit.backtesting.result import Backtest
-
-
-def plain(value: Any) -> Any:
-    """A value that strict JSON can hold: numpy scalars unwrapped, non-finite numbers None."""
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def plain_records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a table as dictionaries of plain values."""
-    return [
-        {str(name): plain(value) for name, value in record.items()}
-        for record in table.to_dict("records")
-    ]
 
 
 def number(value: Any, digits: int = 3) -> str:

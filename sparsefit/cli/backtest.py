@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from sparsefit.cli import fitting, selection
-from sparsefit.cli.counting import counter
-from sparsefit.cli.narrow import show
+from sparsefit.cli import selection, values
 from sparsefit.cli.outputs import check_figure
+from sparsefit.cli.printing import print_json, show
+from sparsefit.cli.progress import counter
 from sparsefit.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from sparsefit.backtesting import Backtest, Method
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=[0.3, 0.5, 0.7],
         metavar="SHARE",
-        help="shares of each run's checkpoints that are seen (default: .3 .5 .7)",
+        help="shares of each run's checkpoints that a method sees (default: .3 .5 .7)",
     )
     selection.add_run(
         parser, "forecast this run only; the others are still shown to pooled methods"
@@ -45,11 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--others",
         choices=("smaller", "all"),
         default="smaller",
-        help="other runs that pooled methods see: those with fewer parameters, or all",
+        help="other runs that pooled methods see: those with fewer parameters, or all (default: "
+        "smaller)",
     )
-    parser.add_argument("--seed", type=fitting.seed, default=0, help="seed (default: 0)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
-    parser.add_argument("--out", metavar="FIGURE", help="write error against horizon to this file")
+    parser.add_argument("--seed", type=values.seed, default=0, help="seed (default: 0)")
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes (default: 1)")
+    parser.add_argument(
+        "--out", metavar="FIGURE", help="write a figure of the error against the horizon"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -77,11 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
         progress=counter("forecasts", jobs=arguments.jobs),
     )
     if arguments.out:
-        _write_figure(result, arguments.out)
-    if arguments.json:
-        import json
+        from sparsefit.cli.figure import write_plot
+        from sparsefit.plots import error_by_horizon
 
-        print(json.dumps(result.to_dict(), allow_nan=False))
+        write_plot(error_by_horizon, result, arguments.out, (7.0, 4.0))
+    if arguments.json:
+        print_json(result.to_dict())
     else:
         show(result.summary())
         if arguments.out:
@@ -93,29 +93,10 @@ def _list_methods(as_json: bool) -> int:
     from sparsefit.backtesting.registry import METHODS
 
     if as_json:
-        import json
-
-        print(json.dumps([_described(method) for method in METHODS.values()]))
+        shown = ("name", "description", "pooled")
+        print_json([{key: getattr(method, key) for key in shown} for method in METHODS.values()])
         return 0
     for method in METHODS.values():
         pooled = " [pooled]" if method.pooled else ""
         print(f"{method.name:<18} {method.description}{pooled}")
     return 0
-
-
-def _described(method: Method) -> dict[str, object]:
-    return {"name": method.name, "description": method.description, "pooled": method.pooled}
-
-
-def _write_figure(result: Backtest, path: str) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    from sparsefit.plots.backtest import error_by_horizon
-
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    error_by_horizon(result, ax=axes)
-    figure.savefig(path)
-    plt.close(figure)

@@ -6,16 +6,15 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.cli import fitting, selection
-from sparsefit.cli.counting import counter
-from sparsefit.cli.narrow import show
+from sparsefit.cli import selection, values
 from sparsefit.cli.outputs import check_figure
+from sparsefit.cli.printing import print_json, show
+from sparsefit.cli.progress import counter
 from sparsefit.errors import ArgumentError, FitError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sparsefit.backtesting import Comparison
     from sparsefit.results.fit import Fit
     from sparsefit.results.fits import Fits
 
@@ -45,12 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=[0.5, 0.7, 0.85],
         metavar="SHARE",
-        help="where runs are cut for leave-future-out (default: .5 .7 .85)",
+        help="shares at which runs are cut for leave-future-out (default: .5 .7 .85)",
     )
-    parser.add_argument("--no-future", action="store_true", help="leave leave-future-out out")
-    parser.add_argument("--seed", type=fitting.seed, default=0, help="seed (default: 0)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
-    parser.add_argument("--out", metavar="FIGURE", help="write a figure to this file")
+    parser.add_argument("--no-future", action="store_true", help="skip leave-future-out")
+    parser.add_argument("--seed", type=values.seed, default=0, help="seed (default: 0)")
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes (default: 1)")
+    parser.add_argument("--out", metavar="FIGURE", help="write a figure (.png, .pdf, .svg)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -73,11 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
         progress=counter("refitting truncated runs", jobs=arguments.jobs),
     )
     if arguments.out:
-        _write_figure(result, arguments.out)
-    if arguments.json:
-        import json
+        from sparsefit.cli.figure import write_plot
+        from sparsefit.plots import comparison
 
-        print(json.dumps({**result.to_dict(), "failed": failed}, allow_nan=False))
+        write_plot(comparison, result, arguments.out, (7.0, 4.0))
+    if arguments.json:
+        print_json({**result.to_dict(), "failed": failed})
     else:
         show(result.summary())
         if arguments.out:
@@ -96,7 +96,7 @@ def _fits(
             name = law if len(arguments.warmup) == 1 else f"{law}, warm-up {rule}"
             if name in rules:
                 raise ArgumentError(f"--laws, --warmup: {name!r} is given twice.")
-            rules[name] = (law, fitting.warmup_rule(rule))
+            rules[name] = (law, values.warmup_rule(rule))
     return fit_ways(table, rules, arguments.seed)
 
 
@@ -127,19 +127,5 @@ def fit_ways(
 
 def _rule(text: str) -> str:
     """Check a rule and keep its text, which names the fit."""
-    fitting.warmup_rule(text)
+    values.warmup_rule(text)
     return text.lower() if text.lower() in ("auto", "none") else text
-
-
-def _write_figure(result: Comparison, path: str) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    from sparsefit.plots.criteria import comparison
-
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    comparison(result, ax=axes)
-    figure.savefig(path)
-    plt.close(figure)

@@ -6,7 +6,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.cli import fitting
+from sparsefit.cli import describe, fitting, selection, values
+from sparsefit.cli.methods import FitOptions
+from sparsefit.cli.outputs import check_figure
+from sparsefit.cli.printing import print_json
+from sparsefit.counts import count_text
 from sparsefit.errors import ArgumentError
 from sparsefit.records import records
 
@@ -24,21 +28,23 @@ _LINES = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--data", metavar="NAME", help="a shipped measurement table (default: a measured one)"
+        "--data",
+        metavar="NAME",
+        help="data set to use, a shipped measurement table (default: a measured one)",
     )
     parser.add_argument(
         "--run", action="append", metavar="NAME", help="run to forecast (repeatable; default: four)"
     )
     parser.add_argument(
         "--share",
-        type=fitting.fraction,
+        type=values.fraction,
         default=0.5,
         help="share of each run's checkpoints that the fit sees (default: 0.5)",
     )
     parser.add_argument(
-        "--level", type=fitting.fraction, default=0.9, help="level of the intervals (default: 0.9)"
+        "--level", type=values.level, default=0.9, help="level of the intervals (default: 0.9)"
     )
-    parser.add_argument("--seed", type=fitting.seed, default=0, help="seed (default: 0)")
+    parser.add_argument("--seed", type=values.seed, default=0, help="seed (default: 0)")
     parser.add_argument(
         "--out",
         metavar="FIGURE",
@@ -48,36 +54,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train",
         action="store_true",
-        help='first train and measure a tiny run here, about a minute (extra "collect")',
+        help='train and measure a tiny run first, about a minute (extra "collect")',
     )
     parser.add_argument(
         "--train-folder",
         metavar="FOLDER",
         default="sparsefit_demo_run",
-        help="folder for --train; called again it continues (default: %(default)s)",
+        help="folder for --train, which continues what is there (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Forecast, compare, draw; 3 where some runs cannot be fitted."""
-    # What fit_table and check_output read besides the options above.
-    arguments.response, arguments.law, arguments.warmup = "activation_ratio", "auto", "auto"
-    arguments.method, arguments.robust, arguments.save_json = "fit", False, None
-    fitting.check_output(arguments)
+    check_figure("--out", arguments.out)
     table, source = _train(arguments) if arguments.train else _shipped(arguments.data)
     if not arguments.json:
         print(source)
     table = _chosen(table, arguments.run)
     seen = _first_part(table, arguments.share)
-    outcome = fitting.fit_table(seen, arguments)
+    outcome = fitting.fit_table(seen, FitOptions(seed=arguments.seed))
     compared = {run: _compare(fit, table, arguments.level) for run, fit in outcome.fits.items()}
     from sparsefit.cli.figure import write_panels
 
     until = {run: float(later["tokens"].max()) for run, later in compared.items()}
     write_panels(outcome.fits, arguments.out, until=until, level=arguments.level, held_out=table)
     if arguments.json:
-        fitting.print_json(
+        print_json(
             {
                 "source": source,
                 "share_seen": arguments.share,
@@ -85,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "figure": arguments.out,
                 "runs": [
                     {
-                        **fitting.run_document(fit, arguments.level),
+                        **describe.run_document(fit, arguments.level),
                         "later": compared[run],
                         "score": _score(compared[run]),
                     }
@@ -144,15 +147,12 @@ def _train(arguments: argparse.Namespace) -> tuple[pd.DataFrame, str]:
 
 
 def _chosen(table: pd.DataFrame, runs: list[str] | None) -> pd.DataFrame:
-    known = [str(run) for run in dict.fromkeys(table["run"])]
+    """Rows of the runs asked for; else of those with the most checkpoints to compare with."""
     if runs is None:
-        # Runs with the most checkpoints have the most to compare with; ties in the table's order.
-        counts = table["run"].value_counts()
-        runs = sorted(known, key=lambda run: -int(counts[run]))[:_RUNS]
-    unknown = [run for run in runs if run not in known]
-    if unknown:
-        raise ArgumentError(f"--run {unknown[0]}: no such run; runs: {', '.join(known)}")
-    return table[table["run"].isin(runs)].reset_index(drop=True)
+        # Ties stay in the order of the table.
+        known = table.groupby("run", sort=False).size()
+        runs = [str(run) for run in known.sort_values(ascending=False, kind="stable").index[:_RUNS]]
+    return selection.select(table, runs).reset_index(drop=True)
 
 
 def _first_part(table: pd.DataFrame, share: float) -> pd.DataFrame:
@@ -189,8 +189,8 @@ def _text(fit: Fit, compared: pd.DataFrame, level: float) -> str:
     score = _score(compared)
     percent = f"{100 * level:g}%"
     lines = [
-        fitting.head_line(fit),
-        f"  {fitting.limit_sentence(fit.limit(level))}",
+        describe.head_line(fit),
+        f"  {describe.limit_sentence(fit.limit(level))}",
         f"  {score['inside_band']} of {score['later_points']} later measurements, none of them "
         f"used, lie in the {percent} band; the forecast is off by "
         f"{score['mean_absolute_error_percentage_points']:.3f} percentage points on average.",
@@ -202,7 +202,7 @@ def _text(fit: Fit, compared: pd.DataFrame, level: float) -> str:
         band = f"{row.obs_lower:.4f} to {row.obs_upper:.4f}"
         outside = "" if row.inside else "  outside"
         lines.append(
-            f"    {fitting.count_text(row.tokens):>8}  {row.median:>8.4f}  {band:<16}  "
+            f"    {count_text(row.tokens):>8}  {row.median:>8.4f}  {band:<16}  "
             f"{row.measured:.4f}{outside}"
         )
-    return "\n".join([*lines, *fitting.notes_of(fit)])
+    return "\n".join([*lines, *describe.note_lines(fit)])

@@ -1,16 +1,41 @@
-"""Figures of the command line: one panel a run, without pyplot."""
+"""Figures that the commands write, without pyplot and its global state."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from sparsefit.results.fit import Fit
+
+
+def write_plot(
+    plot: Callable[..., Any], result: Any, path: str, size: tuple[float, float], **options: Any
+) -> None:
+    """Draw ``plot(result, axes, **options)`` on a figure of its own and write it.
+
+    Parameters
+    ----------
+    plot : callable
+        One of `sparsefit.plots`.
+    result : Backtest, Comparison, ...
+        What to draw.
+    path : str
+        File to write; the suffix decides the format.
+    size : tuple of float
+        Width and height, inches.
+    **options
+        Passed on to the plot.
+    """
+    from sparsefit.reporting.draw import new_figure
+
+    _save(new_figure(plot, result, size, **options), path)
 
 
 def write_panels(
@@ -60,10 +85,14 @@ def write_panels(
             handles, labels = _entries(panels[: len(fits)])
             panels[0].get_legend().remove()
             panels[-1].legend(handles, labels, loc="center", fontsize="large")
-        try:
-            figure.savefig(path, dpi=120)
-        except (OSError, ValueError) as error:
-            raise ArgumentError(f"--out {path}: {error}") from None
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: str) -> None:
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"--out {path}: {error}") from None
 
 
 def _entries(panels: Any) -> tuple[list[Any], list[str]]:

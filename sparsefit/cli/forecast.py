@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.cli import fitting
+from sparsefit.cli import describe, fitting, values
+from sparsefit.cli.printing import print_json
 from sparsefit.cli.targets import add_targets, check_targets
+from sparsefit.counts import count_text
 from sparsefit.records import records
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at",
         action="append",
-        type=fitting.token_count,
+        type=values.token_count,
         metavar="TOKENS",
         help="forecast at this token count, such as 2e12 or 2T (repeatable; default: 2, 4 and 10 "
         "times the tokens seen)",
@@ -44,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         until = max(arguments.at) if arguments.at else None
         write_panels(outcome.fits, arguments.out, until=until, level=arguments.level)
     if arguments.json:
-        fitting.print_json(
+        print_json(
             {
                 "level": arguments.level,
                 "at": "as asked for" if arguments.at else _default_at(),
@@ -86,7 +88,7 @@ def budgets(fit: Fit, arguments: argparse.Namespace) -> list[Budget]:
 
 def _document(fit: Fit, arguments: argparse.Namespace) -> dict[str, Any]:
     return {
-        **fitting.run_document(fit, arguments.level),
+        **describe.run_document(fit, arguments.level),
         "forecast": forecast_table(fit, arguments),
         "budgets": [budget.to_dict() for budget in budgets(fit, arguments)],
     }
@@ -94,7 +96,7 @@ def _document(fit: Fit, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _text(fit: Fit, arguments: argparse.Namespace) -> str:
     level = arguments.level
-    lines = [fitting.head_line(fit), f"  {fitting.limit_sentence(fit.limit(level))}"]
+    lines = [describe.head_line(fit), f"  {describe.limit_sentence(fit.limit(level))}"]
     lines += [f"  {budget.sentence}" for budget in budgets(fit, arguments)]
     if fit.misfit:
         lines.append(
@@ -102,7 +104,7 @@ def _text(fit: Fit, arguments: argparse.Namespace) -> str:
         )
         lines += _hints(fit)
     lines += forecast_lines(forecast_table(fit, arguments), fit, level)
-    return "\n".join([*lines, *fitting.notes_of(fit)])
+    return "\n".join([*lines, *describe.note_lines(fit)])
 
 
 def _hints(fit: Fit) -> list[str]:
@@ -127,7 +129,7 @@ def forecast_lines(table: pd.DataFrame, fit: Fit, level: float) -> list[str]:
         factor = f"({row.tokens / seen:.3g}x)"
         curve = f"{row.curve_lower:.4f} to {row.curve_upper:.4f}"
         new = f"{row.obs_lower:.4f} to {row.obs_upper:.4f}"
-        line = f"    {fitting.count_text(row.tokens):>8} {factor:>7} {row.median:>10.4f}"
+        line = f"    {count_text(row.tokens):>8} {factor:>7} {row.median:>10.4f}"
         line += f"  {curve:<16}  {new:<16}"
         lines.append(line + (f"  {1 - row.median:.4f}" if ratio else ""))
     return lines

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sparsefit.cli.printing import print_json
 
 if TYPE_CHECKING:
     from sparsefit.collectors.checkpoints import Checkpoint
@@ -23,64 +23,149 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run",
         nargs="+",
-        help="folder of checkpoint-N / step-N folders, several checkpoints, or a hub repository",
+        help="folder that holds the checkpoints, several checkpoints, or a hub repository",
     )
     text = parser.add_argument_group("evaluation text")
     text.add_argument(
-        "--text", required=True, help=".txt, .jsonl (text or token fields) or .npy (token ids)"
+        "--text",
+        required=True,
+        metavar="FILE",
+        help="text to evaluate on: .txt, .jsonl (fields text, tokens or input_ids), .json, or .npy "
+        "(token ids)",
     )
-    text.add_argument("--n-tokens", type=int, help="tokens to use (default 16384, or 131072)")
-    text.add_argument("--seq-len", type=int, help="window length (default up to 1024)")
-    text.add_argument("--tokenizer", help="folder of the tokenizer (default: last checkpoint)")
-    text.add_argument("--bos", choices=("auto", "always", "never"), default="auto")
-    text.add_argument("--documents", choices=("joined", "separate"), default="joined")
+    text.add_argument(
+        "--n-tokens",
+        type=int,
+        metavar="N",
+        help="tokens of the text to use (default: 16384, or 131072 to solve on one checkpoint)",
+    )
+    text.add_argument(
+        "--seq-len",
+        type=int,
+        metavar="N",
+        help="tokens in a window (default: the models' context, at most 1024)",
+    )
+    text.add_argument(
+        "--tokenizer", metavar="FOLDER", help="folder of the tokenizer (default: last checkpoint)"
+    )
+    text.add_argument(
+        "--bos",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="whether a beginning-of-sequence token precedes each window (default: auto, as the "
+        "tokenizer does)",
+    )
+    text.add_argument(
+        "--documents",
+        choices=("joined", "separate"),
+        default="joined",
+        help="whether windows may span several documents (default: joined)",
+    )
 
     metric = parser.add_argument_group("metric")
     metric.add_argument(
         "--metric",
         choices=("cett_ppl", "cett", "relu_zero", "topk", "fat"),
         default="cett_ppl",
+        help="when a neuron counts as active (default: cett_ppl)",
     )
     metric.add_argument(
-        "-p", "--p-percent", type=float, default=1.0, help="perplexity rise, percent"
+        "-p",
+        "--p-percent",
+        type=float,
+        default=1.0,
+        metavar="P",
+        help="rise of perplexity that --metric cett_ppl allows, percent (default: 1)",
     )
     metric.add_argument("--cett", type=float, help="CETT value for --metric cett")
-    metric.add_argument("--k", type=int, help="neurons kept for --metric topk")
+    metric.add_argument("--k", type=int, help="neurons kept per token for --metric topk")
     metric.add_argument("--eps", type=float, help="threshold for --metric fat")
     metric.add_argument(
         "--cett-scope",
         choices=("run", "checkpoint"),
         default="run",
-        help="one CETT for the run (default, the paper's protocol), or solved for each checkpoint",
+        help="one CETT for the run (default, the paper's protocol), or one for each checkpoint",
     )
-    metric.add_argument("--joint", type=int, default=5, help="last checkpoints solved together")
-    metric.add_argument("--sites", help="pattern of the feed-forward output projections")
+    metric.add_argument(
+        "--joint",
+        type=int,
+        default=5,
+        metavar="N",
+        help="last checkpoints on which the CETT of the run is solved (default: 5)",
+    )
+    metric.add_argument(
+        "--sites",
+        metavar="PATTERN",
+        help="names of the feed-forward output projections, such as 'model.layers.*.mlp.down_proj' "
+        "(default: found automatically)",
+    )
 
     series = parser.add_argument_group("training tokens")
-    series.add_argument("--tokens-per-step", type=float)
-    series.add_argument("--tokens-file", help="JSON name -> tokens, or CSV with checkpoint,tokens")
-    series.add_argument("--tokens-pattern", help="regular expression with one group for the number")
-    series.add_argument("--revision", action="append", default=[], help="hub revision (repeatable)")
-    series.add_argument("--run-name", help="value of the column run (default: the folder's name)")
+    series.add_argument(
+        "--tokens-per-step", type=float, metavar="N", help="training tokens in one optimiser step"
+    )
+    series.add_argument(
+        "--tokens-file",
+        metavar="FILE",
+        help="tokens of each checkpoint: JSON that maps names to tokens, or CSV with columns "
+        "checkpoint and tokens",
+    )
+    series.add_argument(
+        "--tokens-pattern",
+        metavar="REGEX",
+        help="regular expression whose one group is the token count in a checkpoint's name",
+    )
+    series.add_argument(
+        "--revision",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="revision of a hub repository to measure (repeatable)",
+    )
+    series.add_argument(
+        "--run-name",
+        metavar="NAME",
+        help="name of the run in the table (default: the name of the folder)",
+    )
 
     load = parser.add_argument_group("loading")
-    load.add_argument("--device", default="cpu")
-    load.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
-    load.add_argument("--batch-size", type=int, help="windows per batch (found by default)")
-    load.add_argument("--trust-remote-code", action="store_true")
+    load.add_argument("--device", default="cpu", help="PyTorch device (default: cpu)")
+    load.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="type of the weights (default: float32)",
+    )
+    load.add_argument(
+        "--batch-size", type=int, metavar="N", help="windows per batch (default: what fits)"
+    )
+    load.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run code that is shipped with the checkpoints",
+    )
 
-    parser.add_argument("-o", "--output", required=True, help=".csv or .parquet")
+    parser.add_argument(
+        "-o",
+        "--output",
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="table to write, .csv or .parquet",
+    )
     parser.add_argument(
         "--restart", action="store_true", help="discard what is kept of an earlier measurement"
     )
     parser.add_argument(
         "--extend",
         action="store_true",
-        help="for a run that still trains: measure its new checkpoints at the CETT found before, "
-        "take over the others, and keep the parts for the next time",
+        help="for a run that still trains: measure only its new checkpoints, at the CETT found "
+        "before, and keep the parts for the next time",
     )
-    parser.add_argument("--keep-parts", action="store_true", help="keep <output>.parts when done")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument(
+        "--keep-parts", action="store_true", help="keep the folder <output>.parts when done"
+    )
+    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -105,11 +190,10 @@ def run(arguments: argparse.Namespace) -> int:
         notes.append("remote code shipped with the checkpoints was allowed to run")
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
-    print(
-        json.dumps(_document(result, output, notes))
-        if arguments.json
-        else f"{result.summary()}\nwritten: {output}"
-    )
+    if arguments.json:
+        print_json(_document(result, output, notes))
+    else:
+        print(f"{result.summary()}\nwritten: {output}")
     return 3 if result.failed else 0
 
 
@@ -261,27 +345,10 @@ def _parts(output: Path) -> Path:
 
 
 def _document(result: RunMeasurement, output: Path, notes: list[str]) -> dict[str, Any]:
-    rows = [
-        {key: _strict(value) for key, value in row.items()}
-        for row in result.table.to_dict(orient="records")
-    ]
     return {
         "output": str(output),
         "failed": result.failed,
-        "rows": rows,
-        "solutions": _strict(result.solutions),
+        "rows": result.table,
+        "solutions": result.solutions,
         "warnings": notes,
     }
-
-
-def _strict(value: Any) -> Any:
-    """Return a value as strict JSON knows it: NaN and infinity become null."""
-    if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_strict(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -1,10 +1,11 @@
-"""``--method``: least squares with averaged intervals, Bayesian, or Bayesian and pooled."""
+"""How a command fits its runs: law, warm-up, and the choices of ``--method``."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sparsefit.errors import ArgumentError
 
@@ -15,8 +16,30 @@ if TYPE_CHECKING:
 METHODS = ("fit", "bayes", "pooled")
 
 
+@dataclass(frozen=True)
+class FitOptions:
+    """Options that decide how a run is fitted, as `sf.fit` and `sf.fit_bayes` take them.
+
+    Attributes
+    ----------
+    law, warmup, response, robust
+        See `sf.fit`.
+    method : {"fit", "bayes", "pooled"}
+        `sf.fit`, `sf.fit_bayes`, or `sf.fit_bayes` pooled over the runs of one activation.
+    seed : int
+        Seed of the draws.
+    """
+
+    law: str = "auto"
+    warmup: str | float | None = "auto"
+    response: str = "activation_ratio"
+    method: str = "fit"
+    robust: bool = False
+    seed: int = 0
+
+
 def add_method(parser: argparse.ArgumentParser) -> None:
-    """Declare the option."""
+    """Declare ``--method``."""
     parser.add_argument(
         "--method",
         choices=METHODS,
@@ -26,38 +49,37 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def fitter(arguments: argparse.Namespace, seed: int) -> Callable[[RunData], Fit]:
-    """What fits one run alone.
+def fitter(options: FitOptions) -> Callable[[RunData], Fit]:
+    """Return the function that fits one run alone.
 
     Raises
     ------
     ArgumentError
         For options that exclude each other.
     """
-    law, warmup, response = arguments.law, arguments.warmup, arguments.response
-    if arguments.method == "fit":
+    law, warmup, response = options.law, options.warmup, options.response
+    if options.method == "fit":
         from sparsefit.fitting import fit_run
 
-        return lambda data: fit_run(data, law, warmup, response, arguments.robust, seed)
-    if arguments.robust:
+        return lambda data: fit_run(data, law, warmup, response, options.robust, options.seed)
+    if options.robust:
         raise ArgumentError(
-            f"--robust goes with --method fit: --method {arguments.method} averages over noise "
+            f"--robust goes with --method fit: --method {options.method} averages over noise "
             "with heavy tails by itself"
         )
     from sparsefit.bayes.api import fit_run_bayes
     from sparsefit.bayes.engine import DRAWS
 
-    settings: tuple[Any, ...] = (law, warmup, response, "auto", None, "auto", seed, DRAWS)
-    return lambda data: fit_run_bayes(data, *settings)
+    return lambda data: fit_run_bayes(
+        data, law, warmup, response, "auto", None, "auto", options.seed, DRAWS
+    )
 
 
-def together(
-    fits: dict[str, Fit], wanted: list[str], arguments: argparse.Namespace, seed: int
-) -> dict[str, Fit]:
-    """Fits of the runs wanted; with ``--method pooled`` each learns from all the others."""
+def together(fits: dict[str, Fit], wanted: list[str], options: FitOptions) -> dict[str, Fit]:
+    """Return the fits of the runs wanted; with ``--method pooled`` each learns from the others."""
     asked = [run for run in fits if run in wanted]
-    if arguments.method != "pooled":
+    if options.method != "pooled":
         return {run: fits[run] for run in asked}
     from sparsefit.bayes.pooling import pool_fits
 
-    return dict(pool_fits(fits, ("n_params",), seed, only=asked))  # type: ignore[arg-type]
+    return dict(pool_fits(fits, ("n_params",), options.seed, only=asked))  # type: ignore[arg-type]

@@ -7,10 +7,11 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.cli import fitting
+from sparsefit.cli import fitting, values
 from sparsefit.cli.compare import fit_ways
-from sparsefit.cli.methods import add_method
+from sparsefit.cli.methods import FitOptions, add_method
 from sparsefit.cli.outputs import check_file
+from sparsefit.cli.printing import print_json
 from sparsefit.cli.selection import add_run
 from sparsefit.cli.targets import add_targets, check_targets
 from sparsefit.cli.width_depth import read_points
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("files", nargs="+", metavar="TABLE", help="measurement tables")
-    add_run(parser, "put this run only on the page; --method pooled still learns from the others")
+    add_run(parser, "show only this run (--method pooled still learns from the others)")
     parser.add_argument(
         "-o",
         "--out",
@@ -32,26 +33,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="page to write (default: report.html)",
     )
     parser.add_argument("--title", default=None, help="title of the page")
-    parser.add_argument("--law", default="auto", help="law, or auto by activation (default: auto)")
+    parser.add_argument("--law", default="auto", help="law to fit (default: auto, by activation)")
     parser.add_argument(
         "--warmup",
-        type=fitting.warmup_rule,
+        type=values.warmup_rule,
         default="auto",
         metavar="RULE",
-        help="auto, none, a number of points or of tokens (default: auto)",
+        help="early points to leave out: auto, none, a number of points or of tokens (default: "
+        "auto)",
     )
     add_method(parser)
     parser.add_argument(
-        "--response", choices=("activation_ratio", "loss"), default="activation_ratio"
+        "--response",
+        choices=("activation_ratio", "loss"),
+        default="activation_ratio",
+        help="column to fit (default: %(default)s)",
     )
     parser.add_argument(
-        "--level", type=fitting.level, default=0.9, help="interval level (default: 0.9)"
+        "--level", type=values.level, default=0.9, help="interval level (default: 0.9)"
     )
     parser.add_argument(
         "--until",
-        type=fitting.token_count,
+        type=values.token_count,
         metavar="TOKENS",
-        help="last token count, such as 2e12 or 2T (default: 4 times the seen)",
+        help="last token count of the forecasts, such as 2e12 or 2T (default: 4 times the tokens "
+        "seen)",
     )
     add_targets(parser)
     parser.add_argument(
@@ -62,18 +68,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VALUE",
         help="the same as --target-activation, or --target-loss with --response loss (repeatable)",
     )
-    parser.add_argument("--compare", action="store_true", help="compare both laws on every run")
-    parser.add_argument("--backtest", action="store_true", help="backtest all methods")
-    parser.add_argument("--width-depth", metavar="FILE", help="table of ratios and limits to fit")
-    parser.add_argument("--figures", metavar="FOLDER", help="write the figures as files as well")
     parser.add_argument(
-        "--formats", nargs="+", default=["pdf"], choices=("pdf", "svg", "png"), help="of --figures"
+        "--compare", action="store_true", help="add a section that compares both laws on every run"
     )
     parser.add_argument(
-        "--width", default="single", help="of --figures: single, onehalf, double or millimetres"
+        "--backtest", action="store_true", help="add a section that backtests all methods"
     )
-    parser.add_argument("--style", help="matplotlib style name of the figures")
-    parser.add_argument("--seed", type=fitting.seed, default=0, help="seed (default: 0)")
+    parser.add_argument(
+        "--width-depth",
+        metavar="FILE",
+        help="add a section with a width-depth fit of this table of ratios and limits",
+    )
+    parser.add_argument(
+        "--figures", metavar="FOLDER", help="also write the figures as files into this folder"
+    )
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        default=["pdf"],
+        choices=("pdf", "svg", "png"),
+        help="formats of --figures (default: pdf)",
+    )
+    parser.add_argument(
+        "--width",
+        default="single",
+        help="width of --figures: single, onehalf, double or millimetres (default: single)",
+    )
+    parser.add_argument("--style", help="matplotlib style of the figures")
+    parser.add_argument("--seed", type=values.seed, default=0, help="seed (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -88,11 +110,17 @@ def run(arguments: argparse.Namespace) -> int:
     check_file("--out", arguments.out)
     points = read_points(arguments.width_depth) if arguments.width_depth else None
     # A run that cannot be fitted is named on the page and does not stop the others.
-    table, _ = fitting.read(arguments)
-    arguments.robust = False
-    outcome = fitting.fit_table(table, arguments, only=arguments.run)
+    how = FitOptions(
+        law=arguments.law,
+        warmup=arguments.warmup,
+        response=arguments.response,
+        method=arguments.method,
+        seed=arguments.seed,
+    )
+    table, _ = fitting.read(arguments.files, arguments.run, how)
+    outcome = fitting.fit_table(table, how, only=arguments.run)
     fits = Fits(outcome.fits)
-    options = {} if arguments.title is None else {"title": arguments.title}
+    title = {} if arguments.title is None else {"title": arguments.title}
     path = report(
         fits,
         arguments.out,
@@ -102,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
         sparsities=arguments.target_sparsity,
         style=arguments.style,
         left_out=outcome.failed,
-        **options,
+        **title,
         **_extras(arguments, table[table["run"].isin(list(fits))], points),
     )
     figures = []
@@ -118,15 +146,13 @@ def run(arguments: argparse.Namespace) -> int:
         )
     limits = {name: fit.limit(arguments.level) for name, fit in fits.items()}
     if arguments.json:
-        import json
-
         document = {
             "report": str(path),
             "figures": [str(figure) for figure in figures],
             "limits": {name: limit.to_dict() for name, limit in limits.items()},
             "failed": outcome.failed,
         }
-        print(json.dumps(document, allow_nan=False))
+        print_json(document)
         return outcome.status
     for name, limit in limits.items():
         print(f"{name}: {limit.sentence}")

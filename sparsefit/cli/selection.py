@@ -21,7 +21,7 @@ def add_run(parser: argparse.ArgumentParser, what: str) -> None:
         action="extend",
         nargs="+",
         metavar="NAME",
-        help="several names of --run at once",
+        help="the same as --run, with several names",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sparsefit.cli import fitting
+from sparsefit.cli.values import fraction
 from sparsefit.errors import ArgumentError
 
 
@@ -13,7 +13,7 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target-sparsity",
         action="append",
-        type=fitting.fraction,
+        type=fraction,
         default=[],
         metavar="RATIO",
         help="tokens until this sparsity ratio (repeatable)",
@@ -21,7 +21,7 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target-activation",
         action="append",
-        type=fitting.fraction,
+        type=fraction,
         default=[],
         metavar="RATIO",
         help="tokens until this activation ratio (repeatable)",

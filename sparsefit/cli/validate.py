@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.cli.printing import print_json
 from sparsefit.counts import count_text
 from sparsefit.errors import ArgumentError, TableError
 
@@ -27,14 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--response",
         choices=("activation_ratio", "loss"),
         default="activation_ratio",
-        help="the column that must be there (default: %(default)s)",
+        help="required column (default: %(default)s)",
     )
     parser.add_argument(
         "--min-points",
         type=int,
         metavar="N",
-        help="usable checkpoints that each run needs (default: 5, the least that a law needs; a "
-        "run with too few for its own law is noted)",
+        help="usable checkpoints that each run needs (default: 5, the least for any law; a note "
+        "names runs with too few for their own law)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -57,13 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
     except TableError as error:
         if not arguments.json:
             raise
-        print(json.dumps(_faults(error), indent=2))
+        print_json(_faults(error))
         return 1
     rows = _summary(table, arguments.response)
     notes = table.attrs["notes"]
     if arguments.json:
-        document = {"valid": True, "runs": rows, "notes": notes, "faults": []}
-        print(json.dumps(document, indent=2))
+        print_json({"valid": True, "runs": rows, "notes": notes, "faults": []})
         return 0
     print(f"{len(table)} rows, {len(rows)} run{'' if len(rows) == 1 else 's'}: no faults")
     width = max(len(row["run"]) for row in rows)

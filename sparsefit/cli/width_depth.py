@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.cli import fitting
+from sparsefit.cli import values
 from sparsefit.cli.outputs import check_figure
+from sparsefit.cli.printing import print_json
 from sparsefit.errors import ArgumentError, Fault, TableError
 
 if TYPE_CHECKING:
@@ -18,45 +19,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         metavar="FILE",
-        help="table (CSV or Parquet) with width_depth_ratio, or hidden_size and n_layers; limit; "
-        "optionally se and run",
+        help="CSV or Parquet table with the columns limit and width_depth_ratio (or hidden_size "
+        "and n_layers), and optionally se and run",
     )
     parser.add_argument(
         "--loss",
         metavar="FILE",
-        help="table with the ratios' losses (loss, optionally se and stable): adds advice; "
-        "FILE itself is used where it has a column loss",
+        help="table with the losses at the ratios (loss, optionally se and stable), for a "
+        "recommendation (default: FILE itself, if it has a column loss)",
     )
     parser.add_argument(
         "--tolerance",
         type=float,
         metavar="NATS",
-        help="excess over the best loss that is accepted (default: 1%% of perplexity, 0.00995)",
+        help="accepted excess over the best loss (default: 0.00995, 1%% of perplexity)",
     )
     parser.add_argument(
         "--model",
         choices=("line_plateau", "line_line"),
         default="line_plateau",
-        help="law (default: line_plateau)",
+        help="law to fit (default: line_plateau)",
     )
     parser.add_argument(
         "--sign",
         choices=("rising", "any"),
-        help="slopes before the plateau: the law rises (default: rising); any takes a fall as well",
+        help="rising: the law rises to its plateau (default); any: it may also fall to it",
     )
     parser.add_argument(
         "--method",
         choices=("profile", "bootstrap", "bayes"),
         default="profile",
-        help="intervals (default: profile)",
+        help="how the intervals are computed (default: profile)",
     )
-    parser.add_argument("--level", type=float, default=0.9, help="level of intervals (default: .9)")
+    parser.add_argument(
+        "--level", type=values.level, default=0.9, help="level of the intervals (default: 0.9)"
+    )
     parser.add_argument(
         "--keep-replicates", action="store_true", help="accept several points at one ratio"
     )
     parser.add_argument("--variants", action="store_true", help="compare laws with 0, 1, 2 breaks")
-    parser.add_argument("--draws", type=int, default=999, help="simulated samples (default: 999)")
-    parser.add_argument("--seed", type=fitting.seed, default=0, help="seed (default: 0)")
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=999,
+        help="simulated samples; with --method bayes posterior draws, at least 4000 (default: 999)",
+    )
+    parser.add_argument("--seed", type=values.seed, default=0, help="seed (default: 0)")
     parser.add_argument("--out", metavar="FIGURE", help="write the figure to this file")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -84,9 +92,17 @@ def run(arguments: argparse.Namespace) -> int:
         points = fit.points
         variants = compare_variants(points.ratio, points.value, points.se)
     if arguments.out:
-        _write_figure(fit, advice, arguments)
+        from sparsefit.cli.figure import write_plot
+        from sparsefit.plots import width_depth
+
+        size = (7.0, 4.4)
+        write_plot(width_depth, fit, arguments.out, size, advice=advice, level=arguments.level)
     if arguments.json:
-        _print_json(fit, verbs, advice, variants, arguments)
+        document = fit.to_dict(arguments.level, **verbs)
+        document["recommendation"] = None if advice is None else advice.to_dict()
+        if variants is not None:
+            document["variants"] = _variants(variants)
+        print_json(document)
         return 0
     print(fit.summary(arguments.level, **verbs))
     if advice is not None:
@@ -138,44 +154,7 @@ def read_points(path: str) -> pd.DataFrame:
         raise TableError([fault], source=path) from error
 
 
-def _print_json(
-    fit: Any,
-    verbs: dict[str, str],
-    advice: Any,
-    variants: pd.DataFrame | None,
-    arguments: argparse.Namespace,
-) -> None:
-    import json
-
-    document = fit.to_dict(arguments.level, **verbs)
-    document["recommendation"] = None if advice is None else advice.to_dict()
-    if variants is not None:
-        from sparsefit.width_depth.text import number
-
-        document["variants"] = {
-            str(name): {
-                "n_params": int(row["n_params"]),
-                "log_likelihood": number(row["log_likelihood"]),
-                "aicc": number(row["aicc"]),
-                "bic": number(row["bic"]),
-                "weight": number(row["weight"]),
-                "breaks": [number(v) for v in row["breaks"]],
-            }
-            for name, row in variants.iterrows()
-        }
-    print(json.dumps(document, allow_nan=False))
-
-
-def _write_figure(fit: Any, advice: Any, arguments: argparse.Namespace) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from sparsefit.plots.breakpoints import width_depth
-
-    figure = Figure(figsize=(7.0, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    width_depth(fit, figure.subplots(), advice=advice, level=arguments.level)
-    try:
-        figure.savefig(arguments.out)
-    except (OSError, ValueError) as error:
-        raise ArgumentError(f"--out {arguments.out}: cannot be written ({error})") from error
+def _variants(table: pd.DataFrame) -> dict[str, Any]:
+    """Fits with 0, 1 and 2 breaks, by the name of the law."""
+    shown = ("n_params", "log_likelihood", "aicc", "bic", "weight", "breaks")
+    return {str(name): {key: row[key] for key in shown} for name, row in table.iterrows()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.reporting.run_section import RunNumbers, Settings
+from sparsefit.strict_json import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,10 +80,10 @@ def downloads(
         "provenance": next(iter(fits.values())).provenance,
         "limits": {run: fit.limit(settings.level).to_dict() for run, fit in fits.items()},
         "notes": {run: list(fit.notes) for run, fit in fits.items()},
-        **{name: _records(table) for name, (_, table) in tables.items()},
+        **{name: table for name, (_, table) in tables.items()},
         **extra,
     }
-    text = json.dumps(document, allow_nan=False, indent=1)
+    text = json.dumps(plain(document), allow_nan=False, indent=1)
     return (*files, _download("numbers.json", "everything above", "application/json", text))
 
 
@@ -95,11 +96,6 @@ def _stack(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         own.insert(0, "run", run)
         stacked.append(own)
     return pd.concat(stacked, ignore_index=True)
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    # pandas writes missing and infinite numbers as null.
-    return list(json.loads(table.to_json(orient="records", double_precision=15)))
 
 
 def _download(name: str, label: str, kind: str, text: str) -> Download:

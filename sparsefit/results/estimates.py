@@ -8,10 +8,7 @@ from html import escape
 from typing import Any, Self
 
 from sparsefit.counts import count_text, share_text
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+from sparsefit.strict_json import plain
 
 
 class SparsityRatio(float):
@@ -113,9 +110,7 @@ class Limit:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary (infinite ends become None)."""
-        plain = {**asdict(self), "sentence": self.sentence}
-        plain = {key: _finite(value) for key, value in plain.items()}
-        return {**plain, "bounds": [_finite(bound) for bound in self.bounds]}
+        return dict(plain({**asdict(self), "sentence": self.sentence}))
 
     def __repr__(self) -> str:
         return (
@@ -211,8 +206,7 @@ class Budget:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary (infinite token counts become None)."""
-        plain = {**asdict(self), "sentence": self.sentence}
-        return {key: _finite(value) for key, value in plain.items()}
+        return dict(plain({**asdict(self), "sentence": self.sentence}))
 
     def __repr__(self) -> str:
         if self.misfit:

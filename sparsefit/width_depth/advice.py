@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 
 from sparsefit.errors import ArgumentError, Fault, TableError
+from sparsefit.strict_json import plain
 from sparsefit.width_depth.intervals import Interval
 from sparsefit.width_depth.kernel import Array
 from sparsefit.width_depth.points import number_column, ratio_column, read_points
-from sparsefit.width_depth.text import number, span
+from sparsefit.width_depth.text import span
 
 if TYPE_CHECKING:
     from sparsefit.width_depth.posterior import PosteriorFit
@@ -112,17 +113,16 @@ class Advice:
     def to_dict(self) -> dict[str, Any]:
         """Plain values only: strict JSON."""
 
-        def interval(value: Interval | None) -> dict[str, float | None] | None:
+        def interval(value: Interval | None) -> dict[str, float] | None:
             if value is None:
                 return None
-            ends = {"lower": number(value.lower), "upper": number(value.upper)}
-            return {"estimate": number(value.estimate), **ends}
+            return {"estimate": value.estimate, "lower": value.lower, "upper": value.upper}
 
-        return {
+        document = {
             "ratio": self.ratio,
             "ratio_safe": self.ratio_safe,
-            "zone": [number(v) for v in self.zone],
-            "zone_widest": [number(v) for v in self.zone_widest],
+            "zone": self.zone,
+            "zone_widest": self.zone_widest,
             "best_ratio": self.best_ratio,
             "best_loss": self.best_loss,
             "tolerance": self.tolerance,
@@ -132,11 +132,9 @@ class Advice:
             "located": self.located,
             "level": self.level,
             "notes": list(self.notes),
-            "points": [
-                {k: (number(v) if isinstance(v, float) else v) for k, v in row.items()}
-                for row in self.table.to_dict("records")
-            ],
+            "points": self.table,
         }
+        return dict(plain(document))
 
     def _repr_html_(self) -> str:
         from html import escape

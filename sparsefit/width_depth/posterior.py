@@ -10,6 +10,7 @@ import pandas as pd
 
 from sparsefit.errors import ArgumentError
 from sparsefit.seeds import Rng, seed_of
+from sparsefit.strict_json import plain
 from sparsefit.width_depth import text
 from sparsefit.width_depth.intervals import Interval, Placement
 from sparsefit.width_depth.kernel import Array
@@ -262,10 +263,10 @@ class PosteriorFit:
             "null": self.test.null,
             "alternative": self.test.alternative,
             "p_no_break": self.test.p_no_break,
-            "log_bayes_factor": text.number(self.test.log_bayes_factor),
+            "log_bayes_factor": self.test.log_bayes_factor,
         }
         extra = {"engine": self.engine, "diagnostics": self.diagnostics, "seed": self.seed}
-        return {**common, "break_test": test, "scatter": text.number(self.scatter), **extra}
+        return dict(plain({**common, "break_test": test, "scatter": self.scatter, **extra}))
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Write the fit as JSON; `sf.load_fit` reads it back.

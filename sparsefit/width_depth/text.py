@@ -6,19 +6,14 @@ import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.strict_json import plain
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from sparsefit.width_depth.intervals import Method, Placement
     from sparsefit.width_depth.posterior import PosteriorFit
     from sparsefit.width_depth.result import BreakpointFit
-
-
-def number(value: float | None) -> float | None:
-    """A finite float, or None: strict JSON has no infinity."""
-    if value is None or not math.isfinite(value):
-        return None
-    return float(value)
 
 
 def span(lower: float, upper: float) -> str:
@@ -82,13 +77,9 @@ def common_glance(fit: BreakpointFit | PosteriorFit, placement: Placement) -> di
 def common_dict(
     fit: BreakpointFit | PosteriorFit, table: pd.DataFrame, placement: Placement
 ) -> dict[str, Any]:
-    """Plain values that every kind of fit has."""
+    """Values that every kind of fit has, infinite ends among them."""
     parameters = {
-        str(name): {
-            "estimate": number(row["estimate"]),
-            "lower": number(row["lower"]),
-            "upper": number(row["upper"]),
-        }
+        str(name): {key: float(row[key]) for key in ("estimate", "lower", "upper")}
         for name, row in table.iterrows()
     }
     return {
@@ -99,10 +90,10 @@ def common_dict(
         "status": placement.reason,
         "level": placement.level,
         "kind": str(table["kind"].iloc[0]),
-        "breakpoint": number(fit.breakpoint),
-        "slope": number(fit.slope),
-        "intercept": number(fit.intercept),
-        "plateau": number(fit.plateau),
+        "breakpoint": fit.breakpoint,
+        "slope": fit.slope,
+        "intercept": fit.intercept,
+        "plateau": fit.plateau,
         "parameters": parameters,
     }
 
@@ -111,23 +102,24 @@ def as_dict(fit: BreakpointFit, level: float, method: Method) -> dict[str, Any]:
     """Plain values of a least-squares fit."""
     table = fit.conf_int(level, method=method)
     test = fit.break_test()
-    return {
+    document = {
         **common_dict(fit, table, fit.placement(level, method=method)),
         "sign": fit.sign,
-        "slope_after": number(fit.slope_after),
+        "slope_after": fit.slope_after,
         "break_test": {
             "null": test.null,
             "alternative": test.alternative,
             "over": test.over,
-            "statistic": number(test.statistic),
+            "statistic": test.statistic,
             "p_value": test.p_value,
             "draws": test.draws,
         },
-        "sigma": number(fit.sigma),
-        "scatter": number(fit.scatter),
+        "sigma": fit.sigma,
+        "scatter": fit.scatter,
         "draws": fit.draws,
         "seed": fit.seed,
     }
+    return dict(plain(document))
 
 
 def as_html(fit: BreakpointFit | PosteriorFit) -> str:

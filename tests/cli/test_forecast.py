@@ -169,10 +169,10 @@ def test_the_same_seed_gives_the_same_document(document, folder):
 
 
 def test_progress_shows_after_patience_and_on_standard_error(command, folder, monkeypatch):
-    from sparsefit.cli import fitting
+    from sparsefit.cli import progress
 
     assert "fitting" not in command("fit", folder / "unnamed.csv", "--run", "mine")[2]
-    monkeypatch.setattr(fitting, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
     status, out, err = command("fit", folder / "two.csv")
     assert status == 0
     assert "fitting 1/2: falling_sim" in err and "fitting 2/2: rising_sim" in err

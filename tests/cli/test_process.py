@@ -12,8 +12,8 @@ from typing import IO
 import pytest
 
 import sparsefit.cli
-from sparsefit.cli import counting
-from sparsefit.cli.narrow import fold
+from sparsefit.cli import progress
+from sparsefit.cli.printing import fold
 
 PROGRAM = [sys.executable, "-c", "import sys; from sparsefit.cli import main; sys.exit(main())"]
 
@@ -143,8 +143,8 @@ def test_a_long_job_says_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = iter([0.0, 1.0, 5.0, 6.0, 7.0])
-    monkeypatch.setattr(counting.time, "monotonic", lambda: next(now))
-    step = counting.counter("forecasts")
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    step = progress.counter("forecasts")
     for done in range(1, 5):
         step(done, 4)
     said = capsys.readouterr()
@@ -156,9 +156,9 @@ def test_a_long_job_says_how_far_it_is(
 def test_a_terminal_is_left_clean(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(counting, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    step = counting.counter("forecasts")
+    step = progress.counter("forecasts")
     step(1, 2)
     step(2, 2)
     assert capsys.readouterr().err == "\r\033[Kforecasts: 1 of 2\r\033[K"

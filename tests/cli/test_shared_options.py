@@ -28,7 +28,7 @@ def test_runs_are_named_alike(command):
 def test_warmups_are_written_alike(command, text, rule):
     found = parsed(command, "t.csv", "--warmup", text).warmup
     if command == "compare":  # keeps the text, as a name of the fit
-        from sparsefit.cli.fitting import warmup_rule
+        from sparsefit.cli.values import warmup_rule
 
         assert found == [text]
         found = warmup_rule(found[0])

@@ -1,10 +1,14 @@
-"""Tables on terminals that are narrower than they are."""
+"""What a command prints: text whose tables fit the terminal, or one JSON document."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
+from typing import Any
+
+from sparsefit.strict_json import plain
 
 _RULE = re.compile(r"-+(?:  +-+)+")
 
@@ -12,6 +16,11 @@ _RULE = re.compile(r"-+(?:  +-+)+")
 def show(text: str) -> None:
     """Print a text; on a terminal, tables that are too wide for it are folded."""
     print(fold(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
+
+
+def print_json(document: Any) -> None:
+    """Print one strict JSON document."""
+    print(json.dumps(plain(document), indent=2, allow_nan=False))
 
 
 def fold(text: str, width: int) -> str:

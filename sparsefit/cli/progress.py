@@ -1,4 +1,4 @@
-"""How far a long job has come, on standard error."""
+"""How far a long job has come, on standard error: a count, or the item at work."""
 
 from __future__ import annotations
 
@@ -44,3 +44,32 @@ def counter(what: str, jobs: int = 1) -> Callable[[int, int], None]:
         said = True
 
     return step
+
+
+class Progress:
+    """Lines on standard error, from the moment that a job takes longer than `PATIENCE`."""
+
+    def __init__(self, total: int, verb: str) -> None:
+        self._total, self._verb = total, verb
+        self._count = 0
+        self._start = time.monotonic()
+        self._live = sys.stderr.isatty()
+        self._shown = False
+
+    def step(self, name: str) -> None:
+        """Announce the next item."""
+        self._count += 1
+        if time.monotonic() - self._start < PATIENCE:
+            return
+        self._shown = True
+        line = f"{self._verb} {self._count}/{self._total}: {name}"
+        # A terminal gets one line that changes, a log one line an item.
+        if self._live:
+            rewrite(line)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def done(self) -> None:
+        """Clear the line."""
+        if self._shown and self._live:
+            rewrite("")

@@ -1,0 +1,80 @@
+"""A fit as the commands describe it: in one line, in sentences, and in JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.counts import count_text
+
+if TYPE_CHECKING:
+    from sparsefit.results.estimates import Limit
+    from sparsefit.results.fit import Fit
+
+
+def head_line(fit: Fit) -> str:
+    """Name the run, its law and its data, with the value it has come to, in one line."""
+    span = f"{count_text(fit.tokens[0])} to {count_text(fit.tokens[-1])} tokens"
+    data = f"{len(fit.points)} checkpoints, {span}, the last at {fit.points.y[-1]:.4f}"
+    return f"{fit.run}: {data}; {fit.law.name} ({fit.law_reason})"
+
+
+def limit_sentence(limit: Limit) -> str:
+    """State the limit, its interval and how far the data identify it."""
+    percent = f"{100 * limit.level:g}%"
+    ratio = limit.response == "activation_ratio"
+    noun = "activation ratio" if ratio else "loss"
+
+    if limit.identified == "yes":
+        more = (
+            f" (sparsity {1 - limit.estimate:.4f}, {1 - limit.upper:.4f} to {1 - limit.lower:.4f})"
+            if ratio
+            else ""
+        )
+        return (
+            f"Limit: {noun} {limit.estimate:.4f}, {percent} interval {limit.lower:.4f} to "
+            f"{limit.upper:.4f}{more}. Identified: yes."
+        )
+    if limit.identified == "no":
+        return f"Limit: the data do not bound it on either side ({percent}). Identified: no."
+    if limit.lower <= limit.bounds[0]:
+        known, other, end, open_side = "at most", "at least", limit.upper, "below"
+    else:
+        known, other, end, open_side = "at least", "at most", limit.lower, "above"
+    sparsity = f" (sparsity {other} {1 - end:.4f})" if ratio else ""
+    return (
+        f"Limit: {noun} {known} {end:.4f}{sparsity} at {percent}; the data do not bound it "
+        f"{open_side}. Best fit {limit.estimate:.4f}. Identified: one-sided."
+    )
+
+
+def note_lines(fit: Fit) -> list[str]:
+    """Notes of a fit as lines."""
+    return [f"  note: {note}" for note in fit.notes]
+
+
+def run_document(fit: Fit, level: float) -> dict[str, Any]:
+    """Describe a fit in JSON: what both `fit` and `forecast` report."""
+    limit = fit.limit(level)
+    document = {
+        "run": fit.run,
+        "method": fit.method,
+        "law": fit.law.name,
+        "law_reason": fit.law_reason,
+        "response": fit.response,
+        "n_points": len(fit.points),
+        "n_warmup": fit.n_warmup,
+        "warmup": fit.warmup,
+        "tokens_seen": fit.tokens[-1],
+        "last_measured": fit.points.y[-1],
+        "limit": {**limit.to_dict(), "sentence": limit_sentence(limit)},
+        "notes": list(fit.notes),
+        "misfit": fit.misfit,
+    }
+    if limit.response == "activation_ratio":
+        sparsity = limit.sparsity
+        document["limit_sparsity"] = {
+            "estimate": sparsity.estimate,
+            "lower": sparsity.lower,
+            "upper": sparsity.upper,
+        }
+    return document
