@@ -4,6 +4,9 @@ For a given shape the sum of squares is quadratic in (limit, amplitude), so the 
 {SSR <= cut} is an ellipse there and its projection on the limit is exact. The union over a grid of
 shapes, narrowed to the region, gives the profile interval of every coefficient at once. Residuals
 are taken as independent with the weights given: the classical interval, kept for comparison.
+
+The region in (alpha, kappa) is a thin oblique ridge. Each alpha therefore has its own range of
+kappa, which closes in on the ridge there.
 """
 
 from __future__ import annotations
@@ -12,14 +15,85 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import f as f_distribution
 
-from sparsefit.estimation.least_squares import LeastSquares, mesh, scan
+from sparsefit.estimation.least_squares import LeastSquares, scan
 from sparsefit.estimation.points import Points
 from sparsefit.laws import Law
 
 Array = NDArray[np.float64]
 
-_SIZE = {1: 2000, 2: 90}
-_PASSES = 4
+# Values of alpha and of kappa for each, while the region is searched and in the end.
+_ROWS, _COLUMNS = {1: 400, 2: 48}, {1: 1, 2: 24}
+_FINAL_ROWS, _FINAL_COLUMNS = {1: 400, 2: 100}, {1: 1, 2: 28}
+# Passes before the range of alpha is narrowed: kappa must have come to the ridge by then.
+_SETTLE = {1: 1, 2: 3}
+_NARROWINGS = 3
+
+
+def _columns(low: Array, high: Array, size: int) -> Array:
+    """Evenly spaced values from low to high for each row, shape (len(low), size)."""
+    return low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, size)
+
+
+def _region(law: Law, points: Points, best: LeastSquares, cut: float) -> Array:
+    """Log shapes on a grid that covers {SSR <= cut} closely, shape (rows, columns, n_shape)."""
+    n_shape = law.n_shape
+    ranges = np.log([[axis[0], axis[-1]] for axis in law.shape_grid(points.span, 2)])
+    rows = np.linspace(*ranges[0], _ROWS[n_shape])
+    # Without a kappa there is one column of ones.
+    low, high = (np.full(rows.size, ranges[1][i] if n_shape == 2 else 0.0) for i in (0, 1))
+
+    def shapes(columns: Array) -> Array:
+        alpha = np.repeat(rows, columns.shape[1])
+        return np.stack([alpha, columns.ravel()], axis=-1)[:, :n_shape]
+
+    left = _SETTLE[n_shape]
+    narrowed = 0
+    while True:
+        columns = _columns(low, high, _COLUMNS[n_shape])
+        ssr = scan(law, points, np.exp(shapes(columns))).ssr.reshape(columns.shape)
+        lowest = ssr.min(axis=1)
+        # Rows that miss the region close in on their own best value.
+        near = ssr <= np.maximum(cut, lowest)[:, None]
+        first = np.maximum(near.argmax(axis=1) - 1, 0)
+        last = np.minimum(columns.shape[1] - near[:, ::-1].argmax(axis=1), columns.shape[1] - 1)
+        low, high = (np.take_along_axis(columns, at[:, None], 1)[:, 0] for at in (first, last))
+        left -= 1
+        if left > 0:
+            continue
+        kept = np.append(
+            np.flatnonzero(lowest <= cut), np.abs(rows - np.log(best.shape[0])).argmin()
+        )
+        start, stop = max(kept.min() - 1, 0), min(kept.max() + 1, rows.size - 1)
+        final = narrowed == _NARROWINGS - 1
+        finer = np.linspace(rows[start], rows[stop], (_FINAL_ROWS if final else _ROWS)[n_shape])
+        # The ridge is oblique: take the union of a row's and its neighbours' ranges.
+        step = rows[1] - rows[0]
+        at = [np.clip(finer + shift, rows[0], rows[-1]) for shift in (-step, 0.0, step)]
+        low = np.min([np.interp(x, rows, low) for x in at], axis=0)
+        high = np.max([np.interp(x, rows, high) for x in at], axis=0)
+        rows, narrowed = finer, narrowed + 1
+        if final:
+            return shapes(_columns(low, high, _FINAL_COLUMNS[n_shape])).reshape(
+                rows.size, -1, n_shape
+            )
+
+
+def _crossings(path: Array, ssr: Array, cut: float) -> Array:
+    """Log shapes where SSR crosses the cut along paths, shape (crossings, n_shape).
+
+    Parameters
+    ----------
+    path : ndarray, shape (paths, steps, n_shape)
+        Log shapes.
+    ssr : ndarray, shape (paths, steps)
+        Sums of squares there, taken as linear from step to step.
+    cut : float
+        Level.
+    """
+    before, after = ssr[:, :-1], ssr[:, 1:]
+    cross = (before <= cut) != (after <= cut)
+    share = ((cut - before[cross]) / (after[cross] - before[cross]))[:, None]
+    return np.asarray(path[:, :-1][cross] * (1.0 - share) + path[:, 1:][cross] * share)
 
 
 def profile_intervals(law: Law, points: Points, best: LeastSquares, level: float) -> Array:
@@ -41,25 +115,15 @@ def profile_intervals(law: Law, points: Points, best: LeastSquares, level: float
     dof = len(points) - law.n_parameters
     cut = best.ssr * (1.0 + f_distribution.ppf(level, 1, dof) / dof)
     cut = max(cut, best.ssr + 1e-18 * float(np.sum(points.weights * points.y**2)))
-    axes = law.shape_grid(points.span, _SIZE[law.n_shape])
-    ranges = np.array([[np.log(a[0]), np.log(a[-1])] for a in axes])
-    shape, solution = np.empty((0, law.n_shape)), scan(law, points, best.shape[None, :])
-    for _ in range(_PASSES):
-        grid = tuple(np.exp(np.linspace(low, high, _SIZE[law.n_shape])) for low, high in ranges)
-        shape = np.vstack([mesh(grid), best.shape[None, :]])
-        solution = scan(law, points, shape)
-        inside = solution.ssr <= cut
-        step = (ranges[:, 1] - ranges[:, 0]) / (_SIZE[law.n_shape] - 1)
-        log_inside = np.log(shape[inside])
-        ranges = np.stack(
-            [
-                np.maximum(log_inside.min(0) - step, ranges[:, 0]),
-                np.minimum(log_inside.max(0) + step, ranges[:, 1]),
-            ],
-            axis=1,
-        )
-    shape = shape[inside]
-    limit, amplitude, ssr = (v[inside] for v in (solution.limit, solution.amplitude, solution.ssr))
+    region = _region(law, points, best, cut)
+    ssr = scan(law, points, np.exp(region.reshape(-1, law.n_shape))).ssr.reshape(region.shape[:2])
+    lowest = np.arange(len(region)), ssr.argmin(axis=1)
+    edges = np.concatenate(
+        [_crossings(region, ssr, cut), _crossings(region[lowest][None], ssr[lowest][None], cut)]
+    )
+    shape = np.vstack([np.exp(region[ssr <= cut]), np.exp(edges), best.shape[None, :]])
+    solution = scan(law, points, shape)
+    limit, amplitude, ssr = solution.limit, solution.amplitude, solution.ssr
     basis = law.sign * law.basis(points.d, shape, points.span)
     weights = points.weights
     s_oo, s_og, s_gg = weights.sum(), basis @ weights, (basis**2) @ weights
