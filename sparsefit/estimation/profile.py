@@ -38,7 +38,7 @@ def _region(law: Law, points: Points, best: LeastSquares, cut: float) -> Array:
     """Log shapes on a grid that covers {SSR <= cut} closely, shape (rows, columns, n_shape)."""
     n_shape = law.n_shape
     ranges = np.log([[axis[0], axis[-1]] for axis in law.shape_grid(points.span, 2)])
-    rows = np.linspace(*ranges[0], _ROWS[n_shape])
+    rows = np.linspace(ranges[0, 0], ranges[0, 1], _ROWS[n_shape])
     # Without a kappa there is one column of ones.
     low, high = (np.full(rows.size, ranges[1][i] if n_shape == 2 else 0.0) for i in (0, 1))
 
