@@ -129,7 +129,7 @@ def checked_text(text: object) -> EvaluationText:
     """
     if not isinstance(text, EvaluationText):
         raise ArgumentError(
-            f"{str(text)[:60]!r} is no EvaluationText: give load_text(path, tokenizer, ...)"
+            f"{str(text)[:60]!r} is not an EvaluationText: give load_text(path, tokenizer, ...)"
         )
     return text
 

@@ -81,7 +81,7 @@ def thresholds_from_layers(
     absent = {"run", "tokens", "layer", "threshold", "cett"} - set(getattr(layers, "columns", ()))
     if absent:
         raise ArgumentError(
-            f"this is no per-layer table, which has the columns {', '.join(sorted(absent))}: give "
+            f"a per-layer table also has the columns {', '.join(sorted(absent))}: give "
             "RunMeasurement.layers, or the .layers file beside a measurement table"
         )
     runs = list(layers["run"].unique())

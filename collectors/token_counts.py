@@ -84,7 +84,7 @@ class TokenCounts:
             raise CheckpointError(f"{name}: training tokens must be positive, not {least:g}")
         if least < BILLIONS_BELOW and least != round(least):
             raise CheckpointError(
-                f"{name}: {least:g} training tokens is no whole count, which looks like billions. "
+                f"{name}: {least:g} training tokens is not a whole count and looks like billions. "
                 "Give raw counts, or write 1.2e9 or 1.2B"
             )
         return round(least)

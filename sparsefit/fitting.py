@@ -182,7 +182,7 @@ def fit_notes(
     if failed:
         one = failed == 1
         words = (
-            f"{failed} {'row carries' if one else 'rows carry'} no value (failed "
+            f"{failed} {'row has' if one else 'rows have'} no value (failed "
             f"{'measurement' if one else 'measurements'}) and {'is' if one else 'are'} not fitted"
         )
         notes.append(Note(words, "failed rows"))

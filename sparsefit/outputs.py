@@ -35,7 +35,7 @@ def writable(path: Any, name: str = "path") -> Path:
         raise ArgumentError(f"{name} {path}: this is a folder; name a file in it")
     # Files appear whole, by renaming: a device or pipe would be replaced.
     if target.exists() and not target.is_file():
-        raise ArgumentError(f"{name} {path}: this is no ordinary file; name one")
+        raise ArgumentError(f"{name} {path}: this is not an ordinary file; name one")
     return target
 
 

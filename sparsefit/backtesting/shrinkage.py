@@ -97,7 +97,7 @@ class Shrinkage:
 
         header = ["scenario", "last tokens", "points", f"width ({100 * self.level:g}%)", "80% of"]
         header += ["of present", "identified"]
-        rows = [["as it is", "", "", number(self.width_now, 4), "", "1.00", ""]]
+        rows = [["now", "", "", number(self.width_now, 4), "", "1.00", ""]]
         for _, row in self.table.iterrows():
             rows.append(
                 [

@@ -115,7 +115,7 @@ def _shipped(name: str | None) -> tuple[pd.DataFrame, str]:
         name = _measured() or _RECONSTRUCTION
     table = datasets.load(name)
     if "activation_ratio" not in table or "tokens" not in table:
-        raise ArgumentError(f"--data {name}: this data set is no measurement table")
+        raise ArgumentError(f"--data {name}: this data set is not a measurement table")
     if table.attrs["card"]["kind"] == "reconstruction":
         return table, (
             f"No measured data: {name} holds curves rebuilt from the coefficients that the paper "

@@ -64,8 +64,8 @@ def fitter(options: FitOptions) -> Callable[[RunData], Fit]:
         return lambda data: fit_run(data, law, warmup, response, options.robust, options.seed)
     if options.robust:
         raise ArgumentError(
-            f"--robust goes with --method fit: --method {options.method} averages over noise "
-            "with heavy tails by itself"
+            f"--robust works only with --method fit: --method {options.method} already averages "
+            "over noise with heavy tails"
         )
     from sparsefit.bayes.api import fit_run_bayes
     from sparsefit.bayes.engine import DRAWS

@@ -17,7 +17,7 @@ def token_count(text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no token count (such as 2e12, 2T or 500B)")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a token count, such as 2e12 or 500B")
     return value
 
 
@@ -28,7 +28,7 @@ def fraction(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0.0 < value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no fraction between 0 and 1 (such as 0.93)")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a fraction between 0 and 1")
     return value
 
 
@@ -43,7 +43,7 @@ def level(text: str) -> float:
 def seed(text: str) -> int:
     """Parse a seed."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number >= 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 0")
     return int(text)
 
 
@@ -57,5 +57,5 @@ def warmup_rule(text: str) -> str | float | None:
         return token_count(text)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no auto, none, number of points or of tokens (such as 2e9 or 2B)"
+            f"{text!r} is not auto, none, a number of points or of tokens (such as 2e9 or 2B)"
         ) from None

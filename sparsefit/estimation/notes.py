@@ -12,7 +12,7 @@ KINDS = {
     "bound": "a coefficient of least squares ends on a bound",
     "warm-up": "first points are set aside",
     "fading start": "an early transient decays into the law",
-    "failed rows": "rows carry no value",
+    "failed rows": "rows have no value",
     "standard errors": "measured standard errors are not used as given",
     "few draws": "the draws rest on a small effective sample",
     "sampler": "checks of the sampler failed: do not trust the posterior",

@@ -96,9 +96,7 @@ def backtest_section(result: Backtest, settings: Settings) -> Section:
         "scored on the rest. Errors are in percentage points of the activation ratio."
     ]
     if runs < 8:
-        lead.append(
-            f"With {runs} runs the coverages are rough: a share of {runs} runs is no probability."
-        )
+        lead.append(f"With only {runs} {'run' if runs == 1 else 'runs'} the coverages are rough.")
     return Section(
         key="backtest",
         title="Backtest",

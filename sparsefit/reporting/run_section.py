@@ -106,7 +106,7 @@ def run_section(fit: Fit, numbers: RunNumbers, key: str, settings: Settings) -> 
     failed = len(fit.frame) - len(fit.points)
     points = f"{len(fit.points)} checkpoints, {left} (rule: {fit.warmup})"
     if failed:
-        points += f"; {failed} more carry no value"
+        points += f"; {failed} more have no value"
     lead = [
         limit.sentence,
         words.forecast_sentence(fit, numbers.forecast, settings.level),

@@ -229,7 +229,7 @@ def load_fit(source: str | Path) -> Fit | Fits | BreakpointFit | PosteriorFit:
         except OSError as error:
             raise ArgumentError(f"cannot read the fit {str(source)!r}: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise ArgumentError(f"{str(source)!r} is not a fit: it is no UTF-8 text") from None
+            raise ArgumentError(f"{str(source)!r} is not a fit: it is not UTF-8 text") from None
     try:
         document = json.loads(words)
         version = document["sparsefit_fit"]

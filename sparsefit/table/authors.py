@@ -51,7 +51,7 @@ def parse(
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        return None, [Fault(None, None, f"this is no JSON ({error})", _REMEDY)], []
+        return None, [Fault(None, None, f"this is not JSON ({error})", _REMEDY)], []
     if not isinstance(document, dict) or "token_passed" not in document:
         return None, [Fault(None, "token_passed", "the file lacks this key", _REMEDY)], []
     if "tokens" in document:

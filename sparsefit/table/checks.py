@@ -73,7 +73,7 @@ def billions_faults(run: np.ndarray, tokens: np.ndarray, bad: np.ndarray) -> Ite
             continue
         partial = (tokens[seen] < BILLIONS_BELOW) & (tokens[seen] != np.round(tokens[seen]))
         for row in seen[partial]:
-            problem = f"{tokens[row]!r} is no whole count, which looks like billions"
+            problem = f"{tokens[row]!r} is not a whole count and looks like billions"
             yield Fault(int(row), "tokens", problem.replace("np.float64", ""), remedy)
 
 

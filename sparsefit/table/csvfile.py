@@ -75,7 +75,8 @@ def parse(
                 records.append((line, record))
             line = reader.line_num + 1
     except csv.Error as error:
-        return None, [Fault(None, None, f"this is no CSV ({error})", "Check the quotes", line=line)]
+        problem = f"this is not CSV ({error})"
+        return None, [Fault(None, None, problem, "Check the quotes", line=line)]
     if not records:
         return None, [Fault(None, None, "the file is empty", "Give a header line and rows")]
     header = [name.strip() for name in records[0][1]]

@@ -114,7 +114,7 @@ def _read_csv(
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
             remedy = "Compress the file again, or write it as plain CSV"
-            file.faults = [Fault(None, None, f"this is no gzip file ({error})", remedy)]
+            file.faults = [Fault(None, None, f"this is not a gzip file ({error})", remedy)]
             return
     sidecar = _read_sidecar(file)
     rows, file.faults = csvfile.parse(content, text_columns.union(sidecar.get("text_columns", ())))
@@ -151,7 +151,7 @@ def _read_parquet(file: RawFile, content: bytes) -> None:
         table = pq.read_table(io.BytesIO(content))
         frame = table.to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
-        problem = f"this is no readable Parquet file ({str(error).splitlines()[0]})"
+        problem = f"this is not a readable Parquet file ({str(error).splitlines()[0]})"
         file.faults = [Fault(None, None, problem, "Write the file again")]
         return
     stored = (table.schema.metadata or {}).get(_METADATA_KEY)

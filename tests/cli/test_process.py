@@ -90,7 +90,7 @@ def test_no_command_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> No
         ("figures.png", "this is a folder"),
         ("nowhere/f.png", "no folder 'nowhere'"),
         ("f.xyz", "suffix must be"),
-        ("pipe.png", "no ordinary file"),
+        ("pipe.png", "not an ordinary file"),
     ],
 )
 def test_bad_outputs_are_refused_before_the_input_is_read(
@@ -110,7 +110,7 @@ def test_bad_outputs_are_refused_before_the_input_is_read(
 
 def test_saved_fits_never_replace_a_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert sparsefit.cli.main(["fit", "absent.csv", "--save-json", os.devnull]) == 1
-    assert "no ordinary file" in capsys.readouterr().err
+    assert "not an ordinary file" in capsys.readouterr().err
 
 
 class TestFold:

@@ -43,7 +43,7 @@ def test_seeds_are_checked_alike(command, capsys):
         with pytest.raises(SystemExit) as stop:
             parsed(command, *files, f"--seed={text}")
         assert stop.value.code == 2
-        assert "no whole number >= 0" in capsys.readouterr().err
+        assert "not a whole number >= 0" in capsys.readouterr().err
 
 
 def test_compare_takes_a_warmup_in_tokens_and_one_run(document, folder):

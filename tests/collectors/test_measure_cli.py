@@ -146,7 +146,7 @@ def test_tokens_in_billions_are_refused_before_anything_is_measured(
     assert "checkpoint-200: the last checkpoint has seen 100 training" in capsys.readouterr().err
     seen.write_text("step,tokens\n180,1.8\n200,2\n")
     assert main([*words, "--tokens-file", str(seen)]) == 1
-    assert "checkpoint-180: 1.8 training tokens is no whole count" in capsys.readouterr().err
+    assert "checkpoint-180: 1.8 training tokens is not a whole count" in capsys.readouterr().err
     assert not loads
 
 

@@ -160,9 +160,9 @@ def test_what_else_python_users_give(trained_run, text, tmp_path) -> None:
     small = text.take(slice(0, 8))
     result = measure_run(folders, small, settings=settings, load=load, parts=tmp_path / "parts")
     assert result.table["step"].tolist() == [180, 200]
-    with pytest.raises(ArgumentError, match=r"'t\.txt' is no EvaluationText: give load_text"):
+    with pytest.raises(ArgumentError, match=r"'t\.txt' is not an EvaluationText: give load_text"):
         response_curve(torch.nn.Linear(2, 2), "t.txt", [0.1])
-    with pytest.raises(ArgumentError, match="no per-layer table"):
+    with pytest.raises(ArgumentError, match="a per-layer table also has"):
         thresholds_from_layers(result.table)
 
 

@@ -124,7 +124,7 @@ def test_what_is_no_saved_fit_is_named(source: object) -> None:
 
 def test_a_file_that_is_no_text_is_no_saved_fit(tmp_path: Path) -> None:
     (tmp_path / "fit.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ArgumentError, match="no UTF-8 text"):
+    with pytest.raises(ArgumentError, match="not UTF-8 text"):
         sf.load_fit(tmp_path / "fit.json")
 
 

@@ -215,8 +215,8 @@ def test_other_damage(tmp_path):
     (tmp_path / "points.tsv").write_text("run\ttokens\n")
     for name, message in [
         ("latin.csv", "not UTF-8"),
-        ("cut.csv.gz", "no gzip file"),
-        ("text.parquet", "no readable Parquet"),
+        ("cut.csv.gz", "not a gzip file"),
+        ("text.parquet", "not a readable Parquet"),
         ("none.csv", "no such file"),
         ("none", "no such file"),
         ("points.xlsx", "suffix is not known. Save the sheet as CSV"),

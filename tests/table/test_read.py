@@ -41,7 +41,7 @@ def test_a_name_says_no_more_than_it_says(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no JSON"),
+        ("{", "not JSON"),
         ("[1, 2]", "lacks this key"),
         ('{"tokens": [1], "activation_ratio": [0.1]}', "token_passed"),
         ('{"token_passed": 5, "activation_ratio": [0.1]}', "a list is needed"),
