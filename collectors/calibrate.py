@@ -32,6 +32,8 @@ from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, ModelError
 
 _SCOUT_TOKENS = 512
+_BELOW_ONE = 1 - 1e-9
+_PAST_LARGEST = 10.0
 # Layers between two releases of freed memory, which has to be mapped anew each time; counted from
 # the last layer, since the logits come next.
 _RELEASE_EVERY = 8
@@ -213,9 +215,9 @@ class _LayerObserver:
                 known,
                 points,
             )
-            # Never beyond the largest neuron, where the curve ends.
+            # The curve ends at the largest neuron of all, which these few tokens may not hold.
             offsets = np.log(self.plan.ratios) / slope
-            grid.extend(np.minimum(centre + offsets, np.log(largest * 1.001)))
+            grid.extend(np.minimum(centre + offsets, np.log(largest * _PAST_LARGEST)))
         self._place(thin(np.array(grid)))
 
     def _place(self, grid: np.ndarray) -> None:
@@ -253,7 +255,8 @@ class _LayerObserver:
             # What every token so far says about the level brings the next threshold closer, and
             # the closer it is, the less rests on the sampled shape.
             aim = target * self.level_tokens / self.level_ratio[at]
-            eps = curve.threshold(min(max(aim, low), high))
+            # At 1 everything is skipped, whatever the threshold: no curve says where.
+            eps = curve.threshold(min(max(aim, low), high, _BELOW_ONE))
             ratios = self._ratios(hidden, total, eps)[0].double()
             if positions is None:
                 sums = ratios.view(windows, -1).sum(dim=1)

@@ -12,6 +12,7 @@ from sparsefit.errors import CollectorError
 
 # Thresholds are never 0: a neuron whose output is exactly zero must not count as active.
 TINY = float(np.finfo(np.float32).tiny)
+_ROUNDING = 1e-12
 
 
 class CurveRangeError(CollectorError):
@@ -73,7 +74,11 @@ class LayerCurve:
 
     def sample(self, log_eps: np.ndarray | float) -> np.ndarray:
         """CETT of the token sample at log thresholds inside the grid (NaN outside)."""
-        return np.exp(self._forward(log_eps))
+        at = np.asarray(log_eps, dtype=float)
+        low, high = self._knots[0][[0, -1]]
+        # log(exp(x)) of an end of the grid can lie a rounding error outside.
+        inside = np.where((at >= low - _ROUNDING) & (at <= high + _ROUNDING), at, np.nan)
+        return np.exp(self._forward(np.clip(inside, low, high)))
 
     def value(self, eps: float) -> float:
         """CETT at a threshold (NaN outside the calibrated range, 0 for a dead layer)."""

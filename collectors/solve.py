@@ -20,8 +20,8 @@ from sparsefit.errors import ArgumentError
 # Log perplexity ratio grows about as the square of the error of the FFN outputs.
 DEFAULT_EXPONENT = 2.0
 DEFAULT_TOLERANCE = 3e-4
-# Above, hardly any neuron is left and per-layer curves fold back where outputs cancel.
-LOWEST, HIGHEST = 1e-4, 0.9
+# Above, hardly any neuron is left: what Algorithm 1 finds there hardly differs.
+LOWEST, HIGHEST = 1e-4, 0.99
 _MAX_FACTOR = 3.0
 _MIN_WIDTH = 1e-3
 _MAX_EVALUATIONS = 40

@@ -47,6 +47,15 @@ def test_outside_the_range_is_an_error_not_an_extrapolation() -> None:
     assert layer.threshold(1.0) == np.inf
 
 
+@given(st.floats(-20, 5), st.floats(-20, 5))
+def test_the_ends_of_the_range_have_a_value(start: float, end: float) -> None:
+    # log(exp(x)) may differ from x in its last digit: at an end that is outside.
+    log_eps = np.linspace(start, start + 1 + abs(end), 5)
+    layer = curve(log_eps, [0.01, 0.05, 0.1, 0.2, 0.6])
+    for cett in layer.range:
+        assert layer.value(layer.threshold(cett)) == pytest.approx(cett)
+
+
 def test_dips_and_leading_zeros() -> None:
     layer = curve([-5, -4, -3, -2, -1, 0], [0, 0, 0.05, 0.0499, 0.2, 0.6])
     assert layer.range == pytest.approx((0.05, 0.6))
