@@ -161,15 +161,9 @@ class BestForecast:
 
     def summary(self) -> str:
         """The choice, its reason, and the candidates' scores."""
-        from sparsefit.backtesting.text import align, number
+        from sparsefit.backtesting.text import align
 
-        table = self.tidy().sort_values("weight", ascending=False)
-        header = [str(name) for name in table.columns]
-        rows = [
-            [str(row["method"]), *(number(row[name]) for name in header[1:])]
-            for _, row in table.iterrows()
-        ]
-        return "\n".join([self.why, "", *align(header, rows)])
+        return "\n".join([self.why, "", *align(*self._cells())])
 
     def __repr__(self) -> str:
         return f"BestForecast({self.method}, weight {self.weights.max():.2f})"
@@ -178,7 +172,13 @@ class BestForecast:
         return self.summary()
 
     def _repr_html_(self) -> str:
-        from sparsefit.backtesting.text import html_table, number
+        from sparsefit.backtesting.text import html_table
+
+        return html_table(*self._cells(), self.why)
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        """Header and cells of the candidates as text, the heaviest first."""
+        from sparsefit.backtesting.text import number
 
         table = self.tidy().sort_values("weight", ascending=False)
         header = [str(name) for name in table.columns]
@@ -186,7 +186,7 @@ class BestForecast:
             [str(row["method"]), *(number(row[name]) for name in header[1:])]
             for _, row in table.iterrows()
         ]
-        return html_table(header, rows, self.why)
+        return header, rows
 
 
 def forecast_best(

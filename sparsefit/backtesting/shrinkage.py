@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.notes import kind_of
+from sparsefit.laws import TOKENS_PER_UNIT
+from sparsefit.seeds import Rng, seed_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +123,7 @@ def expected_shrinkage(
     texts: Sequence[float] = (4.0,),
     simulations: int = 30,
     level: float = 0.9,
-    rng: int | np.random.Generator = 0,
+    rng: Rng = 0,
 ) -> Shrinkage:
     """Simulate what more measurement would do to the interval of the limit.
 
@@ -160,7 +162,7 @@ def expected_shrinkage(
     import pandas as pd
 
     _check(fit, factors, densities, texts, simulations, level)
-    generator = np.random.default_rng(rng)
+    generator = np.random.default_rng(seed_of(rng))
     lower, upper = fit.averaged.likelihood.interval(level)
     now = float(upper - lower)
     remarks = [
@@ -234,7 +236,7 @@ def _scenario(fit: Fit, what: str, factor: float, order: IntArray, seed: int) ->
     if what == "text":
         return _more_text(fit, factor, order, seed)
     extra = _later(fit, factor) if what == "tokens" else _between(fit, int(factor))
-    values = fit.simulate(extra * 1e9, "observation", rng=seed)
+    values = fit.simulate(extra * TOKENS_PER_UNIT, "observation", rng=seed)
     return lambda index: _with_points(fit.points, extra, values[order[index % len(order)]])
 
 
@@ -336,7 +338,7 @@ def _row(
         "scenario": _name(what, factor),
         "what": what,
         "factor": factor,
-        "tokens": float(points.d[-1] * 1e9),
+        "tokens": float(points.d[-1] * TOKENS_PER_UNIT),
         "points": len(points),
         "width": float(np.median(widths)),
         "width_lower": float(np.quantile(widths, 0.1)),

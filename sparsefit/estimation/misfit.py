@@ -125,39 +125,43 @@ def departures(law: Law, points: Points, drop: int, best: LeastSquares) -> tuple
     drop, best : int, LeastSquares
         The least-squares fit and the number of first points that it leaves out.
     """
+    used = points.since(drop)
     notes = []
-    n = len(points)
-    log_d = np.log(points.d)
-    if (
-        not law.edge_has_limit
-        and law.response == "activation_ratio"
-        and acceleration_p_value(log_d[drop:], -law.sign * points.y[drop:]) < _ACCELERATES
-    ):
-        notes.append(
-            Note(
-                f"the curve accelerates in log D, which {law.name} cannot represent: its forecast "
-                "would flatten too early, and its limit should not be used",
-                "speeds up",
-            )
+    if _accelerates(law, used):
+        words = (
+            f"the curve accelerates in log D, which {law.name} cannot represent: its forecast "
+            "would flatten too early, and its limit should not be used"
         )
-    if n - drop >= law.n_parameters + 6:
-        used = points.since(drop)
-        residual = (used.y - law.value(used.d, best.theta)) * np.sqrt(used.weights)
-        x = log_d[drop:] - log_d[drop:].mean()
-        x = x / max(float(np.ptp(x)), 1e-12)
-        design = np.stack([np.ones(n - drop), x, x**2, x**3, x**4], axis=1)
-        coefficients, *_ = np.linalg.lstsq(design, residual, rcond=None)
-        left = residual - design @ coefficients
-        total, rest_ss = float(residual @ residual), float(left @ left)
-        dof = n - drop - law.n_parameters - 2
-        if rest_ss > 0:
-            statistic = (total - rest_ss) / 2.0 / (rest_ss / dof)
-            if f_distribution.sf(statistic, 2, dof) < _ALARM:
-                notes.append(
-                    Note(
-                        "the residuals form a smooth pattern in log D that the law cannot follow: "
-                        "its form is only approximate for this run",
-                        "pattern",
-                    )
-                )
+        notes.append(Note(words, "speeds up"))
+    if _has_pattern(law, used, best):
+        words = (
+            "the residuals form a smooth pattern in log D that the law cannot follow: its form is "
+            "only approximate for this run"
+        )
+        notes.append(Note(words, "pattern"))
     return tuple(notes)
+
+
+def _accelerates(law: Law, used: Points) -> bool:
+    """Whether the points speed up in log D and the law can only slow down."""
+    if law.edge_has_limit or law.response != "activation_ratio":
+        return False
+    return acceleration_p_value(np.log(used.d), -law.sign * used.y) < _ACCELERATES
+
+
+def _has_pattern(law: Law, used: Points, best: LeastSquares) -> bool:
+    """Whether a polynomial of degree 4 in log D describes the residuals far better than noise."""
+    dof = len(used) - law.n_parameters - 2
+    if dof < 4:
+        return False
+    residual = (used.y - law.value(used.d, best.theta)) * np.sqrt(used.weights)
+    x = np.log(used.d)
+    x = (x - x.mean()) / max(float(np.ptp(x)), 1e-12)
+    design = np.stack([np.ones(x.size), x, x**2, x**3, x**4], axis=1)
+    coefficients, *_ = np.linalg.lstsq(design, residual, rcond=None)
+    left = residual - design @ coefficients
+    total, rest = float(residual @ residual), float(left @ left)
+    if rest <= 0:
+        return False
+    statistic = (total - rest) / 2.0 / (rest / dof)
+    return bool(f_distribution.sf(statistic, 2, dof) < _ALARM)

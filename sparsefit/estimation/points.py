@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -30,8 +30,8 @@ class Points:
 
     d: Array
     y: Array
-    relative_se: Array | None = field(default=None)
-    robust_inflation: Array | None = field(default=None)
+    relative_se: Array | None = None
+    robust_inflation: Array | None = None
 
     def __len__(self) -> int:
         return int(self.d.size)

@@ -49,37 +49,8 @@ def draw_bracket(axes: Any, limit: Limit) -> None:
     axes.plot(
         [CENTRE, CENTRE], [low, high], color=looks.VERMILLION, transform=across, label="_limit"
     )
-    for end, inside, free, marker in (
-        (low, limit.lower >= bottom and not no_floor, no_floor, "v"),
-        (high, limit.upper <= top and not no_ceiling, no_ceiling, "^"),
-    ):
-        if inside:
-            axes.plot(
-                [CENTRE - _CAP, CENTRE + _CAP], [end, end], color=looks.VERMILLION, transform=across
-            )
-        else:
-            axes.plot(
-                [CENTRE],
-                [end],
-                color=looks.VERMILLION,
-                marker=marker,
-                markersize=8,
-                transform=across,
-                clip_on=False,
-            )
-        if free:
-            axes.annotate(
-                "unbounded",
-                (CENTRE + 1.4 * _CAP, end),
-                xycoords=across,
-                xytext=(0, 4 if marker == "v" else -4),
-                textcoords="offset points",
-                rotation=90,
-                ha="left",
-                va="bottom" if marker == "v" else "top",
-                fontsize="small",
-                color=looks.VERMILLION,
-            )
+    _draw_end(axes, low, "v", capped=limit.lower >= bottom and not no_floor, free=no_floor)
+    _draw_end(axes, high, "^", capped=limit.upper <= top and not no_ceiling, free=no_ceiling)
     if bottom <= limit.estimate <= top:
         axes.plot(
             [CENTRE],
@@ -93,25 +64,48 @@ def draw_bracket(axes: Any, limit: Limit) -> None:
         )
     if no_ceiling and low <= bottom:
         # Neither end leaves room: below stands the axis with its sign for infinity.
-        axes.annotate(
-            "limit",
-            (CENTRE - 1.4 * _CAP, 0.5 * (bottom + top)),
-            xycoords=across,
-            rotation=90,
-            ha="right",
-            va="center",
-            fontsize="small",
-            color=looks.VERMILLION,
+        _write(axes, "limit", CENTRE - 1.4 * _CAP, 0.5 * (bottom + top), 0, "right", "center", 90)
+    elif no_ceiling:
+        _write(axes, "limit", CENTRE, low, -4, "center", "top")
+    else:
+        _write(axes, "limit", CENTRE, high, 4, "center", "bottom")
+
+
+def _draw_end(axes: Any, end: float, marker: str, capped: bool, free: bool) -> None:
+    """Draw one end: a cap, or an arrow where it lies beyond the view or on a bound (`free`)."""
+    across = axes.get_yaxis_transform()
+    if capped:
+        axes.plot(
+            [CENTRE - _CAP, CENTRE + _CAP], [end, end], color=looks.VERMILLION, transform=across
         )
         return
+    axes.plot(
+        [CENTRE],
+        [end],
+        color=looks.VERMILLION,
+        marker=marker,
+        markersize=8,
+        transform=across,
+        clip_on=False,
+    )
+    if free:
+        inwards, align = (4, "bottom") if marker == "v" else (-4, "top")
+        _write(axes, "unbounded", CENTRE + 1.4 * _CAP, end, inwards, "left", align, 90)
+
+
+def _write(
+    axes: Any, text: str, x: float, y: float, raised: float, ha: str, va: str, rotation: float = 0
+) -> None:
+    """Write a word beside the bracket, `raised` points above y."""
     axes.annotate(
-        "limit",
-        (CENTRE, low if no_ceiling else high),
-        xycoords=across,
-        xytext=(0, -4 if no_ceiling else 4),
+        text,
+        (x, y),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(0, raised),
         textcoords="offset points",
-        ha="center",
-        va="top" if no_ceiling else "bottom",
+        rotation=rotation,
+        ha=ha,
+        va=va,
         fontsize="small",
         color=looks.VERMILLION,
     )

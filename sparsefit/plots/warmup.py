@@ -115,6 +115,31 @@ def _draw_one(axes: Any, fit: Fit, level: float) -> None:
         linewidth=0,
         label=f"{percent} interval, averaged",
     )
+    _draw_intervals(axes, table, limit, percent)
+    dropped = table["n_dropped"].to_numpy()
+    axes.plot(dropped, table["limit"], "o", color=looks.ink(), label="least-squares limit")
+    made = table[table["chosen"]]
+    axes.plot(
+        made["n_dropped"],
+        made["limit"],
+        "D",
+        color=looks.VERMILLION,
+        markersize=8,
+        markeredgecolor=looks.paper(),
+        label="choice made",
+        zorder=4,
+    )
+    _draw_weights(axes, dropped, table["weight"].to_numpy())
+    # The room of the bars may reach below the physical bound: no tick there.
+    axes.set_yticks([tick for tick in axes.get_yticks() if tick >= limit.bounds[0]])
+    axes.set_ylim(bottom, top)
+    axes.set_xlim(dropped.min() - 0.7, dropped.max() + 0.7)
+    canvas.legend_below(axes)
+
+
+def _draw_intervals(axes: Any, table: pd.DataFrame, limit: Limit, percent: str) -> None:
+    """Profile interval of each choice; ends on a bound or beyond the view are arrows."""
+    bottom, top = axes.get_ylim()
     dropped = table["n_dropped"].to_numpy()
     low = table["limit_lower"].to_numpy()
     high = table["limit_upper"].to_numpy()
@@ -141,19 +166,10 @@ def _draw_one(axes: Any, fit: Fit, level: float) -> None:
                 markersize=6,
                 clip_on=False,
             )
-    axes.plot(dropped, table["limit"], "o", color=looks.ink(), label="least-squares limit")
-    made = table[table["chosen"]]
-    axes.plot(
-        made["n_dropped"],
-        made["limit"],
-        "D",
-        color=looks.VERMILLION,
-        markersize=8,
-        markeredgecolor=looks.paper(),
-        label="choice made",
-        zorder=4,
-    )
-    weight = table["weight"].to_numpy()
+
+
+def _draw_weights(axes: Any, dropped: Any, weight: Any) -> None:
+    """Bars at the foot: how much the data favour each choice."""
     axes.bar(
         dropped,
         _BARS * weight / max(float(weight.max()), 1e-300),
@@ -177,11 +193,6 @@ def _draw_one(axes: Any, fit: Fit, level: float) -> None:
                 fontsize="x-small",
                 color=looks.tone(0.35),
             )
-    # The room of the bars may reach below the physical bound: no tick there.
-    axes.set_yticks([tick for tick in axes.get_yticks() if tick >= limit.bounds[0]])
-    axes.set_ylim(bottom, top)
-    axes.set_xlim(dropped.min() - 0.7, dropped.max() + 0.7)
-    canvas.legend_below(axes)
 
 
 def _draw_shifts(axes: Any, chosen: dict[str, Fit], level: float) -> None:

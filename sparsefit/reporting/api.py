@@ -115,6 +115,11 @@ def report(
     from sparsefit import __version__
     from sparsefit.checks import check_level, check_tokens
     from sparsefit.reporting.downloads import downloads
+    from sparsefit.reporting.extras import (
+        backtest_section,
+        comparison_section,
+        width_depth_section,
+    )
     from sparsefit.reporting.methods import methods
     from sparsefit.reporting.overview import overview
     from sparsefit.reporting.page import render
@@ -137,16 +142,15 @@ def report(
         for index, (run, fit) in enumerate(fits.items(), 1)
     ]
     extra: dict[str, Any] = {}
-    for name, result in (
-        ("comparison", comparison),
-        ("backtest", backtest),
-        ("width_depth", width_depth),
-    ):
-        if result is not None:
-            from sparsefit.reporting import extras
-
-            sections.append(getattr(extras, f"{name}_section")(result, settings))
-            extra[name] = result.to_dict()
+    if comparison is not None:
+        sections.append(comparison_section(comparison, settings))
+        extra["comparison"] = comparison.to_dict()
+    if backtest is not None:
+        sections.append(backtest_section(backtest, settings))
+        extra["backtest"] = backtest.to_dict()
+    if width_depth is not None:
+        sections.append(width_depth_section(width_depth, settings))
+        extra["width_depth"] = width_depth.to_dict()
     made = next(iter(fits.values())).provenance
     html = render(
         version=__version__,

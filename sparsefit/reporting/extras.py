@@ -53,7 +53,7 @@ def comparison_section(result: Comparison, settings: Settings) -> Section:
         result,
         "comparison-figure",
         "Comparison of fits",
-        f"{result.sentence}",
+        result.sentence,
         "One row a run, one marker a fit; the best of each run is filled.",
         height=0.4 * result.table["run"].nunique() + 1.9,
         look=settings.style,

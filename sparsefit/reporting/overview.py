@@ -93,7 +93,6 @@ def _figures(fits: Fits, settings: Settings) -> tuple[Figure, ...]:
     from sparsefit.plots import runs as many
 
     names = ", ".join(fits)
-    last = None if settings.until is None else settings.until
     common = {"level": settings.level, "style": settings.style}
     return (
         draw(
@@ -106,7 +105,7 @@ def _figures(fits: Fits, settings: Settings) -> tuple[Figure, ...]:
             "checkpoint of each run.",
             height=max(3.9, 0.25 * len(fits) + 2.4),
             look=settings.style,
-            options={"until": last, **common},
+            options={"until": settings.until, **common},
         ),
         draw(
             forest,

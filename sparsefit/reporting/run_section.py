@@ -277,7 +277,7 @@ def _derivative(fit: Fit, numbers: RunNumbers, key: str, settings: Settings) -> 
 def _warmup(fit: Fit, numbers: RunNumbers, key: str, settings: Settings) -> Part:
     from sparsefit.plots import warmup_sensitivity as plot
 
-    sentence = words.warmup_sentence(fit, numbers.warmup)
+    sentence = words.warmup_sentence(fit, numbers.warmup, settings.level)
     if len(numbers.warmup) < 2:
         return Part("Sensitivity to the warm-up", (sentence,))
     figure = draw(

@@ -50,8 +50,8 @@ def limit_interval(limit: Limit) -> str:
     return f"{limit.lower:.4f} to {limit.upper:.4f}"
 
 
-def warmup_sentence(fit: Fit, table: pd.DataFrame) -> str:
-    """What the choice of warm-up does to the limit."""
+def warmup_sentence(fit: Fit, table: pd.DataFrame, level: float) -> str:
+    """What the choice of warm-up does to the limit, beside its interval at `level`."""
     if len(table) < 2:
         return "This run is too short to leave out any point: the warm-up cannot be varied."
     low, high = table["limit"].min(), table["limit"].max()
@@ -60,11 +60,10 @@ def warmup_sentence(fit: Fit, table: pd.DataFrame) -> str:
         f"Leaving out the first {table['n_dropped'].min()} to {table['n_dropped'].max()} points "
         f"moves the least-squares limit between {low:.4f} and {high:.4f}"
     )
-    interval_ = fit.limit()
-    width = interval_.upper - interval_.lower
-    if high - low <= 0.25 * width:
+    limit = fit.limit(level)
+    if high - low <= 0.25 * (limit.upper - limit.lower):
         judged = ", little beside its interval"
-    elif low < interval_.lower or high > interval_.upper:
+    elif low < limit.lower or high > limit.upper:
         judged = ", farther than its interval reaches: choices outside it carry little weight"
     else:
         judged = ", which its interval allows for"

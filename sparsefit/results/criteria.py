@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.estimation.least_squares import fit_least_squares
+from sparsefit.estimation.points import Points
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -33,8 +34,6 @@ def least_squares_criteria(fit: Fit, drop: int) -> Criteria:
     ----------
     Burnham & Anderson (2002), Model Selection and Multimodel Inference, section 2.4.
     """
-    from sparsefit.estimation.points import Points
-
     kept = fit.points.since(drop)
     plain = Points(kept.d, kept.y)
     ssr = fit_least_squares(fit.law, plain).ssr

@@ -160,7 +160,7 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
         method=plain["method"],
         robust=plain["robust"],
         n_params=plain["n_params"],
-        notes=_notes(plain),
+        notes=tuple(map(Note, plain["notes"], plain["note_kinds"])),
         seed=plain["seed"],
         provenance=plain["provenance"],
     )
@@ -169,15 +169,6 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
     from sparsefit.bayes.serialize import bayes_fit_from
 
     return bayes_fit_from(fit, plain["posterior"])
-
-
-def _notes(plain: dict[str, Any]) -> tuple[Note, ...]:
-    """Notes with their kinds; files of earlier versions have only the words."""
-    words = plain["notes"]
-    kinds = plain.get("note_kinds") or [
-        "misfit" if "this law does not describe this run" in note else "other" for note in words
-    ]
-    return tuple(Note(note, kind) for note, kind in zip(words, kinds, strict=True))
 
 
 def write_document(content: dict[str, Any], path: str | Path | None) -> str:
@@ -260,11 +251,9 @@ def _read(document: dict[str, Any]) -> Fit | Fits | BreakpointFit | PosteriorFit
     found = [fit_from_dict(one) for one in document["fits"]]
     if not document["many"]:
         return found[0]
-    # A mapping can name two fits of one run; files of earlier versions have no names.
-    names = document.get("names") or [fit.run for fit in found]
-    fits = dict(zip(names, found, strict=True))
-    # Files of earlier versions name no runs left out, and hold pooled fits as plain ones.
-    left_out = document.get("left_out", {})
+    # By name and not by run: a mapping can name two fits of one run.
+    fits = dict(zip(document["names"], found, strict=True))
+    left_out = document["left_out"]
     if "pooled" in document:
         from sparsefit.bayes.serialize import pooled_fits_from
 

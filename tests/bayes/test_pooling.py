@@ -131,11 +131,6 @@ def test_pooled_fits_load_and_repeat(family: pd.DataFrame, pooled: PooledFits) -
     assert back.predict_scale(1.6e9).limit() == pooled.predict_scale(1.6e9).limit()
     assert back.alone["m3"].limit() == pooled.alone["m3"].limit()
     assert json.loads(back.to_json()) == json.loads(pooled.to_json())
-    # As earlier versions wrote them.
-    document = json.loads(pooled.to_json())
-    del document["pooled"], document["left_out"]
-    old = sf.load_fit(json.dumps(document))
-    assert type(old) is sf.Fits and old["m3"].summary() == pooled["m3"].summary()
     at = np.array([[0.08, -3.0, -0.5, 0.5, -8.0]])
     densities = [
         fits["m3"].model.log_target(at, np.random.default_rng(0))[0] for fits in (back, pooled)
