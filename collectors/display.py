@@ -41,6 +41,7 @@ def run_notes(result: RunMeasurement) -> list[str]:
         f"CETT {found['cett']:.6g} ({found['status']}, "
         f"{number_of(len(found['evaluations']), 'evaluation')}) solved on {name}: "
         + ", ".join(found["checkpoints"])
+        + (f": {found['message']}" if found["message"] else "")
         for name, found in result.solutions.items()
     ]
     failed = result.table[result.table["status"] == "failed"]

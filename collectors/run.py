@@ -192,9 +192,12 @@ def warn_if_small(text: EvaluationText, settings: Settings, checkpoints: int) ->
     """Warn where the text is too short for a stable measurement."""
     wanted = minimum_tokens(settings, checkpoints)
     if text.n_tokens < wanted:
+        cost = "The standard errors tell what the shortage costs"
+        if text.n_windows == 1:
+            cost = "A single window gives no standard errors"
         warnings.warn(
             f"{text.name}: {text.n_tokens} tokens; {wanted} are wanted here for a stable "
-            "measurement. The standard errors tell what the shortage costs",
+            f"measurement. {cost}",
             SmallTextWarning,
             stacklevel=3,
         )

@@ -8,6 +8,7 @@ position and needs no attention mask; it only has to be left out of sums, which 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,11 @@ SOLVE_MINIMUM = 131_072
 # more than wanted: the last ones change with what follows.
 _CHARACTERS = 8
 _MARGIN = 256
+_UNKNOWN_SHARE = 0.01
+
+
+class UnknownTokensWarning(UserWarning):
+    """The tokenizer does not know much of the text."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -258,8 +264,11 @@ def load_text(
     items: list[Any] = [raw] if isinstance(raw, np.ndarray) else raw
     if any(isinstance(item, str) for item in items):
         if tokenizer is None:
-            raise TextError(f"{label}: text needs a tokenizer; give one, or a file of token ids")
+            raise TextError(
+                f"{label}: text needs a tokenizer; give one (--tokenizer), or a file of token ids"
+            )
         items = list(_encode(items, tokenizer, n_tokens))
+        _warn_of_unknown(items, tokenizer, label)
     bos_id = _bos(tokenizer, bos, label)
     separator = getattr(tokenizer, "eos_token_id", None) if len(items) > 1 else None
     return pack_windows(
@@ -305,6 +314,24 @@ def _ids(document: str, tokenizer: Any, wanted: int | None) -> Any:
         if length >= len(document) or len(ids) >= (wanted or 0) + _MARGIN:
             return ids
         length *= 4
+
+
+def _warn_of_unknown(documents: Sequence[Any], tokenizer: Any, name: str) -> None:
+    """A tokenizer that knows little of a text is hardly the one that the models learnt with."""
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    # Some have one token for everything special.
+    special = [getattr(tokenizer, f"{name}_token_id", None) for name in ("eos", "bos", "pad")]
+    if unknown is None or unknown in special:
+        return
+    ids = np.concatenate([np.asarray(document, dtype=np.int64) for document in documents])
+    share = float((ids == unknown).mean()) if ids.size else 0.0
+    if share > _UNKNOWN_SHARE:
+        warnings.warn(
+            f"{name}: {share:.0%} of the tokens are {tokenizer.unk_token}, unknown to the "
+            "tokenizer. Is it the one that the models were trained with?",
+            UnknownTokensWarning,
+            stacklevel=3,
+        )
 
 
 def _bos(tokenizer: Any, bos: str, name: str) -> int | None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsefit.collectors.text import EvaluationText, load_text, pack_windows
+from sparsefit.collectors.text import EvaluationText, UnknownTokensWarning, load_text, pack_windows
 from sparsefit.errors import ArgumentError, TextError
 
 
@@ -112,6 +112,26 @@ def test_of_a_long_document_only_the_start_is_encoded() -> None:
         text = load_text([document], counting, seq_len=64, n_tokens=wanted, bos="never")
         assert text.tokens[text.counted].tolist() == expected[:wanted]
         assert longest < 8 * (wanted + 300)
+
+
+class FewWords:
+    """Knows two words."""
+
+    unk_token, unk_token_id, eos_token_id = "<unk>", 7, 0
+
+    def __call__(self, text, **_):
+        known = {"a": 1, "b": 2}
+        return {"input_ids": [known.get(word, self.unk_token_id) for word in text.split()]}
+
+
+def test_a_text_that_the_tokenizer_does_not_know_is_warned_about() -> None:
+    with pytest.warns(UnknownTokensWarning, match="25% of the tokens are <unk>"):
+        load_text(["a b c a", "a b d b"], FewWords())
+    load_text(["a b a b"], FewWords())
+    # One token for everything special says nothing.
+    one = FewWords()
+    one.eos_token_id = 7
+    load_text(["c d"], one)
 
 
 def test_documents_are_joined_by_the_separator_or_kept_apart(tmp_path) -> None:
