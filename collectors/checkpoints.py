@@ -78,11 +78,11 @@ def find_checkpoints(
     Parameters
     ----------
     run : path, sequence of paths, or hub repository
-        A folder of ``checkpoint-N`` / ``step-N`` / ``stepN`` folders (or of folders whose names are
-        nothing but the step, or that `tokens` or `tokens_pattern` tell), one checkpoint folder, a
-        GGUF file, a list of those, or (with `revisions`) a hub repository. Of a folder with such
-        folders, other models in it, or a final model of its own, are not measured, with an
-        `UnmeasuredModelWarning`; nor is a step 0.
+        A folder of checkpoints, one checkpoint, a GGUF file, a list of these, or (with `revisions`)
+        a hub repository. The checkpoints of a folder are its subfolders ``checkpoint-N``,
+        ``step-N``, ``stepN`` and the like; if there are none, those whose names are just the step,
+        or that `tokens` or `tokens_pattern` names. Other models in the folder, such as a final one,
+        and a step 0 are not measured; an `UnmeasuredModelWarning` names them.
     tokens_per_step : float, optional
         Training tokens per optimiser step.
     tokens : mapping or path, optional

@@ -320,21 +320,21 @@ def fit(
         ``"auto"`` (by activation, else by evidence), a name or alias (``"eq4"``, ``"eq5"``,
         ``"relu"``, ``"silu"``) or a `Law`.
     warmup : "auto", None, int or float
-        Early points that the law does not describe: found and averaged over (``"auto"``), none
-        (None or ``"none"``), the first so many points, or all points before so many tokens (numbers
-        from 1000).
+        Early points to leave out. ``"auto"`` averages over every number of them, None and
+        ``"none"`` leave out none. A number below 1000 is a number of points, any other number a
+        token count.
     response : {"activation_ratio", "loss"}
         Column to fit.
     robust : bool
         Down-weight outliers (Student-t with 4 degrees of freedom).
     rng : int or numpy.random.Generator
-        Seed of the draws; the same seed gives the same result. One is drawn from a Generator.
+        Seed of the draws, or a Generator that gives one. The same seed gives the same result.
 
     Returns
     -------
     Fit or Fits
-        `Fit` for a table of one run, `Fits` (a mapping by run) for several; `sf.as_fits` makes
-        either `Fits`.
+        `Fit` for a table of one run, `Fits` (a mapping from run to `Fit`) for several;
+        `sf.as_fits` turns either into `Fits`.
 
     Raises
     ------

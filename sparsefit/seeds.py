@@ -15,9 +15,9 @@ Rng: TypeAlias = int | np.random.Generator
 def seed_of(rng: Rng) -> int:
     """Seed that `rng` stands for.
 
-    Results keep the seed that they were made with, so that a file tells how to make them again. A
-    Generator gives a seed of 31 bits and moves on by one draw: the same Generator in the same state
-    gives the same result, the next call another one.
+    Results keep their seed, so that a file tells how to make them again. A Generator gives a seed
+    of 31 bits and moves on by one draw: in the same state it gives the same result, and the next
+    call gives another one.
 
     Raises
     ------

@@ -40,15 +40,14 @@ MIXTURE_DRAWS = 2000
 
 @dataclass(frozen=True, repr=False)
 class BestForecast:
-    """Methods weighted by how they forecast the later part of the very runs given.
+    """Forecasting methods, weighted by how well they forecast the later parts of these runs.
 
     Attributes
     ----------
     weights : Series
         Weight of each candidate, index method, sums to one.
     backtest : Backtest or None
-        The backtest inside the runs given that the weights rest on; None where the runs were too
-        short for one.
+        The backtest behind the weights; None if the runs were too short for one.
     why : str
         Which method leads, and on what evidence.
     table : DataFrame
@@ -58,8 +57,8 @@ class BestForecast:
     seed : int
         Seed of the forecasts.
     errors : tuple of Errors
-        How far the stacked forecasts of that backtest fell from the measurements, by run:
-        forecasts of other runs of the same kind are moved and widened by them, see `calibration`.
+        How far the stacked forecasts of that backtest were from the measurements, by run. They
+        correct the forecasts of other runs of the same kind, see `calibration`.
     """
 
     weights: pd.Series
@@ -201,21 +200,24 @@ def forecast_best(
 ) -> BestForecast:
     """Choose and weight forecasting methods by a backtest inside the runs given.
 
-    The runs are cut at several shares, each candidate forecasts what comes after, and the weights
-    minimise the CRPS of the candidates' mixture there (stacking), held back by a prior in favour of
-    the first candidate that counts as much as one cell. The mixture's own errors there correct the
-    forecast: where later points fell outside its bands or to one side, the forecasts of other runs
-    of that activation are widened and moved, and `why` says so. Only points of `table` are used,
-    so that a forecast beyond them stays a forecast; to score the choice itself, backtest the method
-    ``best``, which repeats all this inside what each cell shows.
+    Each run is cut at several shares, and each candidate forecasts what comes after the cut. The
+    weights minimise the CRPS of the candidates' mixture there (stacking). A prior in favour of the
+    first candidate, worth as much as one cell, holds the weights back.
+
+    The errors of the mixture also correct the forecast. If later points of the other runs of an
+    activation fell outside the bands or to one side, the forecast of a run of that activation is
+    widened and moved, and `why` says so.
+
+    Only the points of `table` are used. To score the choice itself, backtest the method ``best``,
+    which repeats all this inside what each cell shows.
 
     Parameters
     ----------
     table : DataFrame
         Measurement table of one or more runs.
     methods : names, functions or a mapping, optional
-        Candidates, as in `backtest`, the default first; by default
-        `choice.CANDIDATES`: pooling only where several runs have known sizes.
+        Candidates, as in `backtest`, the one that the prior favours first. The default is
+        `choice.CANDIDATES`, with the pooled fit only if several runs have known sizes.
     cuts : sequence of float
         Where the runs are cut for the choice.
     min_seen : int

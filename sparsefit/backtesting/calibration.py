@@ -1,11 +1,11 @@
 """Forecasts corrected by how forecasts of the user's other runs went: pure functions on arrays.
 
-An interval says what it says under its model. Where a backtest shows how far later points of runs
-of the same kind fell from their forecasts, in units of the forecasts' own spread, the next forecast
-is moved and widened accordingly, at each horizon by the errors made at about that horizon. Each run
-counts once, however many points it has, and prior runs without error hold the correction back.
-Intervals are never narrowed. A run's own earlier errors are left out: on simulated families they
-told nothing about its later ones, which are forecast from a fit that has seen those points.
+An interval holds only under its model. A backtest shows how far the later points of similar runs
+were from their forecasts, in units of the forecasts' own spread. The next forecast is moved and
+widened accordingly, at each horizon by the errors made at about that horizon. Each run counts once,
+however many points it has, and imagined runs without error hold the correction back. Intervals are
+never narrowed. A run's own earlier errors are left out: on simulated families they told nothing
+about its later ones, which are forecast from a fit that has seen those points.
 """
 
 from __future__ import annotations

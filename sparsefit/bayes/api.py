@@ -98,9 +98,9 @@ def fit_bayes(
 ) -> BayesFit | Fits:
     """Posterior of the law of activation sparsity for the checkpoints of one or many runs.
 
-    The posterior averages over warm-up choices and noise models by their evidence, as `sf.fit`
-    does, under proper priors that are arguments; what differs is that every number is a posterior
-    one, that noise may have heavy tails and that measured errors are known variances.
+    Like `sf.fit`, it averages over warm-up choices and noise models by their evidence. Unlike
+    `sf.fit`, every number comes from the posterior, priors are proper and can be replaced, noise
+    may have heavy tails, and measured errors enter as known variances.
 
     Parameters
     ----------
@@ -116,13 +116,13 @@ def fit_bayes(
         ``{"alpha": sparsefit.bayes.LogNormal(0.7, 0.8)}``; the others keep their defaults, which
         `summary` prints.
     pool : {"none", "scale"}
-        Fit each run alone, or share what the runs of one activation say about how the law moves
-        with the parameter count; see `sparsefit.bayes.pooling`.
+        Fit each run alone, or let the runs of one activation share what they say about how the law
+        changes with the parameter count; see `sparsefit.bayes.pooling`.
     engine : {"auto", "importance", "nuts"}
         Importance sampling from the exact flat-prior posterior, No-U-Turn sampling with PyMC, or
         the first and, where its checks fail, the second.
     rng : int or numpy.random.Generator
-        Seed; the same seed gives the same draws. One is drawn from a Generator.
+        Seed, or a Generator that gives one. The same seed gives the same draws.
     draws : int
         Number of draws kept.
     covariates : sequence of str
@@ -132,8 +132,9 @@ def fit_bayes(
     Returns
     -------
     BayesFit, Fits or PooledFits
-        `BayesFit` for a table of one run, `Fits` for several (`sf.as_fits` makes either `Fits`),
-        `PooledFits` with ``pool="scale"``, whose `left_out` names the runs that cannot be fitted.
+        `BayesFit` for a table of one run, `Fits` for several (`sf.as_fits` turns either into
+        `Fits`). With ``pool="scale"`` `PooledFits`, whose `left_out` names the runs that cannot be
+        fitted.
 
     Raises
     ------

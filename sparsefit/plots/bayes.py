@@ -50,7 +50,7 @@ def prior(
     quantity : str
         ``"limit"``, ``"alpha"``, ``"change"`` (over the data) or ``"sigma"``.
     rng : int or numpy.random.Generator
-        Seed of the prior draws, or what one is drawn from.
+        Seed of the prior draws, or a Generator that gives one.
     style : mapping or str, optional
         rcParams, or the name of a matplotlib style, over the default look.
 

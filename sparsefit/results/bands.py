@@ -21,9 +21,9 @@ _EDGE_SHARE = 0.05
 def edge_draws(limit: Array, sign: int) -> NDArray[np.intp]:
     """Draws whose limit lies nearest the bound that the law moves to: the last twentieth.
 
-    Where that bound is not excluded, the truth may lie on it, and then on one side of nearly all
-    draws. Bands that leave out a tail of each size would miss it however many points there are;
-    they are widened to hold the band of these draws too.
+    If that bound is not excluded, the truth may lie on it, and then on one side of nearly all
+    draws. A band that leaves out a tail at each end would miss such a truth, however many points
+    there are. Bands are therefore widened to contain the band of these draws too.
     """
     size = max(1, round(_EDGE_SHARE * limit.size))
     return np.argsort(sign * limit, kind="stable")[:size]
@@ -133,7 +133,7 @@ def budget(
 def without_answer(found: Budget) -> Budget:
     """The budget of a run that its law does not describe: any number of tokens, or never.
 
-    Its points may have met the target where the law's curve has not, and the other way round.
+    Its points may have met the target although the law's curve has not, or the reverse.
     """
     lower = min(found.lower, found.tokens_first)
     return replace(found, lower=lower, upper=float("inf"), status="undetermined", misfit=True)

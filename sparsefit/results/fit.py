@@ -34,9 +34,10 @@ Array = NDArray[np.float64]
 class Fit:
     """Fit of a law to one run.
 
-    Coefficients (`params`, `predict`) are the least-squares fit after `n_warmup` points. Limits,
-    forecasts, budgets and derivatives come from draws that average over shapes, noise models and
-    warm-up choices by evidence, because one least-squares curve hides how much they matter.
+    The coefficients (`params`, `predict`) are those of the least-squares fit to the points after
+    the first `n_warmup`. Limits, forecasts, budgets and derivatives come from draws. The draws
+    average over shapes, noise models and warm-up choices by evidence, because a single
+    least-squares curve hides how much these matter.
 
     Attributes
     ----------
@@ -65,8 +66,8 @@ class Fit:
     n_params : float or None
         Non-embedding parameters of the model.
     notes : tuple of str
-        What a reader should know: bounds hit, points set aside, a law that does not describe the
-        data. Each is a `Note`, a sentence with a `kind` to go by.
+        What a reader should know: coefficients on a bound, points set aside, a law that does not
+        describe the data. Each is a `Note`, a sentence with a `kind` that programs can test.
     seed : int
         Seed of the draws.
     provenance : dict
@@ -139,7 +140,7 @@ class Fit:
             both for independent residuals and this warm-up choice alone; or from 200 resampled
             series with blocks of residuals.
         rng : int or numpy.random.Generator
-            Seed of the bootstrap, or what one is drawn from.
+            Seed of the bootstrap, or a Generator that gives one.
 
         Returns
         -------
@@ -160,8 +161,8 @@ class Fit:
     def predict(self, tokens: ArrayLike) -> Array:
         """Curve of the least-squares coefficients.
 
-        One curve, for one warm-up choice and independent residuals: it can leave the band of
-        `forecast`, whose median is the better point forecast.
+        This is one curve, for one warm-up choice and independent residuals. It can leave the band
+        of `forecast`, whose median is the better point forecast.
 
         Parameters
         ----------
@@ -192,7 +193,7 @@ class Fit:
         kind : {"curve", "observation"}
             The law's mean, or a measurement with its (correlated) residual.
         rng : int or numpy.random.Generator, optional
-            Seed of the residuals, or what one is drawn from; that of the fit by default.
+            Seed of the residuals, or a Generator that gives one; by default the seed of the fit.
 
         Returns
         -------
@@ -218,8 +219,8 @@ class Fit:
         Parameters
         ----------
         tokens : array_like
-            Raw token counts; under a thousandth of the first checkpoint's are refused, as they are
-            in billions or the like.
+            Raw token counts. Counts below a thousandth of the first checkpoint's are refused,
+            because they must be in another unit, such as billions.
         level : float
             Level of both bands.
 
@@ -278,7 +279,7 @@ class Fit:
         method : {"integrated", "profile", "wald", "bootstrap"}
             See `conf_int`; the default integrates over shapes, noise models and warm-up choices.
         rng : int or numpy.random.Generator
-            Seed of the bootstrap, or what one is drawn from.
+            Seed of the bootstrap, or a Generator that gives one.
         """
         kind = "integrated likelihood" if method == "integrated" else method
         return limit_from(self, self.conf_int(level, method, rng), level, kind)
@@ -308,7 +309,7 @@ class Fit:
     def tokens_within(self, share: float = 0.05, level: float = 0.9) -> Budget:
         """Training tokens after which the curve stays within a share of its limit.
 
-        Lets convergence of loss and sparsity be compared.
+        Use it to compare how fast loss and sparsity converge.
 
         Parameters
         ----------
@@ -358,8 +359,8 @@ class Fit:
     def misfit(self) -> bool:
         """Whether the points go against the law (see `notes`).
 
-        Its limit is then not identified, budgets have no answer, and its forecasts, which are given
-        all the same, should not be used.
+        If they do, the limit is not identified and budgets have no answer. Forecasts are still
+        computed, but should not be used.
         """
         return any(kind_of(note) == "misfit" for note in self.notes)
 

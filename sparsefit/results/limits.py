@@ -19,10 +19,10 @@ Ends = tuple[float, float]
 
 
 def holding(fit: Fit, ends: Ends) -> Ends:
-    """Interval with the estimate inside; the bounds where there is none.
+    """Interval with the estimate inside; the physical bounds if the interval is not finite.
 
-    The least-squares optimum belongs to one warm-up choice and white noise; an interval over all of
-    them that left it out would contradict the number printed beside it.
+    The least-squares optimum belongs to one warm-up choice and white noise. An interval over all
+    choices that left it out would contradict the number printed beside it.
     """
     lower, upper = ends
     if not (np.isfinite(lower) and np.isfinite(upper)):
@@ -34,8 +34,8 @@ def holding(fit: Fit, ends: Ends) -> Ends:
 def opened(fit: Fit, ends: Ends) -> Ends:
     """Interval opened to its bounds where the points leave the law.
 
-    A law that does not describe the run says nothing about where it will end. Where the points
-    speed up and the law can only slow down, it says how far they will get at least.
+    A law that does not describe the run says nothing about where it will end. If the points speed
+    up and the law can only slow down, it only tells how far they will get at least.
     """
     bounds = fit.law.limit_bounds
     if not np.all(np.isfinite(bounds)):

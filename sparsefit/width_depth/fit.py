@@ -50,15 +50,15 @@ def fit_width_depth(
     model : {"line_plateau", "line_line"}
         Law.
     sign : {"rising", "any"}
-        Slopes before the plateau. The law grows up to its break: by default a fall is no part of
-        it, and points that fall with the ratio get slope 0 and a plain "no break can be placed".
-        "any" fits a fall that levels off as well. Without effect on "line_line".
+        Slopes before the plateau. The law rises up to its break, so by default points that fall
+        with the ratio get slope 0 and the result says "no break can be placed". "any" also fits a
+        fall that levels off. No effect on "line_line".
     replicates : {"error", "keep"}
-        Several points at one ratio are refused unless kept on purpose (other seeds).
+        What to do with several points at one ratio, such as other seeds: refuse or keep them.
     draws : int
         Simulated samples behind intervals and tests.
     rng : int or numpy.random.Generator
-        Seed, or what one is drawn from.
+        Seed, or a Generator that gives one.
 
     Returns
     -------
