@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -201,7 +201,7 @@ def measure_at(
     CheckpointError
         Every neuron of the model is inactive at every token.
     """
-    thresholds, reached = _thresholds(loaded, text, calibration, cett)
+    thresholds, reached = thresholds_at(loaded, text, calibration, cett)
     result = loaded.run(text, OutputNorm(loaded.sites, thresholds))
     usable = [c if 0 < cett < 1 else None for c in calibration.curves]
     target = int(np.argmin([abs(math.log(max(cett, 1e-9) / t)) for t in calibration.targets]))
@@ -259,40 +259,45 @@ def calibration_reaches(calibration: Calibration, cett: float) -> bool:
 def calibrate_at(
     loaded: LoadedCheckpoint, text: EvaluationText, cett: float, *, wide: bool
 ) -> Calibration:
-    """Calibrate around a CETT; once more with every token where the sample misses it.
+    """Calibrate around a CETT (`calibrate_covering`)."""
+    return calibrate_covering(loaded, text, dense_plan(cett, wide=wide), [min(cett, 0.999)])
+
+
+def calibrate_covering(
+    loaded: LoadedCheckpoint, text: EvaluationText, plan: Plan, wanted: Sequence[float]
+) -> Calibration:
+    """Calibrate; once more with every token where the sample misses a CETT that is wanted.
 
     Raises
     ------
     CurveRangeError
-        A layer's CETT jumps over the value: it has too few active neurons on this text.
+        A layer's CETT jumps over a value: it has too few active neurons on this text.
     """
-    plan = dense_plan(cett, wide=wide)
-    wanted = min(cett, 0.999)
     everything = replace(
         plan, ratios=(0.1, 0.3, *plan.ratios, 3.0, 10.0), sample_tokens=text.n_tokens
     )
     try:
         calibration = loaded.calibrate(text, plan)
-        covered = calibration.covers(wanted)
+        if all(map(calibration.covers, wanted)):
+            return calibration
     except CurveRangeError:
-        covered = False
-    if not covered:
-        calibration = loaded.calibrate(text, everything)
-        covered = calibration.covers(wanted)
-    if covered:
-        return calibration
-    bad = [
-        layer
-        for layer, curve in enumerate(calibration.curves)
-        if not curve.range[0] <= wanted <= curve.range[1]
-    ]
-    raise CurveRangeError(
-        f"CETT {cett:.6g} is not reached by any threshold in layers {bad}: too few neurons are "
-        "active on this text"
-    )
+        pass
+    calibration = loaded.calibrate(text, everything)
+    for cett in wanted:
+        bad = [
+            layer
+            for layer, curve in enumerate(calibration.curves)
+            if not curve.range[0] <= cett <= curve.range[1]
+        ]
+        if bad:
+            raise CurveRangeError(
+                f"CETT {cett:.6g} is not reached by any threshold in layers {bad}: too few "
+                "neurons are active on this text"
+            )
+    return calibration
 
 
-def _thresholds(
+def thresholds_at(
     loaded: LoadedCheckpoint, text: EvaluationText, calibration: Calibration, cett: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Thresholds of a CETT and the CETT that they give, by layer; exact on small texts."""

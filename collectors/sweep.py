@@ -12,7 +12,11 @@ from torch import nn
 
 from sparsefit.collectors.activations import EXACT_ZEROS, activation_name
 from sparsefit.collectors.calibrate import Calibration, Plan
-from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint
+from sparsefit.collectors.checkpoint_measure import (
+    LoadedCheckpoint,
+    calibrate_covering,
+    thresholds_at,
+)
 from sparsefit.collectors.forward import Losses, checked_batch_size, forward_losses
 from sparsefit.collectors.rules import ForcedThreshold, NonZero, OutputNorm, Rule, TopK
 from sparsefit.collectors.text import EvaluationText
@@ -35,6 +39,8 @@ def response_curve(
     batch_size: int | None = None,
 ) -> pd.DataFrame:
     """Perplexity and activation ratio against CETT, from one calibration pass.
+
+    On small texts a further pass for each value makes thresholds exact.
 
     Parameters
     ----------
@@ -60,7 +66,7 @@ def response_curve(
     calibration = _calibrate(loaded, text, values)
     rows = []
     for value in values:
-        rule = OutputNorm(loaded.sites, calibration.thresholds(value))
+        rule = _cett_rule(loaded, text, calibration, value)
         rows.append({"cett": value, **_point(loaded, text, rule, calibration.losses)})
     return pd.DataFrame(rows)
 
@@ -102,8 +108,7 @@ def pareto_sweep(
     calibration = _calibrate(loaded, text, sorted(set(cett)))
     rules: list[tuple[str, float, Rule]] = []
     for value in calibration.targets:
-        thresholds = calibration.thresholds(value)
-        rules.append(("cett", value, OutputNorm(loaded.sites, thresholds)))
+        rules.append(("cett", value, _cett_rule(loaded, text, calibration, value)))
     for ratio in sorted(set(ratios)):
         k = max(1, round(ratio * min(site.d_ff for site in loaded.sites)))
         rules.append(("topk", float(k), TopK(k)))
@@ -131,8 +136,9 @@ def activation_thresholds(
 
     def keep(module: nn.Module, args: Any, output: torch.Tensor) -> None:
         flat = output.detach().abs().float().reshape(-1)
-        # Every seventh value: neurons and tokens both vary, since 7 divides no usual width.
-        sizes.append(flat[::7].clone())
+        # A stride that does not divide the width meets every neuron.
+        stride = next((stride for stride in (7, 5, 3) if output.shape[-1] % stride), 1)
+        sizes.append(flat[::stride].clone())
 
     handles = []
     try:
@@ -152,7 +158,13 @@ def activation_thresholds(
 def _calibrate(
     loaded: LoadedCheckpoint, text: EvaluationText, cett: Sequence[float]
 ) -> Calibration:
-    return loaded.calibrate(text, Plan(tuple(cett), (0.8, 1.0, 1.25)))
+    return calibrate_covering(loaded, text, Plan(tuple(cett), (0.8, 1.0, 1.25)), cett)
+
+
+def _cett_rule(
+    loaded: LoadedCheckpoint, text: EvaluationText, calibration: Calibration, cett: float
+) -> Rule:
+    return OutputNorm(loaded.sites, thresholds_at(loaded, text, calibration, cett)[0])
 
 
 def _point(

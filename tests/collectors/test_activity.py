@@ -22,6 +22,7 @@ from sparsefit.collectors import (
     thresholds_from_layers,
 )
 from sparsefit.collectors.masking import run_sparse
+from sparsefit.collectors.reference import sparse_run
 from sparsefit.collectors.rules import OutputNorm
 from sparsefit.errors import ArgumentError, CollectorError
 
@@ -83,6 +84,19 @@ def test_response_curve_rises(trained_silu, text) -> None:
     assert curve["activation_ratio"].is_monotonic_decreasing
     assert curve["ppl_ratio"].iloc[-1] > 1.05
     assert curve["ppl_ratio"].iloc[0] == pytest.approx(1.0, abs=2e-3)
+
+
+def test_sweeps_on_a_small_text_match_the_reference(trained_relu, text) -> None:
+    small = text.take(slice(0, 24))
+    values = (0.05, 0.3, 0.8)
+    curve = response_curve(trained_relu, small, values)
+    sweep = pareto_sweep(trained_relu, small, cett=values, ratios=(0.2,))
+    sweep = sweep[sweep["metric"] == "cett"].reset_index(drop=True)
+    expected = [sparse_run(trained_relu, small, value) for value in values]
+    for table in (curve, sweep):
+        ratios = [run.layer_ratio.mean() for run in expected]
+        np.testing.assert_allclose(table["activation_ratio"], ratios, atol=2e-4)
+        np.testing.assert_allclose(table["loss_sparse"], [run.loss for run in expected], atol=2e-4)
 
 
 def test_pareto_sweep_has_every_metric(trained_relu, trained_silu, text) -> None:
