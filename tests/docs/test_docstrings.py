@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,9 @@ def names(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     if "collectors" in request.node.name:
         made = request.getfixturevalue("tiny_runs")
         shutil.copytree(made["folder"] / "runs" / "0.1b_relu", tmp_path / "runs" / "tiny")
-        lines = (made["folder"] / "validation.jsonl").read_text(encoding="utf-8")
-        (tmp_path / "validation.txt").write_text(lines, encoding="utf-8")
+        lines = (made["folder"] / "validation.jsonl").read_text(encoding="utf-8").splitlines()
+        text = "\n".join(json.loads(line)["text"] for line in lines)
+        (tmp_path / "validation.txt").write_text(text, encoding="utf-8")
         ids = made["model"].dummy_inputs["input_ids"]
         inputs = {"input_ids": ids, "max_new_tokens": 2, "pad_token_id": 0}
         known |= {"model": made["model"], "thresholds": [0.01], "inputs": inputs}
