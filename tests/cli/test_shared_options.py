@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import sparsefit as sf
-from sparsefit.cli import build_parser
+from sparsefit.cli import COMMANDS, build_parser
 
 FITTED = ("fit", "forecast", "compare", "report")
 
@@ -44,6 +44,29 @@ def test_seeds_are_checked_alike(command, capsys):
             parsed(command, *files, f"--seed={text}")
         assert stop.value.code == 2
         assert "not a whole number >= 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["fit", "forecast", "report", "demo", "width-depth"])
+def test_levels_are_checked_alike(command, capsys):
+    files = [] if command == "demo" else ["t.csv"]
+    assert parsed(command, *files, "--level", ".8").level == 0.8
+    # Percent, and the tail in place of the level.
+    for text in ("90", "0.1", "1"):
+        with pytest.raises(SystemExit) as stop:
+            parsed(command, *files, "--level", text)
+        assert stop.value.code == 2
+        assert f"{text!r}" in capsys.readouterr().err
+
+
+def test_a_measurement_is_written_to_out_as_everything_else():
+    assert parsed("measure", "run", "--text", "t.txt", "--out", "a.csv").output == "a.csv"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_says_what_it_does(command):
+    (actions,) = [a for a in build_parser(command)._actions if a.dest == "command"]
+    silent = [a.dest for a in actions.choices[command]._actions if not a.help]
+    assert silent == []
 
 
 def test_compare_takes_a_warmup_in_tokens_and_one_run(document, folder):

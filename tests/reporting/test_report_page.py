@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -23,6 +24,7 @@ from sparsefit.errors import ArgumentError
 from sparsefit.reporting.blocks import Section
 from sparsefit.reporting.page import render
 from sparsefit.reporting.svg import inline_svg
+from sparsefit.reporting.words import warmup_sentence
 
 # HTML elements that have no end tag.
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -190,6 +192,16 @@ def test_a_run_that_its_law_does_not_describe(
     assert "its forecasts should not be used" in page
     assert "0.3: no answer, as the law does not describe this run." in page
     assert page.count("<td>not described by the law</td>") == 4
+
+
+def test_the_warm_up_is_judged_by_the_interval_of_the_page(simulated_fits: Any) -> None:
+    """A limit that leaves a narrow interval can be little beside a wide one."""
+    fit = simulated_fits["simulated_relu"]
+    narrow, wide = fit.limit(0.5), fit.limit(0.99)
+    table = fit.warmup_sensitivity()
+    table["limit"] = np.linspace(narrow.estimate, wide.lower, len(table))
+    assert "farther than its interval reaches" in warmup_sentence(fit, table, 0.5)
+    assert "farther than its interval reaches" not in warmup_sentence(fit, table, 0.99)
 
 
 def test_methods_name_laws_measure_and_versions(tree: Tree, simulated_fits: Any) -> None:
