@@ -43,5 +43,6 @@ build: ## Build wheel and source archive into dist/
 	$(PYTHON) -m build
 
 clean: ## Remove caches and build products
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks docs/_build
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf docs/_build docs/_generated docs/jupyter_execute
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
