@@ -25,7 +25,7 @@ from sparsefit.backtesting.stacking import mix
 from sparsefit.checks import check_ahead, check_level, check_tokens
 from sparsefit.errors import ArgumentError, NothingToForecastError, SparsefitError
 from sparsefit.results.bands import forecast_table
-from sparsefit.seeds import seed_of
+from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import usable_rows, validate
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def forecast_best(
     cuts: Sequence[float] = INNER_CUTS,
     min_seen: int = MIN_SEEN,
     strength: float = 1.0,
-    rng: int | np.random.Generator = 0,
+    rng: Rng = 0,
     jobs: int = 1,
 ) -> BestForecast:
     """Choose and weight forecasting methods by a backtest inside the runs given.

@@ -14,7 +14,7 @@ from sparsefit.backtesting.methods_fit import settings_of
 from sparsefit.backtesting.rolling import backtest
 from sparsefit.bayes.psis import KHAT_LIMIT
 from sparsefit.errors import ArgumentError
-from sparsefit.seeds import seed_of
+from sparsefit.seeds import Rng, seed_of
 from sparsefit.strict_json import plain
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def compare(
     *,
     cuts: Sequence[float] | None = CUTS,
     min_seen: int = 6,
-    rng: int | np.random.Generator = 0,
+    rng: Rng = 0,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:

@@ -16,7 +16,7 @@ from sparsefit.backtesting.cells import Cell, Others, Scheme, Skipped, alone, fo
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.registry import Method, MethodFunction, resolve
 from sparsefit.errors import ArgumentError, NothingToForecastError, SparsefitError
-from sparsefit.seeds import seed_of
+from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import validate
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def backtest(
     scheme: Scheme = "rolling",
     others: Others = "smaller",
     min_seen: int = 6,
-    rng: int | np.random.Generator = 0,
+    rng: Rng = 0,
     jobs: int = 1,
     on_error: Literal["record", "raise"] = "record",
     progress: Callable[[int, int], None] | None = None,
@@ -106,23 +106,16 @@ def backtest(
     table = validate(table, min_points=0)
     _check_arguments(cuts, scheme, others, jobs, on_error, min_seen)
     if scheme == "leave-one-run-out":
-        own = [method.name for method in chosen if method.needs_own or not method.pooled]
-        if own and methods is not None:
-            raise ArgumentError(
-                f"scheme: leave-one-run-out shows nothing of the run itself, which "
-                f"{', '.join(own)} need; pass pooled methods."
-            )
-        chosen = tuple(method for method in chosen if method.name not in own)
+        chosen = _without_own_points(chosen, asked=methods is not None)
         cuts = (0.0,)
-    kept, skipped = usable(table)
+    kept, unusable = usable(table)
     wanted = _wanted(table, runs)
-    skipped = [one for one in skipped if one.run in wanted]
-    cells: list[Cell] = []
-    for item in form_cells(kept, wanted, cuts, scheme, others, min_seen):
-        if isinstance(item, Skipped):
-            skipped.append(item)
-        else:
-            cells.append(item)
+    formed = list(form_cells(kept, wanted, cuts, scheme, others, min_seen))
+    cells = [item for item in formed if isinstance(item, Cell)]
+    skipped = [
+        *(item for item in unusable if item.run in wanted),
+        *(item for item in formed if isinstance(item, Skipped)),
+    ]
     if not cells or not chosen:
         reasons = "; ".join(f"{s.run} at {s.cut:g}: {s.reason}" for s in skipped[:5])
         why = reasons or "no pooled method given"
@@ -213,6 +206,17 @@ def _check_arguments(
         raise ArgumentError(f"jobs: at least 1 process is needed, got {jobs}.")
     if min_seen < 2:
         raise ArgumentError(f"min_seen: at least 2 points must be seen, got {min_seen}.")
+
+
+def _without_own_points(methods: tuple[Method, ...], asked: bool) -> tuple[Method, ...]:
+    """The methods that can forecast a run of which nothing is seen; others are refused if asked."""
+    own = [method.name for method in methods if method.needs_own or not method.pooled]
+    if own and asked:
+        raise ArgumentError(
+            f"scheme: leave-one-run-out shows nothing of the run itself, which "
+            f"{', '.join(own)} need; pass pooled methods."
+        )
+    return tuple(method for method in methods if method.name not in own)
 
 
 def _wanted(table: pd.DataFrame, runs: Sequence[str] | str | None) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from sparsefit.results.fit import Fit
 
-_RECONSTRUCTION = "paper_reconstruction"
 # Runs drawn and printed unless --run names others: what a reader takes in at one look.
 _RUNS = 4
 _LINES = 5
@@ -30,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="NAME",
-        help="data set to use, a shipped measurement table (default: a measured one)",
+        default="reference_scales",
+        help="shipped measurement table to use (default: %(default)s)",
     )
     parser.add_argument(
         "--run", action="append", metavar="NAME", help="run to forecast (repeatable; default: four)"
@@ -107,12 +107,10 @@ def run(arguments: argparse.Namespace) -> int:
     return outcome.status
 
 
-def _shipped(name: str | None) -> tuple[pd.DataFrame, str]:
+def _shipped(name: str) -> tuple[pd.DataFrame, str]:
     """Load a shipped table and say in one line what it is."""
     from sparsefit import datasets
 
-    if name is None:
-        name = _measured() or _RECONSTRUCTION
     table = datasets.load(name)
     if "activation_ratio" not in table or "tokens" not in table:
         raise ArgumentError(f"--data {name}: this data set is not a measurement table")
@@ -122,17 +120,6 @@ def _shipped(name: str | None) -> tuple[pd.DataFrame, str]:
             "prints, without noise."
         )
     return table, f"Measured data: {name}, {table.attrs['card']['title']}"
-
-
-def _measured() -> str | None:
-    """Name of the first shipped measurement table that was measured, if any."""
-    from sparsefit import datasets
-
-    shipped = datasets.list()
-    for name in shipped.loc[shipped["kind"] == "measured", "name"]:
-        if not str(name).endswith("_metrics") and "activation_ratio" in datasets.load(name):
-            return str(name)
-    return None
 
 
 def _train(arguments: argparse.Namespace) -> tuple[pd.DataFrame, str]:

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import sparsefit as sf
-
 
 @pytest.fixture
 def figure(tmp_path):
@@ -56,15 +54,13 @@ def test_first_line_says_what_the_data_are(command, figure):
     assert str(figure) in out
 
 
-def test_default_is_measured_data_where_it_ships(document, figure):
-    kinds = set(sf.datasets.list()["kind"])
-    source = document("demo", "--out", figure)[1]["source"]
-    assert source.startswith("Measured" if "measured" in kinds else "No measured")
+def test_default_is_measured_data(document, figure):
+    assert document("demo", "--out", figure)[1]["source"].startswith("Measured data: ")
 
 
 def test_wrong_names_are_typed_errors(command, figure):
     status, _, err = command("demo", "--out", figure, "--data", "paper_table2")
-    assert status == 1 and "no measurement table" in err
+    assert status == 1 and "not a measurement table" in err
     status, _, err = command("demo", "--out", figure, "--run", "nobody")
     assert status == 1 and "nobody" in err
 
