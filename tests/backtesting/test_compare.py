@@ -254,7 +254,7 @@ def test_command(tmp_path, run, capsys):
     assert main(["compare", str(path), "--laws", "eq4"]) == 1
     with pytest.raises(SystemExit, match="2"):
         main(["compare", str(path), "--warmup", "auto", "some"])
-    assert "'some' is no auto, none, number of points or of tokens" in capsys.readouterr().err
+    assert "'some' is not auto, none, a number of points or of tokens" in capsys.readouterr().err
 
 
 def test_command_leaves_out_a_run_that_has_hardly_begun(tmp_path, run, capsys):
