@@ -134,6 +134,7 @@ def _reconstruct() -> pd.DataFrame:
     """Curves of Table 2 at 10, 20, ..., 400 training tokens per parameter, without noise."""
     import pandas as pd
 
+    from sparsefit import laws
     from sparsefit.table import validate
 
     coefficients = load("paper_table2").merge(load("paper_table3"), on="parameter_scale")
@@ -141,18 +142,14 @@ def _reconstruct() -> pd.DataFrame:
     runs = []
     for row in coefficients.to_dict("records"):
         tokens = ratio * float(row["n_params"])
-        data = tokens / 1e9
-        alpha, c, limit = float(row["alpha"]), float(row["c"]), float(row["A0"])
-        if row["law"] == "logspace_power":
-            activation_ratio = np.exp(-c * data**alpha + float(row["b"])) + limit
-        else:
-            activation_ratio = limit - c / data**alpha
+        law = laws.get(str(row["law"]))
+        theta = [float(row[name]) for name in law.parameter_names]
         runs.append(
             pd.DataFrame(
                 {
                     "run": f"{row['parameter_scale'].lower()}_{row['activation']}_reconstruction",
                     "tokens": tokens,
-                    "activation_ratio": activation_ratio,
+                    "activation_ratio": law.value(tokens / laws.TOKENS_PER_UNIT, theta),
                     "activation": row["activation"],
                     "n_params": row["n_params"],
                 }

@@ -19,12 +19,15 @@ class ArgumentError(SparsefitError, ValueError):
     """An argument of a call is outside what the call accepts."""
 
 
-class UnknownRunError(ArgumentError, KeyError):
-    """A mapping of runs holds no run of the name asked for."""
+class _SentenceKeyError(KeyError):
+    """A KeyError that shows its message as it is: KeyError itself shows ``repr(message)``."""
 
     def __str__(self) -> str:
-        # KeyError shows repr(message); a sentence reads better.
         return str(self.args[0]) if self.args else ""
+
+
+class UnknownRunError(ArgumentError, _SentenceKeyError):
+    """A mapping of runs has no run of this name."""
 
 
 class NothingToForecastError(ArgumentError):
@@ -35,12 +38,8 @@ class FitError(SparsefitError, ValueError):
     """A law cannot be fitted to the points given."""
 
 
-class DatasetError(SparsefitError, KeyError):
-    """No shipped data set has the name asked for."""
-
-    def __str__(self) -> str:
-        # KeyError shows repr(message); a sentence reads better.
-        return str(self.args[0]) if self.args else ""
+class DatasetError(SparsefitError, _SentenceKeyError):
+    """No shipped data set has this name, or its files are inconsistent."""
 
 
 class MissingDependencyError(SparsefitError, ImportError):

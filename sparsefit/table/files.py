@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -195,8 +196,6 @@ def write_frame(frame: pd.DataFrame, path: locations.Location, provenance: dict[
     TableError
         Where the file cannot be written, or Parquet cannot hold a column.
     """
-    import os
-
     target = os.fspath(path)
     form = locations.suffix(target)
     if form == ".parquet":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from collections.abc import Iterable
@@ -90,15 +91,11 @@ def _expand_one(path: str) -> tuple[list[str], list[str]]:
         inner, isdir, full = path, Path(path).is_dir(), str
 
         def listing(pattern: str) -> list[str]:
-            import glob
-
             # Path.glob takes no absolute pattern.
             names = glob.glob(pattern, recursive=True)  # noqa: PTH207
             return [name for name in names if Path(name).is_file()]
 
     if isdir:
-        import glob
-
         names = listing(f"{inner.rstrip('/')}/*" if remote else str(Path(glob.escape(inner)) / "*"))
         names = sorted(name for name in names if not file_name(name).startswith("."))
         tables = [full(name) for name in names if suffix(name)]
