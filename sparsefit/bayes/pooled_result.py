@@ -321,7 +321,6 @@ class ScaleForecast:
             float(middle),
             float(lower),
             float(upper),
-            float(middle),
             identification(float(lower), float(upper), bounds),
             level,
             "extrapolated posterior predictive" if self.beyond else "posterior predictive",

@@ -43,7 +43,8 @@ def limit_sentence(limit: Limit) -> str:
     sparsity = f" (sparsity {other} {1 - end:.4f})" if ratio else ""
     return (
         f"Limit: {noun} {known} {end:.4f}{sparsity} at {percent}; the data do not bound it "
-        f"{open_side}. Best fit {limit.estimate:.4f}. Identified: one-sided."
+        f"{open_side}. Median {limit.estimate:.4f}, which leans on the prior. "
+        "Identified: one-sided."
     )
 
 

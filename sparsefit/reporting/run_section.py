@@ -169,9 +169,8 @@ def _coefficients(fit: Fit, key: str, settings: Settings) -> Part:
         for row in records(fit.tidy(settings.level))
     ]
     sentences = [
-        f"Estimate {limit.estimate:.4f}, median of the draws {limit.median:.4f}, "
-        f"{percent} {limit.kind} interval: {words.limit_interval(limit)}; "
-        f"{words.IDENTIFIED[limit.identified]}."
+        f"Estimate {limit.estimate:.4f} (median of the draws), {percent} {limit.kind} interval: "
+        f"{words.limit_interval(limit)}; {words.IDENTIFIED[limit.identified]}."
     ]
     if fit.response == "activation_ratio" and limit.identified == "yes":
         sparsity = limit.sparsity

@@ -44,12 +44,10 @@ class Limit:
     Attributes
     ----------
     estimate : float
-        The limit of the fitted coefficients (least squares for `sf.fit`, posterior median for
-        `sf.fit_bayes`).
+        Median of the draws, as the forecasts' medians: it averages over warm-up choices and noise
+        models. With ``method="wald"``, ``"profile"`` or ``"bootstrap"`` the least-squares limit.
     lower, upper : float
         Interval ends; an end on a physical bound means that the data do not bound that side.
-    median : float
-        Median of the draws, an estimate that averages over warm-up choices and noise models.
     identified : {"yes", "one-sided", "no"}
         Whether both ends, one end or no end lie strictly inside the physical bounds. A string, true
         whatever it says: in conditions use `is_identified`.
@@ -66,7 +64,6 @@ class Limit:
     estimate: float
     lower: float
     upper: float
-    median: float
     identified: str
     level: float
     kind: str

@@ -19,7 +19,7 @@ from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.results import text
 from sparsefit.results.bands import forecast_table
 from sparsefit.results.estimates import Budget, Limit
-from sparsefit.results.limits import draws_near_bound, holding, limit_from, opened
+from sparsefit.results.limits import AVERAGED, draws_near_bound, holding, limit_from, opened
 from sparsefit.seeds import Rng, seed_of
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ class Fit:
         rng : int or numpy.random.Generator
             Seed of the bootstrap, or a Generator that gives one.
         """
-        kind = "integrated likelihood" if method == "integrated" else method
+        kind = AVERAGED if method == "integrated" else method
         return limit_from(self, self.conf_int(level, method, rng), level, kind)
 
     def tokens_to(

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 Ends = tuple[float, float]
 
+AVERAGED = "integrated likelihood"
+"""Kind of the interval that averages over shapes, noise models and warm-up choices."""
+
 
 def holding(fit: Fit, ends: Ends) -> Ends:
-    """Interval with the estimate inside; the physical bounds if the interval is not finite.
+    """Interval with the least-squares limit inside; the bounds where there is no interval.
 
-    The least-squares optimum belongs to one warm-up choice and white noise. An interval over all
-    choices that left it out would contradict the number printed beside it.
+    The optimum belongs to one warm-up choice and white noise. An interval over all of them that
+    left it out would contradict the coefficient printed beside it.
     """
     lower, upper = ends
     if not (np.isfinite(lower) and np.isfinite(upper)):
@@ -59,14 +62,22 @@ def draws_near_bound(fit: Fit, level: float) -> NDArray[np.intp] | None:
 
 
 def limit_from(fit: Fit, intervals: pd.DataFrame, level: float, kind: str) -> Limit:
-    """`Limit` of a fit from the last row of `Fit.conf_int`."""
+    """`Limit` of a fit from the last row of `Fit.conf_int`.
+
+    The estimate of an interval that averages is the median of the draws: on simulated runs it is
+    mostly nearer to the truth than the least-squares limit, by a factor of up to four where the
+    spread falls with D or points were set aside.
+    """
     lower, upper = map(float, intervals.iloc[-1])
     bounds = fit.law.limit_bounds
+    estimate = float(fit.params.iloc[-1])
+    if kind == AVERAGED:
+        middle = float(np.median(fit.averaged.draws.limit))
+        estimate = min(max(middle, lower), upper)
     return Limit(
-        estimate=float(fit.params.iloc[-1]),
+        estimate=estimate,
         lower=lower,
         upper=upper,
-        median=float(np.median(fit.averaged.draws.limit)),
         identified=identification(lower, upper, bounds),
         level=level,
         kind=kind,

@@ -81,7 +81,6 @@ def glance(fit: Fit, level: float) -> pd.DataFrame:
         "limit": limit.estimate,
         "limit_lower": limit.lower,
         "limit_upper": limit.upper,
-        "limit_median": limit.median,
         "identified": limit.identified,
         "misfit": fit.misfit,
         "note_kinds": "; ".join(dict.fromkeys(kind_of(note) for note in fit.notes)),
@@ -126,9 +125,10 @@ def summary(fit: Fit, level: float) -> str:
     for row in records(tidy(fit, level)):
         numbers = (row.estimate, row.std_error, row.lower, row.upper)
         lines.append(f"  {row.term:<8}" + "".join(f"{number:>13.5g}" for number in numbers))
-    lines += ["", f"  {limit.sentence}"]
+    estimate = f"  median of the draws: limit {limit.estimate:.4f}"
     if fit.response == "activation_ratio":
-        lines.append(f"  limit sparsity ratio {limit.sparsity!r}")
+        estimate += f", limit sparsity ratio {limit.sparsity!r}"
+    lines += ["", f"  {limit.sentence}", estimate]
     lines += [f"  note: {note}" for note in fit.notes]
     lines += [f"  prior on the law's shape: {fit.averaged.prior_text}"]
     return "\n".join(lines)

@@ -25,6 +25,15 @@ def test_the_limit_is_the_last_row_of_the_coefficient_intervals(shipped, method)
         assert limit.lower <= fit.params.iloc[-1] <= limit.upper
 
 
+def test_the_estimate_of_the_limit_is_where_forecasts_end(shipped):
+    for run in ("0.03m_relu_s0", "0.06m_relu_s0", "0.11m_relu_s0"):
+        fit = shipped[run]
+        far = fit.forecast([1e4 * fit.tokens[-1]])["median"][0]
+        assert fit.limit().estimate == pytest.approx(far, abs=1e-4)
+        # Of one warm-up choice and white noise: another number.
+        assert fit.limit(method="wald").estimate == fit.params["A0"]
+
+
 def test_a_run_that_its_law_does_not_describe_has_no_bounded_coefficient_either(shipped):
     (turned,) = (fit for fit in shipped.values() if fit.misfit)
     assert turned.limit().identified == "no"

@@ -122,7 +122,7 @@ def test_a_density_that_disagrees_with_the_points_does_not_break_the_limit(law) 
     fit = sf.fit(simulated(law, 0), law=Elsewhere())
     limit, draws = fit.limit(), np.quantile(fit.averaged.draws.limit, [0.05, 0.95])
     assert limit.upper - limit.lower < 4.0 * np.ptp(draws)
-    assert limit.lower <= limit.median <= limit.upper
+    assert limit.lower <= limit.estimate <= limit.upper
 
 
 def test_the_limit_is_covered_where_many_shapes_are_one_curve(law) -> None:

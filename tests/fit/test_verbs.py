@@ -77,7 +77,7 @@ def test_tokens_to_statuses(fit: sf.Fit) -> None:
     never = fit.tokens_to(activation_ratio=0.03)
     assert never.status == "unreachable" and np.isinf(never.lower)
     level = fit.limit()
-    between = fit.tokens_to(activation_ratio=level.median)
+    between = fit.tokens_to(activation_ratio=level.estimate)
     assert between.status == "undetermined" and np.isinf(between.upper)
     assert 0 < between.probability < 1
 
@@ -465,7 +465,8 @@ def test_what_lies_on_a_physical_bound_is_that_bound(
     assert limit.identified != "yes" and limit.bounds == (0.0, 1.0)
     ends = (limit.lower, limit.upper)
     assert bound in ends and 1.0 - bound in (limit.sparsity.lower, limit.sparsity.upper)
-    assert limit.estimate == found.params["A0"]
+    assert limit.lower <= limit.estimate <= limit.upper
+    assert found.limit(method="profile").estimate == found.params["A0"]
     assert limit.estimate == bound or abs(limit.estimate - bound) > 1e-9
     assert all(value == 0.0 or value > 1e-9 for value in (*ends, limit.estimate))
     again = sf.load_fit(found.to_json())

@@ -113,7 +113,7 @@ def test_words_for_a_limit(identified, lower, upper, words):
     from sparsefit.results.estimates import Limit
 
     limit = Limit(
-        0.06, lower, upper, 0.06, identified, 0.9, "profile", "activation_ratio", (0.0, 1.0)
+        0.06, lower, upper, identified, 0.9, "profile", "activation_ratio", (0.0, 1.0)
     )
     assert limit_words(limit) == words
 

@@ -154,7 +154,7 @@ def _fit_like(lower: float, upper: float, misfit: bool = False) -> SimpleNamespa
         bounds = (0.0, 1.0)
         found = identification(lower, upper, bounds)
         kind, response = "posterior", "activation_ratio"
-        return Limit(middle, lower, upper, middle, found, level, kind, response, bounds)
+        return Limit(middle, lower, upper, found, level, kind, response, bounds)
 
     return SimpleNamespace(limit=limit, misfit=misfit)
 
