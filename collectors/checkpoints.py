@@ -132,7 +132,7 @@ def find_checkpoints(
             found.append(Checkpoint(name, source, count, step, revision, loss))
     if untrained and found:
         warnings.warn(
-            f"not measured, as it has seen no tokens: {', '.join(untrained)}",
+            f"not measured, because it has seen no tokens: {', '.join(untrained)}",
             UnmeasuredModelWarning,
             stacklevel=2,
         )
@@ -162,7 +162,7 @@ def _entries(
     """(name, source, revision) of each checkpoint."""
     if revisions:
         if not isinstance(run, (str, Path)):
-            raise ArgumentError("revisions go with one hub repository, not with a list")
+            raise ArgumentError("revisions= needs one hub repository, not a list")
         return [(revision, str(run), revision) for revision in revisions]
     if not isinstance(run, (str, Path)):
         paths = [Path(item) for item in run]
@@ -193,7 +193,7 @@ def _entries(
         f"{path} holds no folders named by a step (checkpoint-N, ckpt-N, step-N, stepN, "
         "global_stepN, iter_N, N)"
         + (f", only {', '.join(models[:_SHOWN])}{more}" if models else "")
-        + ": say the tokens of each by name (--tokens-file) or a pattern that finds them in the "
+        + ": give the tokens of each by name (--tokens-file) or a pattern that finds them in the "
         "names (--tokens-pattern)"
     )
 
@@ -224,7 +224,7 @@ def _warn_of_others(path: Path, children: Sequence[Path]) -> None:
         others.insert(0, f"the model in {path.resolve().name} itself")
     if others:
         warnings.warn(
-            f"not measured, as no step is in its name: {', '.join(others)} (beside "
+            f"not measured, because its name has no step: {', '.join(others)} (beside "
             f"{len(children)} checkpoints, which are measured). Give the folders one by one to "
             "include it",
             UnmeasuredModelWarning,

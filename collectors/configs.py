@@ -41,9 +41,9 @@ def layer_count(model: nn.Module) -> int:
         if isinstance(count, int) and count > 0:
             return count
     raise ModelError(
-        f"the configuration of {type(model).__name__} states no number of layers "
-        "(num_hidden_layers): whether a feed-forward network is found in every layer cannot be "
-        "checked, and nothing partial is measured. Set it where it is one stack of layers"
+        f"the configuration of {type(model).__name__} does not state its number of layers "
+        "(num_hidden_layers), so it cannot be checked that every layer has a feed-forward "
+        "network. Set it, if the model is one stack of layers"
     )
 
 

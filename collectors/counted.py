@@ -129,7 +129,7 @@ def check_product(site: Site, hidden: torch.Tensor, out: torch.Tensor) -> None:
     size = torch.linalg.vector_norm(expected.float())
     if error > _ROUNDING.get(out.dtype, _COARSE_ROUNDING) * size:
         raise ModelError(
-            f"{site.name} ({type(site.projection).__name__}) returns something else than its "
+            f"{site.name} ({type(site.projection).__name__}) returns something other than its "
             "weight times its input: quantised on the fly, or with an adapter? Load the model "
             "unquantised, and merge adapters"
         )

@@ -70,8 +70,8 @@ def check_weights(checkpoints: Sequence[Checkpoint], parts: Parts) -> None:
         now = None if known is None else fingerprint(checkpoint)
         if now is not None and known != now:
             raise CheckpointError(
-                f"{checkpoint.name}: its weights are others than when it was measured: the run was "
-                "started anew, or the folder overwritten. Start over (--restart), or choose "
+                f"{checkpoint.name}: its weights have changed since it was measured. The run was "
+                "started again, or the folder was overwritten: start over (--restart), or choose "
                 "another output"
             )
 
@@ -115,15 +115,15 @@ def with_earlier(
                 gone.append(Checkpoint(name, name, tokens, step, revision, loss))
             else:
                 warnings.warn(
-                    f"{name} ({tokens} training tokens) could not be measured before and is no "
-                    "longer there: the table has no row of it",
+                    f"{name} ({tokens} training tokens) could not be measured before and is now "
+                    "gone: the table has no row for it",
                     GoneWarning,
                     stacklevel=3,
                 )
         elif now[name].tokens != tokens:
             raise CheckpointError(
-                f"{name}: {now[name].tokens} training tokens, {tokens} when it was measured: the "
-                "run was started anew, or counts otherwise. Start over (--restart)"
+                f"{name}: {now[name].tokens} training tokens, but {tokens} when it was measured. "
+                "The run was started again, or counts tokens in another way: start over (--restart)"
             )
     together = sorted([*checkpoints, *gone], key=lambda checkpoint: checkpoint.tokens)
     for before, after in pairwise(together):
@@ -151,9 +151,9 @@ def warn_of_drift(table: pd.DataFrame, settings: Settings) -> None:
     costs = 100.0 * (float(last["ppl_ratio"].mean()) - 1.0)
     if abs(costs - settings.p_percent) > _DRIFT * settings.p_percent:
         warnings.warn(
-            f"CETT {last['cett'].iloc[-1]:.4g}, found when there were fewer checkpoints, costs the "
-            f"last {len(last)} of them {costs:.2f}% of perplexity, not {settings.p_percent:g}%: "
-            "the curve is of one kind all the same; --restart finds the CETT anew, for all",
+            f"CETT {last['cett'].iloc[-1]:.4g} was found when there were fewer checkpoints. On the "
+            f"last {len(last)} it costs {costs:.2f}% of perplexity, not {settings.p_percent:g}%. "
+            "All points of the curve still share one CETT; --restart finds a new one for all",
             DriftWarning,
             stacklevel=3,
         )

@@ -82,7 +82,7 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
     if (_config(checkpoint) or {}).get("is_encoder_decoder") is True:
         raise ModelError(
             f"{checkpoint.name}: an encoder-decoder. On text alone its decoder is not the model "
-            "that was trained: causal language models are measured"
+            "that was trained: only causal language models can be measured"
         )
     model, info = _read(checkpoint, where, options, extra)
     if any(re.match(_WRAPPED, str(name)) for name in info.get("unexpected_keys", ())):
@@ -123,7 +123,7 @@ def _read(
             kind = (_config(checkpoint) or {}).get("model_type", "its configuration")
             raise ModelError(
                 f"{checkpoint.name}: transformers has no causal language model for {kind}. "
-                "Where it wraps one, save that language model on its own"
+                "If it wraps one, save that language model on its own"
             ) from error
         sharded = [name for name in _SHARDED if any(Path(where).glob(name))]
         if isinstance(error, OSError) and sharded:

@@ -143,7 +143,7 @@ def measure_run(
     settings = settings or Settings()
     load = load or LoadOptions()
     if extend and parts is None:
-        raise ArgumentError("extend=True goes on from what an earlier call kept: it needs parts=")
+        raise ArgumentError("extend=True continues what an earlier call kept, so it needs parts=")
     folder = None if parts is None else Path(parts)
     if isinstance(run, (str, Path)) or all(isinstance(item, (str, Path)) for item in run):
         checkpoints = find_checkpoints(cast("str | Path | Sequence[str | Path]", run))

@@ -59,7 +59,7 @@ def test_folders_that_a_mapping_or_a_pattern_names(tmp_path) -> None:
     for name in ("hf-2B", "hf-10B", "notes"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"only hf-10B, hf-2B, notes: say the tokens"):
+    with pytest.raises(CheckpointError, match=r"only hf-10B, hf-2B, notes: give the tokens"):
         find_checkpoints(tmp_path, tokens_per_step=2)
     with pytest.warns(UnmeasuredModelWarning, match="notes"):
         found = find_checkpoints(tmp_path, tokens_pattern=r"hf-(\d+B)")

@@ -119,7 +119,7 @@ def test_other_tokens_under_a_known_name_are_refused(run, text, tmp_path) -> Non
         measure_run(found, small, settings=settings, parts=parts, extend=True)
 
     measure(7)
-    with pytest.raises(CheckpointError, match="220 training tokens, 140 when it was measured"):
+    with pytest.raises(CheckpointError, match="220 training tokens, but 140 when it was measured"):
         measure(11)
 
 
@@ -170,7 +170,7 @@ def test_other_weights_under_a_known_name_are_refused(command, run, trained_run,
     shutil.copy(trained_run / "checkpoint-140" / name, run / "checkpoint-40" / name)
     status, kept = command("--extend")
     assert status == 1
-    assert "checkpoint-40: its weights are others" in capsys.readouterr().err
+    assert "checkpoint-40: its weights have changed" in capsys.readouterr().err
     pd.testing.assert_frame_equal(kept, first, check_exact=True)
 
 
@@ -194,7 +194,7 @@ def test_drift_of_the_last_checkpoints_is_told(ratios, told) -> None:
         warnings.simplefilter("always")
         warn_of_drift(table, Settings(joint=2))
         warn_of_drift(table, Settings(metric="relu_zero"))
-    said = "costs the last 2 of them 0.60% of perplexity, not 1%"
+    said = "On the last 2 it costs 0.60% of perplexity, not 1%"
     assert [said in str(item.message) for item in caught] == [True] * told
 
 

@@ -148,7 +148,7 @@ def test_models_that_see_later_tokens(name: str, family: Family, windows: Evalua
 def test_stacks_of_layers_without_a_count(family: Family) -> None:
     model = family("Llama")
     model.config = SimpleNamespace(hidden_size=32)
-    with pytest.raises(ModelError, match="states no number of layers"):
+    with pytest.raises(ModelError, match="does not state its number of layers"):
         find_sites(model)
 
 
@@ -229,9 +229,9 @@ def test_an_adapter_on_the_projection(family: Family, windows: EvaluationText) -
         layer.mlp.down_proj = Adapted(48, 32, bias=False)
         layer.mlp.down_proj.weight = weight
     sites = find_sites(model)
-    with pytest.raises(ModelError, match="something else than its weight"):
+    with pytest.raises(ModelError, match="something other than its weight"):
         try_model(model, sites, windows)
-    with pytest.raises(ModelError, match="something else than its weight"):
+    with pytest.raises(ModelError, match="something other than its weight"):
         calibrate(model, sites, windows, Plan((0.1,)), batch_size=4)
 
 
