@@ -33,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "times the tokens seen)",
     )
     add_targets(parser)
+    parser.add_argument(
+        "--within",
+        action="append",
+        type=values.fraction,
+        default=[],
+        metavar="SHARE",
+        help="tokens until the curve is within this share of its limit, such as 0.01 (repeatable)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,6 +91,7 @@ def budgets(fit: Fit, arguments: argparse.Namespace) -> list[Budget]:
             for value in arguments.target_activation
         ),
         *(fit.tokens_to(loss=value, level=level) for value in arguments.target_loss),
+        *(fit.tokens_within(share, level) for share in arguments.within),
     ]
 
 

@@ -75,6 +75,12 @@ def all_fits(result: Fit | Fits, runs: Sequence[str] | None) -> dict[str, Fit]:
         )
     if not found:
         raise ArgumentError("there is no run to draw: the result is empty")
+    for name, fit in found.items():
+        if not (hasattr(fit, "limit") and hasattr(fit, "response")):
+            raise ArgumentError(
+                f"a plot takes what sf.fit or sf.fit_bayes returns, got {type(fit).__name__} as "
+                f"run {name!r}"
+            )
     if runs is None:
         return found
     if isinstance(runs, str):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparsefit.errors import ArgumentError, Fault, TableError
 from sparsefit.table import checks
-from sparsefit.table.coerce import as_floats, is_missing, to_numbers, to_text
-from sparsefit.table.schema import COLUMNS, MIN_POINTS, MISTAKEN_NAMES, REQUIRED, RESPONSES
+from sparsefit.table.coerce import is_missing, to_numbers, to_text
+from sparsefit.table.remedies import missing_remedy
+from sparsefit.table.schema import COLUMNS, MIN_POINTS, REQUIRED, RESPONSES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -219,66 +218,9 @@ def column_faults(table: pd.DataFrame, response: str) -> list[Fault]:
     faults = []
     for name in (*REQUIRED, response):
         if name not in table.columns:
-            remedy = _missing_remedy(name, [str(column) for column in table.columns], table)
+            remedy = missing_remedy(name, [str(column) for column in table.columns], table)
             faults.append(Fault(None, name, "the required column is missing", remedy))
     return faults
-
-
-# A column of sparsities, trackers' prefixes included ("eval/sparsity", "my run - sparsity_mean");
-# not the two columns of extremes that one of them puts beside each of a chart's lines.
-_SPARSITY = re.compile(r"(?<![a-z])sparsity(?![a-z])(?!.*__(?:min|max)$)")
-
-
-def _percent(column: pd.Series) -> bool:
-    """Whether a column's numbers go beyond what fractions can be."""
-    return bool((as_floats(column) > 1.0).any())
-
-
-def _numeric(column: pd.Series) -> bool:
-    return bool(as_floats(column).notna().any())
-
-
-def _missing_remedy(name: str, present: list[str], table: pd.DataFrame) -> str:
-    if name in table.index.names:
-        return f"{name!r} is in the index: call reset_index() first"
-    if name == "activation_ratio":
-        sparsity = [column for column in present if _SPARSITY.search(column.lower())]
-        if len(sparsity) == 1:
-            name = sparsity[0] if sparsity[0].isidentifier() else repr(sparsity[0])
-            percent = " / 100" if _percent(table[sparsity[0]]) else ""
-            return f"Add it as 1 - {name}{percent}, as a fraction"
-        if "loss" in present:
-            return "Add it, or pass response='loss' to work on the training loss alone"
-    synonyms = [
-        column
-        for column in present
-        # A column 'activation' of names is what it is called.
-        if MISTAKEN_NAMES.get(column) == name and (column not in COLUMNS or _numeric(table[column]))
-    ]
-    unknown = [column for column in present if column not in COLUMNS]
-    close = synonyms or get_close_matches(name, unknown, n=1, cutoff=0.6)
-    if not close:
-        folded = {column.strip().lower(): column for column in unknown}
-        close = [folded[name]] if name in folded else []
-    if close:
-        return f"If {close[0]!r} holds it, rename that column to {name!r}"
-    if name == "activation_ratio" and len(unknown) > 1:
-        return (
-            f"Add it; where each run has a column of its own ({', '.join(unknown[:3])}), put the "
-            "runs below one another, with their names in the column 'run' (pandas: melt)"
-        )
-    if name == "run":
-        return (
-            "Add it; the run of a file that holds one can be named instead: --run NAME on the "
-            "command line, read_table(path, run='name') in Python"
-        )
-    steps = next((c for c in present if c.lower() in ("step", "_step", "global_step")), None)
-    if name == "tokens" and steps:
-        return (
-            f"Add it: if {steps!r} counts optimiser steps, tokens are {steps} times the tokens of "
-            "a batch (sequences times sequence length)"
-        )
-    return "Add it"
 
 
 def _value_faults(

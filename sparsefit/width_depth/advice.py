@@ -20,7 +20,12 @@ from sparsefit.errors import ArgumentError, Fault, TableError
 from sparsefit.strict_json import plain
 from sparsefit.width_depth.intervals import Interval
 from sparsefit.width_depth.kernel import Array
-from sparsefit.width_depth.points import number_column, ratio_column, read_points
+from sparsefit.width_depth.points import (
+    number_column,
+    ratio_column,
+    read_points,
+    refuse_measurements,
+)
 from sparsefit.width_depth.text import span
 
 if TYPE_CHECKING:
@@ -175,7 +180,10 @@ def recommend(
     if not (np.isfinite(tolerance) and tolerance >= 0):
         raise ArgumentError(f"tolerance: expected nats of at least 0, got {tolerance!r}")
     if not isinstance(loss_points, pd.DataFrame):
-        raise ArgumentError(f"loss_points: expected a DataFrame, got {type(loss_points).__name__}")
+        raise ArgumentError(
+            "loss_points: expected a DataFrame with the columns loss and width_depth_ratio (or "
+            f"hidden_size and n_layers), one row per architecture, got {type(loss_points).__name__}"
+        )
     table = _loss_table(loss_points)
     stable = table["stable"].to_numpy(dtype=bool)
     if stable.sum() < 2:
@@ -224,6 +232,7 @@ def recommend(
 
 def _loss_table(points: pd.DataFrame) -> pd.DataFrame:
     points = points.reset_index(drop=True)
+    refuse_measurements(points)
     faults: list[Fault] = []
     stable = np.ones(len(points), dtype=bool)
     if "stable" in points:

@@ -129,6 +129,29 @@ def _said(left_out: Mapping[str, str]) -> str:
     return " ".join(f"Left out: {why.rstrip('.')}." for why in left_out.values())
 
 
+def refuse_measurements(table: pd.DataFrame) -> None:
+    """Say what to do with a table of checkpoints: the points of the law are limits.
+
+    Raises
+    ------
+    TableError
+        The table has a column of tokens and several rows of a run.
+    """
+    if {"run", "tokens"} <= set(table.columns) and table["run"].duplicated().any():
+        raise TableError(
+            [
+                Fault(
+                    None,
+                    "tokens",
+                    "a measurement table, with one row per checkpoint; one row per architecture "
+                    "is wanted, with its limit",
+                    "Fit it first: fits = sf.fit(table), then sf.fit_width_depth(fits, "
+                    'ratios=table); for the losses sf.fit(table, response="loss")',
+                )
+            ]
+        )
+
+
 def ratio_column(table: pd.DataFrame, faults: list[Fault]) -> Array:
     """Ratios of a table, from the column or from hidden size and number of layers."""
     n = len(table)
@@ -193,6 +216,7 @@ def _points_of_table(
     faults: list[Fault] = []
     if table.empty:
         raise TableError([Fault(None, None, "has no rows", "Give one row per architecture")])
+    refuse_measurements(table)
     ratio = ratio_column(table, faults)
     value = number_column(table, column, faults)
     if fraction:

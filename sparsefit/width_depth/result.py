@@ -215,7 +215,20 @@ class BreakpointFit:
     def recommend(
         self, loss_points: Any, *, tolerance: float | None = None, level: float = 0.9
     ) -> Advice:
-        """Smallest stable ratio whose loss is within a tolerance of the best; see `advice`."""
+        """Smallest stable ratio whose loss is within a tolerance of the best.
+
+        Parameters
+        ----------
+        loss_points : DataFrame
+            One row per architecture: `width_depth_ratio` (or `hidden_size` and `n_layers`), `loss`
+            (limit of the training loss, nats), optionally `se` and `stable` (whether training ran
+            through without divergence).
+        tolerance : float, optional
+            Excess over the best loss that is accepted, nats; the default is one percent of
+            perplexity.
+        level : float
+            Level of intervals and verdicts.
+        """
         from sparsefit.width_depth.advice import recommend
 
         return recommend(self, loss_points, tolerance=tolerance, level=level)

@@ -39,6 +39,16 @@ def test_infinite_budgets_are_null(document, folder):
     assert budget["asked"] == "sparsity 0.99"
 
 
+def test_tokens_within_a_share_of_the_limit(document, folder):
+    options = ["--run", "falling_sim", "--within", "0.01", "--target-sparsity", "0.9"]
+    status, answer = document("forecast", folder / "two.csv", *options)
+    assert status == 0
+    _, near = answer["runs"][0]["budgets"]
+    expected = sf.fit(sf.read_table(folder / "two.csv"))["falling_sim"].tokens_within(0.01)
+    assert near["asked"] == expected.asked == "a distance of 1% from the limit"
+    assert near["estimate"] == pytest.approx(expected.estimate)
+
+
 def test_a_law_that_does_not_describe_the_run_answers_nothing(command, document, folder, tmp_path):
     wrong = sf.read_table(folder / "two.csv")
     wrong = wrong[wrong["run"] == "rising_sim"].assign(activation="relu")

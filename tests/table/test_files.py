@@ -250,6 +250,12 @@ def test_numbers_as_people_write_them(tmp_path, cell, remedy):
         ("run;tokens;activation_ratio\na;1;0,2\n", r"read_csv\(path, sep=';', decimal=','\)"),
         ("run,Step,activation_ratio\na,1,.2\n", "tokens are Step times the tokens of a batch"),
         ("tokens,relu,silu\n1,.2,.3\n", r"has a column of its own \(relu, silu\)"),
+        (
+            "Step,train/tokens_seen,train/tokens_seen__MIN,train/tokens_per_sec,a - eval/sparsity,"
+            "a - eval/sparsity__MAX,b - eval/sparsity\n1,2e9,2e9,7,.8,.8,.9\n",
+            r"(?s)If 'train/tokens_seen' holds it, .*Add it as 1 - sparsity; where each run has a "
+            r"column of its own \(a - eval/sparsity, b - eval/sparsity\)",
+        ),
     ],
 )
 def test_tables_as_people_export_them(tmp_path, text, remedy):

@@ -88,3 +88,13 @@ def test_faulty_losses_are_refused(law, simulated_loss) -> None:
         law.recommend(simulated_loss, tolerance=-1.0)
     with pytest.raises(ArgumentError, match="loss_points"):
         law.recommend([3.0, 3.1])
+
+
+def test_a_measurement_table_is_to_be_fitted_first(law) -> None:
+    shipped = sf.datasets.load("reference_width_depth")
+    with pytest.raises(TableError, match=r"one row per checkpoint.*sf\.fit\(table\)"):
+        sf.fit_width_depth(shipped)
+    with pytest.raises(TableError, match='response="loss"'):
+        law.recommend(shipped)
+    with pytest.raises(ArgumentError, match="with the columns loss and width_depth_ratio"):
+        law.recommend({96: 3.1})
