@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.checks import check_level
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.notes import kind_of
 from sparsefit.laws import TOKENS_PER_UNIT
@@ -219,8 +220,7 @@ def _check(
         raise ArgumentError("factors, densities, texts: give at least one scenario.")
     if simulations < 2:
         raise ArgumentError(f"simulations: at least 2 are needed, got {simulations}.")
-    if not 0 < level < 1:
-        raise ArgumentError(f"level: a share inside (0, 1) is expected, got {level!r}.")
+    check_level(level)
 
 
 def _name(what: str, factor: float) -> str:

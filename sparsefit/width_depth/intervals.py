@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sparsefit.checks import check_level
 from sparsefit.display import facts_html
 from sparsefit.errors import ArgumentError
 from sparsefit.width_depth import calibration
@@ -140,14 +141,13 @@ class Inference:
 
     def check_level(self, level: float) -> float:
         """Refuse levels that the number of draws cannot support."""
-        if not 0 < level < 1:
-            raise ArgumentError(f"level: expected a number strictly between 0 and 1, got {level!r}")
+        level = check_level(level)
         if 1 - level < 2 / (self.draws + 1):
             raise ArgumentError(
                 f"level: {level:g} needs more simulated samples than draws={self.draws}; "
                 f"pass draws={int(np.ceil(20 / (1 - level)))} or more"
             )
-        return float(level)
+        return level
 
     def break_profile(self, method: Method = "profile") -> tuple[Array, Array]:
         """Breaks (units of the ratio) and the p-value of each."""

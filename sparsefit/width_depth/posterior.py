@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from sparsefit.checks import check_level
 from sparsefit.errors import ArgumentError
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.strict_json import plain
@@ -16,8 +17,8 @@ from sparsefit.width_depth.intervals import Interval, Placement
 from sparsefit.width_depth.kernel import Array
 from sparsefit.width_depth.models import SIGNS, Sign
 from sparsefit.width_depth.points import Points, Replicates, read_points, require_enough
-from sparsefit.width_depth.posterior_grid import grid_posterior
-from sparsefit.width_depth.scaled import scale
+from sparsefit.width_depth.posterior_grid import GridPosterior, grid_posterior
+from sparsefit.width_depth.scaled import Scaled, scale
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +136,7 @@ class PosteriorFit:
         Located: no break has a posterior probability under 5%, and the region of highest density
         at `level` stays clear of the ends of the measured ratios.
         """
-        _check_level(level)
+        check_level(level)
         height = self.density["height"].to_numpy()
         order = np.argsort(height)[::-1]
         share = np.cumsum(self.density["probability"].to_numpy()[order])
@@ -193,7 +194,7 @@ class PosteriorFit:
 
     def band(self, ratio: Any, level: float = 0.9) -> pd.DataFrame:
         """Pointwise posterior interval of the law's mean; columns as in `BreakpointFit.band`."""
-        _check_level(level)
+        check_level(level)
         r = np.atleast_1d(np.asarray(ratio, dtype=float))
         if r.ndim != 1 or not np.all(np.isfinite(r)):
             raise ArgumentError("ratio: expected finite numbers in one dimension")
@@ -212,7 +213,7 @@ class PosteriorFit:
 
     def saving(self, ratio: float, level: float = 0.9) -> Interval:
         """Plateau minus the law at a ratio."""
-        _check_level(level)
+        check_level(level)
         d = self.draws_table
         values = d["plateau"].to_numpy() - self._mean_draws(np.array([float(ratio)]))[:, 0]
         tail = (1 - level) / 2
@@ -372,8 +373,27 @@ def fit_width_depth_bayes(
             x, y, se, sign == "rising", start, grid.relevant(), -(-draws // 4), 4, seed
         )
         sample, diagnostics = result.draws, result.diagnostics
+    test = PosteriorBreakTest(
+        p_no_break=float(1.0 / (1.0 + np.exp(min(grid.log_bayes_factor, 700.0)))),
+        log_bayes_factor=grid.log_bayes_factor,
+    )
+    return PosteriorFit(
+        draws_table=_in_units(sample, scaled),
+        points=read,
+        test=test,
+        # The grid's density also stands for the sampler's: the same posterior without noise.
+        density=_break_density(grid, scaled),
+        engine=engine,
+        diagnostics=diagnostics,
+        bounds=(0.0, 1.0),
+        seed=seed,
+    )
+
+
+def _in_units(sample: Array, scaled: Scaled) -> pd.DataFrame:
+    """Draws (intercept, slope, break, scatter) in the units of the points, with the plateau."""
     a, b, tau, s = sample.T
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "breakpoint": tau * scaled.x_scale,
             "slope": b * scaled.y_scale / scaled.x_scale,
@@ -382,31 +402,15 @@ def fit_width_depth_bayes(
             "scatter": s * scaled.y_scale,
         }
     )
-    # The grid's density also stands for the sampler's: it is the same posterior without noise.
+
+
+def _break_density(grid: GridPosterior, scaled: Scaled) -> pd.DataFrame:
+    """Posterior of the break on the grid: its height over the prior, and its probability."""
     height = grid.weight / grid.cells.prior
-    density = pd.DataFrame(
+    return pd.DataFrame(
         {
             "breakpoint": grid.cells.middle * scaled.x_scale,
             "height": height / height.max(),
             "probability": grid.weight,
         }
     )
-    test = PosteriorBreakTest(
-        p_no_break=float(1.0 / (1.0 + np.exp(min(grid.log_bayes_factor, 700.0)))),
-        log_bayes_factor=grid.log_bayes_factor,
-    )
-    return PosteriorFit(
-        draws_table=table,
-        points=read,
-        test=test,
-        density=density,
-        engine=engine,
-        diagnostics=diagnostics,
-        bounds=(0.0, 1.0),
-        seed=seed,
-    )
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ArgumentError(f"level: expected a number strictly between 0 and 1, got {level!r}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sparsefit.checks import check_level
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.width_depth.kernel import Array
 
@@ -153,8 +154,7 @@ def _table(
 ) -> pd.DataFrame:
     from scipy.stats import t
 
-    if not 0 < level < 1:
-        raise ArgumentError(f"level: expected a number strictly between 0 and 1, got {level!r}")
+    check_level(level)
     table = pd.DataFrame(rows, columns=["term", "estimate", "std_error"])
     half = float(t.ppf(0.5 + level / 2, df)) * table["std_error"]
     table["lower"] = table["estimate"] - half
