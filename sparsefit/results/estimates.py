@@ -189,7 +189,7 @@ class Budget:
         if self.status == "unreachable":
             return (
                 f"{what} is out of reach in {share_text(1 - self.probability)} of the draws: "
-                "more training does not bring it."
+                "more training will not reach it."
             )
         ever = share_text(self.probability)
         middle = (

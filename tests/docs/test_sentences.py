@@ -53,7 +53,7 @@ def made(**changes: Any) -> Budget:
         (
             {"status": "unreachable", "probability": 0.004},
             "Sparsity 0.93 is out of reach in over 99% of the draws: "
-            "more training does not bring it.",
+            "more training will not reach it.",
         ),
         (
             {"status": "undetermined", "upper": math.inf, "probability": 0.7, "level": 0.8},
