@@ -48,7 +48,8 @@ def register(law: Law) -> Law:
         If one of its names is taken.
     """
     if not isinstance(law, Law):
-        raise ArgumentError(f"register takes an instance of sparsefit.laws.Law, got {law!r}")
+        call = f": call it, {law.__name__}()" if isinstance(law, type) else ""
+        raise ArgumentError(f"register takes an instance of sparsefit.laws.Law, got {law!r}{call}")
     for name in (law.name, *law.aliases):
         if name in _BY_ALIAS:
             raise ArgumentError(

@@ -84,8 +84,17 @@ def _draw(result: Comparison, axes: Axes, criterion: str) -> None:
             facecolors=[colour if won else "none" for won in wins],
             edgecolors=colour,
             s=45,
-            label=canvas.run_text(name),
             zorder=3,
+        )
+        # The first run's marker would be in the legend, filled or not.
+        axes.scatter(
+            [],
+            [],
+            marker=marker,
+            facecolors="none",
+            edgecolors=colour,
+            s=45,
+            label=canvas.run_text(name),
         )
     axes.set_yticks(range(len(runs)), [canvas.run_text(run) for run in runs])
     axes.set_ylim(len(runs) - 0.5, -0.5)

@@ -91,7 +91,7 @@ def fit(
         low, high = _draw_points(axes, one)
         extra = _draw_held_out(axes, one, held_out)
         _set_limits(axes, one, bands, limit, (low, high), extra, xscale)
-        _forecast_zone(axes, seen, last)
+        border = _forecast_zone(axes, seen, last)
         draw_bracket(axes, limit)
         canvas.token_axis(axes)
         _end_at_infinity(axes, max(last, seen))
@@ -101,7 +101,7 @@ def fit(
         if sparsity and one.response == "activation_ratio":
             canvas.sparsity_axis(axes)
         if legend:
-            _draw_legend(axes, one, seen)
+            _draw_legend(axes, one, seen, border)
     return axes
 
 
@@ -264,7 +264,7 @@ def _end_at_infinity(axes: Any, last: float) -> None:
     axes.set_xlim(left, right)
 
 
-def _draw_legend(axes: Any, one: Fit, seen: float) -> None:
+def _draw_legend(axes: Any, one: Fit, seen: float, border: Any) -> None:
     """Put the legend in the corner where the fewest points and curves are."""
     falls = one.law.sign > 0
     to_axes = axes.transAxes.inverted()
@@ -283,15 +283,22 @@ def _draw_legend(axes: Any, one: Fit, seen: float) -> None:
     spots = to_axes.transform(axes.transData.transform(np.concatenate(drawn)))
     width, height = _legend_size(axes)
 
+    def left_of(corner: tuple[str, tuple[float, float]]) -> float:
+        return corner[1][0] - width if "right" in corner[0] else corner[1][0]
+
     def covered(corner: tuple[str, tuple[float, float]]) -> int:
-        where, (x, y) = corner
-        left = x - width if "right" in where else x
+        where, (_, y) = corner
+        left = left_of(corner)
         foot = y - height if "upper" in where else y
         inside = (spots >= (left, foot)) & (spots <= (left + width, foot + height))
         return int(inside.all(axis=1).sum())
 
-    where, anchor = min(corners, key=covered)
-    axes.legend(loc=where, bbox_to_anchor=anchor)
+    corner = min(corners, key=covered)
+    axes.legend(loc=corner[0], bbox_to_anchor=corner[1])
+    left, top = left_of(corner), corner[1][1]
+    if left < edge < left + width and "upper" in corner[0]:
+        # The line between data and forecast must not run through its words.
+        border.set_data([seen] * 5, [0.0, top - height, np.nan, top, 1.0])
 
 
 def _legend_size(axes: Any) -> tuple[float, float]:
@@ -307,8 +314,9 @@ def _legend_size(axes: Any) -> tuple[float, float]:
     return wide / max(points[0], 1.0), tall / max(points[1], 1.0)
 
 
-def _forecast_zone(axes: Any, seen: float, last: float) -> None:
-    axes.axvline(seen, color=looks.GREY, linewidth=0.8, zorder=1)
+def _forecast_zone(axes: Any, seen: float, last: float) -> Any:
+    """Set the forecast apart from the data; return the line between them."""
+    border = axes.axvline(seen, color=looks.GREY, linewidth=0.8, zorder=1)
     text = {"va": "top", "fontsize": "small", "color": looks.tone(0.25)}
     axes.annotate(
         f"seen: {canvas.count_text(seen)} ",
@@ -326,3 +334,4 @@ def _forecast_zone(axes: Any, seen: float, last: float) -> None:
             ha="left",
             **text,
         )
+    return border

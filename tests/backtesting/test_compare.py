@@ -281,6 +281,8 @@ def test_plot_draws_a_row_for_each_run(result):
     figure, axes = plt.subplots()
     assert comparison(result, axes) is axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["one"]
+    # Filled is the best of a run; the legend is about none.
+    assert all(handle.get_facecolor().size == 0 for handle in axes.get_legend().legend_handles)
     with pytest.raises(ArgumentError, match="criterion"):
         comparison(result, axes, criterion="r2")
     plt.close(figure)

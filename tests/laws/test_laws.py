@@ -122,3 +122,5 @@ def test_unknown_name_lists_the_known_ones() -> None:
 def test_a_taken_name_is_refused() -> None:
     with pytest.raises(ArgumentError, match="already belongs"):
         laws.register(laws.VanillaPower())
+    with pytest.raises(ArgumentError, match=r"call it, VanillaPower\(\)"):
+        laws.register(laws.VanillaPower)  # type: ignore[arg-type]

@@ -112,9 +112,7 @@ def test_a_one_sided_limit_is_said_in_words_and_hatched(fits, axes):
 def test_words_for_a_limit(identified, lower, upper, words):
     from sparsefit.results.estimates import Limit
 
-    limit = Limit(
-        0.06, lower, upper, identified, 0.9, "profile", "activation_ratio", (0.0, 1.0)
-    )
+    limit = Limit(0.06, lower, upper, identified, 0.9, "profile", "activation_ratio", (0.0, 1.0))
     assert limit_words(limit) == words
 
 
@@ -209,6 +207,24 @@ def test_derivative_is_drawn_against_the_data_scale_ratio(fits, axes):
     assert line.get_ydata()[-1] == pytest.approx(-expected)
     entries = [text.get_text() for text in axes.get_legend().get_texts()]
     assert entries == ["90% band", "falling_sim", "forecast"]
+
+
+def test_the_line_of_the_tokens_seen_does_not_cross_the_legends_words():
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(3.5, 2.6), layout="constrained").subplots()
+    shipped = sf.datasets.load("reference_scales")
+    fit = sf.fit(shipped[shipped["run"] == "0.11m_relu_s0"])
+    sf.plots.fit(fit, axes)
+    axes.figure.draw_without_rendering()
+    seen = float(fit.tokens[-1])
+    (line,) = [one for one in axes.lines if len(one.get_xdata()) and set(one.get_xdata()) == {seen}]
+    heights = np.asarray(line.get_ydata(), dtype=float)
+    assert np.isnan(heights).any()
+    to_axes = axes.transAxes.inverted()
+    for text in axes.get_legend().get_texts():
+        box = text.get_window_extent().transformed(to_axes)
+        assert box.y0 > heights[1] and box.y1 < heights[3]
 
 
 def test_derivative_without_parameter_counts_uses_tokens(table, axes):
