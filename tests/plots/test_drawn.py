@@ -212,7 +212,7 @@ def test_derivative_is_drawn_against_the_data_scale_ratio(fits, axes):
 def test_the_line_of_the_tokens_seen_does_not_cross_the_legends_words():
     from matplotlib.figure import Figure
 
-    axes = Figure(figsize=(3.5, 2.6), layout="constrained").subplots()
+    axes = Figure(figsize=(6.4, 4.8), layout="constrained").subplots()
     shipped = sf.datasets.load("reference_scales")
     fit = sf.fit(shipped[shipped["run"] == "0.11m_relu_s0"])
     sf.plots.fit(fit, axes)
