@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsefit.backtesting import calibration
-from sparsefit.backtesting.calibration import Errors
+from sparsefit.backtesting import correction
 from sparsefit.backtesting.choice import (
     default_candidates,
     inner_backtest,
     prior_weights,
     reason,
 )
+from sparsefit.backtesting.correction import Errors
 from sparsefit.backtesting.forecast import MethodForecast, Predictive
 from sparsefit.backtesting.past_errors import NEGLIGIBLE, kind_of, stacked_errors
 from sparsefit.backtesting.registry import Method, MethodFunction, resolve
@@ -58,7 +58,7 @@ class BestForecast:
         Seed of the forecasts.
     errors : tuple of Errors
         How far the stacked forecasts of that backtest were from the measurements, by run. They
-        correct the forecasts of other runs of the same kind, see `calibration`.
+        correct the forecasts of other runs of the same kind, see `correction`.
     """
 
     weights: pd.Series
@@ -110,9 +110,9 @@ class BestForecast:
         draws = found.observation.draws
         if not errors or draws is None:
             return found
-        past = calibration.correction(found.tokens / float(own["tokens"].max()), errors)
+        past = correction.correction_at(found.tokens / float(own["tokens"].max()), errors)
         seen_range = float(np.ptp(own["activation_ratio"].to_numpy()))
-        middle, spread = calibration.centre_and_spread(draws)
+        middle, spread = correction.centre_and_spread(draws)
         curve = None
         if found.curve is not None and found.curve.draws is not None:
             curve = past.applied(found.curve.draws, middle, spread, seen_range)
@@ -261,7 +261,7 @@ def _stacked(
         for kind in dict.fromkeys(one.kind for one in errors):
             alike = [one for one in errors if one.kind == kind]
             # A run is corrected by the others of its kind.
-            said = calibration.sentence(alike) if len(alike) > 1 else None
+            said = correction.sentence(alike) if len(alike) > 1 else None
             why += f" {said}" if said else ""
     except NothingToForecastError:
         inner, errors = None, ()
@@ -303,9 +303,7 @@ def best(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> Me
     leading = found.weights.sort_values(ascending=False)
     note = ", ".join(f"{name} {weight:.2f}" for name, weight in leading.items())
     kind = kind_of(kin[kin["run"] == run])
-    said = calibration.sentence(
-        [one for one in found.errors if one.kind == kind and one.run != run]
-    )
+    said = correction.sentence([one for one in found.errors if one.kind == kind and one.run != run])
     return replace(
         found.predictive(tokens, str(run)),
         note="; ".join(text for text in (f"weights: {note}", said) if text),

@@ -1,4 +1,4 @@
-"""Errors of stacked forecasts in a backtest inside the user's runs, as `calibration` takes them."""
+"""Errors of stacked forecasts in a backtest inside the user's runs, as `correction` takes them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.backtesting import calibration
-from sparsefit.backtesting.calibration import Errors
+from sparsefit.backtesting import correction
+from sparsefit.backtesting.correction import Errors
 from sparsefit.backtesting.seen import rises
 from sparsefit.backtesting.stacking import mix
 from sparsefit.table import usable_rows
@@ -47,7 +47,7 @@ def stacked_errors(inner: Backtest, weights: pd.Series, table: pd.DataFrame) -> 
             observed = rows["observed"].to_numpy()
             low, high = np.quantile(sample, [0.05, 0.95], axis=0)
             horizon.append(rows["horizon"].to_numpy())
-            z.append(calibration.standardised(sample, observed))
+            z.append(correction.standardised(sample, observed))
             before = whole.loc[whole["tokens"] < rows["tokens"].min(), "activation_ratio"]
             seen_range = max(float(np.ptp(before.to_numpy())), 1e-12)
             relative.append((observed - np.median(sample, axis=0)) / seen_range)

@@ -81,42 +81,42 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "last_value",
-            f"{_HERE}.peers_simple:last_value",
+            f"{_HERE}.methods_simple:last_value",
             "the last seen value; random-walk interval",
         ),
         Method(
             "log_linear",
-            f"{_HERE}.peers_simple:log_linear",
+            f"{_HERE}.methods_simple:log_linear",
             "least-squares line in log tokens through the last half; t interval",
         ),
         Method(
             "log_law",
-            f"{_HERE}.peers_curve_fit:logarithmic_law",
+            f"{_HERE}.methods_curve_fit:logarithmic_law",
             "A0 + c log(aD + b) by curve_fit; delta-method interval",
         ),
         Method(
             "sigmoid_law",
-            f"{_HERE}.peers_curve_fit:sigmoid_law",
+            f"{_HERE}.methods_curve_fit:sigmoid_law",
             "A0 - 1/(1 + b exp(cD + d)) by curve_fit; delta-method interval",
         ),
         Method(
             "damped_smoothing",
-            f"{_HERE}.peers_smoothing:damped_smoothing",
+            f"{_HERE}.methods_smoothing:damped_smoothing",
             "exponential smoothing with a damped trend (statsmodels); simulated interval",
         ),
         Method(
             "curve_fit",
-            f"{_HERE}.peers_curve_fit:single_start",
+            f"{_HERE}.methods_curve_fit:single_start",
             "Eq. 4 or 5 by curve_fit from one start, tokens in billions; delta-method interval",
         ),
         Method(
             "lm_multistart",
-            f"{_HERE}.peers_lm:multistart",
+            f"{_HERE}.methods_multistart:multistart",
             "Eq. 4 or 5 by Levenberg-Marquardt from many starts; delta-method interval",
         ),
         Method(
             "lm_bootstrap",
-            f"{_HERE}.peers_lm:bootstrap",
+            f"{_HERE}.methods_multistart:bootstrap",
             "Eq. 4 or 5 by multi-start Levenberg-Marquardt; residual-bootstrap interval",
         ),
         Method(

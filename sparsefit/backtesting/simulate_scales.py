@@ -1,4 +1,4 @@
-"""Simulated families of runs over scales: what pooling and calibration by other runs stand on.
+"""Simulated families of runs over scales: what pooling and correction by other runs stand on.
 
 The runs of a family share a trend over parameters, scatter about it, and share what their residuals
 look like. Some families leave the law in one of the ways seen in small training runs.

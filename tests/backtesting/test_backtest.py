@@ -265,7 +265,7 @@ def test_without_names_all_that_are_registered_are_scored(monkeypatch):
     monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
     before = tuple(registry.METHODS)
     assert tuple(method.name for method in registry.resolve(None)) == before
-    register_method("mine", "sparsefit.backtesting.peers_simple:last_value")
+    register_method("mine", "sparsefit.backtesting.methods_simple:last_value")
     assert tuple(method.name for method in registry.resolve(None)) == (*before, "mine")
 
 

@@ -9,13 +9,13 @@ import sparsefit as sf
 from sparsefit.backtesting import METHODS
 from sparsefit.backtesting.batched_lm import levenberg_marquardt
 from sparsefit.backtesting.linearised import linear_draws, numeric_jacobian
-from sparsefit.backtesting.peers_lm import best_fit, logspace_power, vanilla_power
+from sparsefit.backtesting.methods_multistart import best_fit, logspace_power, vanilla_power
 from sparsefit.backtesting.seen import steps_ahead
 
 OWN = [
     name
     for name, method in METHODS.items()
-    if method.target.__class__ is str and "peers_" in str(method.target)
+    if ".methods_" in str(method.target) and ".methods_fit:" not in str(method.target)
 ]
 PAPER_LAWS = ["curve_fit", "lm_multistart", "lm_bootstrap"]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sparsefit.backtesting.batched_lm import Model, levenberg_marquardt
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.linearised import linear_draws
-from sparsefit.backtesting.peers_simple import DRAWS, log_linear
+from sparsefit.backtesting.methods_simple import DRAWS, log_linear
 from sparsefit.backtesting.seen import rises, target_series
 from sparsefit.errors import FitError
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.linearised import linear_draws, numeric_jacobian
-from sparsefit.backtesting.peers_simple import DRAWS, log_linear
+from sparsefit.backtesting.methods_simple import DRAWS, log_linear
 from sparsefit.backtesting.seen import Series, rises, target_series
 from sparsefit.errors import FitError
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparsefit as sf
-from sparsefit.backtesting import calibration
-from sparsefit.backtesting.calibration import Errors
+from sparsefit.backtesting import correction
+from sparsefit.backtesting.correction import Errors
 from sparsefit.backtesting.memo import fingerprint, recalled
 
 
@@ -25,7 +25,7 @@ def errors_of(z: float, run: str = "a", horizon: tuple[float, ...] = (1.2, 2.0, 
 
 
 def test_without_errors_nothing_is_corrected():
-    found = calibration.correction(np.array([1.1, 4.0]), [])
+    found = correction.correction_at(np.array([1.1, 4.0]), [])
     assert (found.shift == 0).all() and (found.widening == 1).all()
 
 
@@ -33,22 +33,22 @@ def test_without_errors_nothing_is_corrected():
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=8), st.floats(1.01, 50))
 def test_intervals_are_never_narrowed_and_the_shift_is_held_back(values, horizon):
     found = [errors_of(z, str(i)) for i, z in enumerate(values)]
-    made = calibration.correction(np.array([horizon]), found)
+    made = correction.correction_at(np.array([horizon]), found)
     assert made.widening[0] >= 1
     assert abs(made.shift[0]) <= max(abs(z) for z in values) + 1e-12
 
 
 def test_agreeing_runs_move_and_disagreeing_runs_widen():
     at = np.array([2.0])
-    agree = calibration.correction(at, [errors_of(4.0, str(i)) for i in range(6)])
-    differ = calibration.correction(at, [errors_of(4.0 * (-1) ** i, str(i)) for i in range(6)])
+    agree = correction.correction_at(at, [errors_of(4.0, str(i)) for i in range(6)])
+    differ = correction.correction_at(at, [errors_of(4.0 * (-1) ** i, str(i)) for i in range(6)])
     assert 2.5 < agree.shift[0] < 4.0 and differ.shift[0] == pytest.approx(0.0)
     assert differ.widening[0] > agree.widening[0] > 1.0
 
 
 def test_errors_count_at_their_own_horizon():
     near_only = [errors_of(5.0, str(i), horizon=(1.1, 1.2)) for i in range(3)]
-    shift = calibration.correction(np.array([1.15, 2.0, 10.0]), near_only).shift
+    shift = correction.correction_at(np.array([1.15, 2.0, 10.0]), near_only).shift
     assert shift[0] > shift[1] > shift[2]
     assert shift[2] < 0.05
 
@@ -56,35 +56,35 @@ def test_errors_count_at_their_own_horizon():
 def test_a_run_counts_once_however_many_points_it_has():
     short, long = errors_of(3.0, "s", (2.0,)), errors_of(3.0, "l", (2.0,) * 50)
     at = np.array([2.0])
-    one, other = (calibration.correction(at, [errors]) for errors in (short, long))
+    one, other = (correction.correction_at(at, [errors]) for errors in (short, long))
     np.testing.assert_allclose(one.shift, other.shift)
     np.testing.assert_allclose(one.widening, other.widening)
 
 
 def test_corrected_draws_move_widen_and_stay_possible():
     draws = 0.9 + 0.01 * np.random.default_rng(0).normal(size=(4000, 1))
-    middle, spread = calibration.centre_and_spread(draws)
-    made = calibration.Correction(np.array([-2.0]), np.array([-1.0]), np.array([3.0]))
+    middle, spread = correction.centre_and_spread(draws)
+    made = correction.Correction(np.array([-2.0]), np.array([-1.0]), np.array([3.0]))
     out = made.applied(draws, middle, spread, seen_range=1.0)
     assert np.median(out) == pytest.approx(0.88, abs=1e-3)
     assert out.std() == pytest.approx(0.03, rel=0.05)
-    far = calibration.Correction(np.array([90.0]), np.array([1.0]), np.array([3.0]))
+    far = correction.Correction(np.array([90.0]), np.array([1.0]), np.array([3.0]))
     out = far.applied(draws, middle, spread, seen_range=1.0)
     assert (out <= 1).all() and (out > 0).all()
 
 
 def test_a_wide_forecast_is_moved_by_no_more_than_what_was_seen_suggests():
-    made = calibration.Correction(np.array([2.0]), np.array([0.5]), np.array([1.0]))
+    made = correction.Correction(np.array([2.0]), np.array([0.5]), np.array([1.0]))
     assert made.move(np.array([0.001]), seen_range=0.02)[0] == pytest.approx(0.002)
     assert made.move(np.array([0.3]), seen_range=0.02)[0] == pytest.approx(0.01)
-    against = calibration.Correction(np.array([2.0]), np.array([-0.5]), np.array([1.0]))
+    against = correction.Correction(np.array([2.0]), np.array([-0.5]), np.array([1.0]))
     assert against.move(np.array([0.3]), seen_range=0.02)[0] == 0.0
 
 
 def test_sentence_only_where_the_correction_is_large():
-    assert calibration.sentence([]) is None
-    assert calibration.sentence([errors_of(0.4), errors_of(-0.5, "b")]) is None
-    said = calibration.sentence([errors_of(5.0), errors_of(4.0, "b")])
+    assert correction.sentence([]) is None
+    assert correction.sentence([errors_of(0.4), errors_of(-0.5, "b")]) is None
+    said = correction.sentence([errors_of(5.0), errors_of(4.0, "b")])
     assert said is not None
     assert "held 0% of the later points of 2 runs, which lay above" in said
 

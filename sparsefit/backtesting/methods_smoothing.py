@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsefit.backtesting.forecast import MethodForecast
-from sparsefit.backtesting.peers_simple import DRAWS, log_linear
+from sparsefit.backtesting.methods_simple import DRAWS, log_linear
 from sparsefit.backtesting.seen import steps_ahead, target_series
 
 if TYPE_CHECKING:

@@ -112,7 +112,7 @@ class Correction:
         return np.asarray(np.clip(moved, np.finfo(float).tiny, 1.0))
 
 
-def correction(horizon: Array, errors: Sequence[Errors]) -> Correction:
+def correction_at(horizon: Array, errors: Sequence[Errors]) -> Correction:
     """Shift and widening that past errors suggest, by horizon.
 
     Mean and mean square of the standardised errors are those of a normal distribution of runs with
@@ -156,7 +156,7 @@ def sentence(errors: Sequence[Errors]) -> str | None:
         return None
     seen = np.concatenate([one.horizon for one in errors])
     horizon = np.geomspace(seen.min(), seen.max(), 12)
-    found = correction(horizon, errors)
+    found = correction_at(horizon, errors)
     size = np.maximum(found.widening / LARGE_WIDENING, np.abs(found.shift) / LARGE_SHIFT)
     at = int(np.argmax(size))
     if size[at] < 1.0:
