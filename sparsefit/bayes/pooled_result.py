@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +22,8 @@ from sparsefit.errors import ArgumentError
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.records import records
 from sparsefit.results.bands import forecast_table
-from sparsefit.results.estimates import Limit, identification
+from sparsefit.results.budgets import tokens_to_unseen, tokens_within_unseen
+from sparsefit.results.estimates import Budget, Limit, identification
 from sparsefit.results.fits import Fits
 from sparsefit.seeds import Rng, seed_of
 
@@ -327,6 +329,34 @@ class ScaleForecast:
             self.law.response,
             bounds,
         )
+
+    def tokens_to(
+        self,
+        activation_ratio: float | None = None,
+        sparsity: float | None = None,
+        loss: float | None = None,
+        level: float = 0.9,
+    ) -> Budget:
+        """Training tokens until a target is met, arguments as in `Fit.tokens_to`.
+
+        Where the size is `too_far`, no run bounds it: open above.
+        """
+        checks.check_level(level)
+        found = tokens_to_unseen(
+            self.law, self.theta, self.d_first, activation_ratio, sparsity, loss, level
+        )
+        return self._open_where_too_far(found)
+
+    def tokens_within(self, share: float = 0.05, level: float = 0.9) -> Budget:
+        """Training tokens to within a share of the limit, arguments as in `Fit.tokens_within`."""
+        checks.check_level(level)
+        found = tokens_within_unseen(self.law, self.theta, self.d_first, share, level)
+        return self._open_where_too_far(found)
+
+    def _open_where_too_far(self, found: Budget) -> Budget:
+        if not self.too_far or found.status == "unreachable":
+            return found
+        return replace(found, upper=math.inf, status="undetermined")
 
     def simulate(self, tokens: ArrayLike, kind: str = "observation", rng: Rng = 0) -> Array:
         """Draws of the curve or of independent new measurements, shape (m, n)."""

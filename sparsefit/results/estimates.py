@@ -185,7 +185,8 @@ class Budget:
             return f"{what} was reached at {at} tokens, within the data ({interval})."
         if self.status == "reachable":
             at, seen = count_text(self.estimate), count_text(self.tokens_seen)
-            return f"{what} is reached at {at} tokens ({interval}; {seen} seen)."
+            so_far = f"; {seen} seen" if self.tokens_seen else ""
+            return f"{what} is reached at {at} tokens ({interval}{so_far})."
         if self.status == "unreachable":
             return (
                 f"{what} is out of reach in {share_text(1 - self.probability)} of the draws: "

@@ -102,6 +102,29 @@ def test_scale_forecast_far_away_warns_of_nothing(pooled: PooledFits) -> None:
     assert np.isfinite(band.to_numpy()).all()
 
 
+def test_token_budgets_of_a_scale_without_data(pooled: PooledFits) -> None:
+    found, truth = pooled.predict_scale(1.6e9), _theta(1.6e9)
+    target = float(laws.get("eq4").value(np.array([8.0]), truth)[0])
+    budget = found.tokens_to(activation_ratio=target)
+    assert budget.lower <= 8e9 <= budget.upper
+    assert budget.status == "reachable" and "seen" not in budget.sentence
+    curve = found.simulate([budget.estimate], "curve")[:, 0]
+    assert np.mean(curve <= target) == pytest.approx(0.5, abs=0.02)
+    assert found.tokens_to(sparsity=1 - target).estimate == pytest.approx(budget.estimate)
+    assert found.tokens_to(sparsity=0.9999).status == "unreachable"
+    near, nearer = found.tokens_within(0.2), found.tokens_within(0.02)
+    assert near.estimate < nearer.estimate
+    # Nothing is known of a curve before the first checkpoints of the others.
+    assert found.tokens_to(activation_ratio=0.999).lower == found.d_first * 1e9
+    far = pooled.predict_scale(1e15).tokens_to(target)
+    assert far.status == "undetermined" and np.isinf(far.upper)
+    for wrong in ({}, {"loss": 2.0}, {"sparsity": 90.0}):
+        with pytest.raises(ArgumentError):
+            found.tokens_to(**wrong)
+    with pytest.raises(ArgumentError, match="share"):
+        found.tokens_within(2)
+
+
 def test_scale_forecast_checks_its_arguments_as_a_fit_does(pooled: PooledFits) -> None:
     for size in ("1M", None, True, np.inf):
         with pytest.raises(ArgumentError, match="n_params must be finite and > 0"):
