@@ -97,7 +97,14 @@ def test_first_and_last_point_come_from_the_run() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(999.6e9, "1T"), (1.4527e11, "145B"), (5e5, "500k"), (12.0, "12"), (8.894e15, "8.89e15"), (math.inf, "never")],
+    [
+        (999.6e9, "1T"),
+        (1.4527e11, "145B"),
+        (5e5, "500k"),
+        (12.0, "12"),
+        (8.894e15, "8.89e15"),
+        (math.inf, "never"),
+    ],
 )
 def test_count_text(value: float, text: str) -> None:
     assert count_text(value) == text
