@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import f as f_distribution
 
+from sparsefit.estimation.condense import NOTHING, Within
 from sparsefit.estimation.least_squares import LeastSquares, scan
 from sparsefit.estimation.points import Points
 from sparsefit.laws import Law
@@ -96,7 +97,9 @@ def _crossings(path: Array, ssr: Array, cut: float) -> Array:
     return np.asarray(path[:, :-1][cross] * (1.0 - share) + path[:, 1:][cross] * share)
 
 
-def profile_intervals(law: Law, points: Points, best: LeastSquares, level: float) -> Array:
+def profile_intervals(
+    law: Law, points: Points, best: LeastSquares, level: float, within: Within = NOTHING
+) -> Array:
     """Profile-likelihood interval of each published coefficient.
 
     Parameters
@@ -105,6 +108,8 @@ def profile_intervals(law: Law, points: Points, best: LeastSquares, level: float
         The fit.
     level : float
         Confidence level in (0, 1).
+    within : Within
+        What the points have lost by averaging (`condense`).
 
     Returns
     -------
@@ -112,8 +117,8 @@ def profile_intervals(law: Law, points: Points, best: LeastSquares, level: float
         Lower and upper ends inside the law's bounds; an unbounded profile ends on its bound
         (of the search for alpha, of the physics for the limit).
     """
-    dof = len(points) - law.n_parameters
-    cut = best.ssr * (1.0 + f_distribution.ppf(level, 1, dof) / dof)
+    dof = len(points) + within.points - law.n_parameters
+    cut = best.ssr + (best.ssr + within.ssr) * f_distribution.ppf(level, 1, dof) / dof
     cut = max(cut, best.ssr + 1e-18 * float(np.sum(points.weights * points.y**2)))
     region = _region(law, points, best, cut)
     ssr = scan(law, points, np.exp(region.reshape(-1, law.n_shape))).ssr.reshape(region.shape[:2])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from sparsefit.estimation.condense import condense
 from sparsefit.estimation.engine import warmup_choices
 from sparsefit.estimation.least_squares import fit_least_squares
 from sparsefit.estimation.profile import profile_intervals
@@ -18,13 +20,20 @@ if TYPE_CHECKING:
 
 def warmup_sensitivity(fit: Fit, level: float) -> pd.DataFrame:
     """See `Fit.warmup_sensitivity`."""
+    return _table(fit, level).copy()
+
+
+# A page shows the table and draws it.
+@lru_cache(maxsize=16)
+def _table(fit: Fit, level: float) -> pd.DataFrame:
     choices = np.union1d(warmup_choices(len(fit.points), fit.law.n_parameters), fit.averaged.drops)
     weights = dict(zip(fit.averaged.drops.tolist(), fit.averaged.drop_weight, strict=True))
     rows = []
     for k in choices.tolist():
         points = fit.points.since(k)
-        best = fit_least_squares(fit.law, points, polish=False)
-        lower, upper = profile_intervals(fit.law, points, best, level)[-1]
+        condensed, within = condense(points)
+        best = fit_least_squares(fit.law, condensed, polish=False)
+        lower, upper = profile_intervals(fit.law, condensed, best, level, within)[-1]
         residual = points.y - fit.law.value(points.d, best.theta)
         rows.append(
             {

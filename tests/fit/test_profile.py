@@ -9,6 +9,7 @@ from scipy.stats import f as f_distribution
 
 import sparsefit as sf
 from sparsefit import laws
+from sparsefit.estimation.condense import NOTHING, condense
 from sparsefit.estimation.least_squares import fit_least_squares, scan
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.profile import profile_intervals
@@ -73,3 +74,19 @@ def test_thin_ridges_of_eq4(run: str, level: float) -> None:
         on_bound = np.isclose(end, law.alpha_bounds, rtol=1e-6).any()
         rise = (lowest - best.ssr) / (cut - best.ssr)
         assert rise < 1.05 if on_bound else rise == pytest.approx(1.0, abs=0.05)
+
+
+def test_bins_of_a_long_run_give_the_intervals_of_its_points() -> None:
+    rng = np.random.default_rng(3)
+    d = np.linspace(0.1, 120, 1200)
+    law = laws.get("eq5")
+    values = law.value(d, [0.7, 0.08, 0.39]) + 2e-3 * rng.standard_normal(d.size)
+    points = Points(d, values, rng.uniform(0.5, 2.0, d.size))
+    condensed, within = condense(points)
+    assert len(condensed) <= 501 and len(condensed) + within.points == d.size
+    assert condense(points.since(300))[1] == NOTHING
+    best, close = fit_least_squares(law, points), fit_least_squares(law, condensed)
+    expected = profile_intervals(law, points, best, 0.9)
+    found = profile_intervals(law, condensed, close, 0.9, within)
+    width = np.diff(expected, axis=1)
+    assert (np.abs(found - expected) < 0.01 * width).all()
