@@ -316,6 +316,6 @@ def _some_active(result: SparseRun) -> np.ndarray:
     if result.activation_ratio <= 0:
         raise CheckpointError(
             "no neuron is active at any token: an activation ratio of 0 is not a measurement "
-            "(is the model untrained, or the CETT too large?)"
+            "(is the model untrained, or the CETT or threshold too large?)"
         )
     return result.layer_ratio

@@ -258,12 +258,15 @@ def _logged_loss(state: Mapping[str, Any], step: int | None) -> float | None:
 def _duplicates(found: Sequence[Checkpoint]) -> list[str]:
     problems: list[str] = []
     for what in ("name", "step", "tokens"):
-        owners: dict[Any, str] = {}
+        owners: dict[Any, Checkpoint] = {}
         for checkpoint in found:
             value = getattr(checkpoint, what)
             if value is None:
                 continue
             if value in owners:
-                problems.append(f"{checkpoint.name}: same {what} ({value}) as {owners[value]}")
-            owners[value] = checkpoint.name
+                both = [checkpoint, owners[value]]
+                # Two of one name can only be told apart by where they are.
+                one, other = (c.source if what == "name" else c.name for c in both)
+                problems.append(f"{one}: same {what} ({value}) as {other}")
+            owners[value] = checkpoint
     return problems

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli.printing import print_json
+from sparsefit.cli.values import token_count
 
 if TYPE_CHECKING:
     from sparsefit.collectors.checkpoints import Checkpoint
@@ -102,7 +103,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     series = parser.add_argument_group("training tokens")
     series.add_argument(
-        "--tokens-per-step", type=float, metavar="N", help="training tokens in one optimiser step"
+        "--tokens-per-step",
+        type=token_count,
+        metavar="N",
+        help="training tokens in one optimiser step, such as 327680 or 4M",
     )
     series.add_argument(
         "--tokens-file",

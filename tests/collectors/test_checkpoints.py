@@ -41,6 +41,14 @@ def test_folder_names(tmp_path, name: str) -> None:
     assert (found.step, found.tokens) == (5, 10)
 
 
+def test_checkpoints_of_one_name_are_told_apart_by_their_folders(tmp_path) -> None:
+    folders = [tmp_path / name / "step-3" for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"b/step-3: same name \(step-3\) as .*a/step-3"):
+        find_checkpoints(folders, tokens_per_step=2)
+
+
 def test_folders_named_by_nothing_but_the_step(tmp_path) -> None:
     for name in ("1000", "00200", "2024"):
         (tmp_path / name).mkdir()

@@ -120,6 +120,7 @@ def test_the_tokenizer_of_another_checkpoint_serves(words, tmp_path, capsys) -> 
         (["--text", "absent.txt"], "no such text file"),
         (["--metric", "topk"], "needs k"),
         (["--tokens-per-step", "7"], "contradictory"),
+        (["--tokens-per-step", "7k"], "tokens per step says 1260000"),
         (["--device", "nonesuch"], "not a torch device"),
         (["--device", "hpu"], "cannot be used here"),
         (["--batch-size", "0"], "at least one window"),
