@@ -191,7 +191,7 @@ def conditionals(
             found = conditional(
                 at,
                 n - drop[chosen],
-                n,
+                n - int(problem.drops[0]),
                 problem.whiteners[j].log_det[n - 1 - drop[chosen]],
                 problem.law.limit_bounds,
                 problem.points.range,

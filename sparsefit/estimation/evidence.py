@@ -186,7 +186,7 @@ def conditional(
     kept : ndarray of int
         Number of points kept (n - k).
     n : int
-        Number of points.
+        Number of points that are data: all but those that every warm-up choice leaves out.
     log_det : ndarray
         Log determinant of the covariance of the points kept.
     bounds : tuple of float

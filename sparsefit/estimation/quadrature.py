@@ -150,7 +150,7 @@ class Problem:
                 found = conditional(
                     tuple(values[::-1] for values in sums),
                     kept,
-                    n,
+                    n - int(self.drops[0]),
                     self.whiteners[j].log_det[n - drops - 1][:, None],
                     self.law.limit_bounds,
                     self.points.range,

@@ -1,0 +1,52 @@
+"""Points that the user leaves out as warm-up say nothing about the points that stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sparsefit as sf
+from sparsefit import laws
+
+D = np.geomspace(1.0, 30.0, 30)
+LEFT_OUT = 4
+
+
+def _table(seed: int, noise: float = 5e-4) -> pd.DataFrame:
+    law = laws.get("logspace_power")
+    theta = law.to_theta(np.array([0.5, 2.5]), 0.04, 0.07, (1.0, 30.0))
+    response = law.value(D, theta) + noise * np.random.default_rng(seed).standard_normal(D.size)
+    response[:LEFT_OUT] -= 0.0072 * np.linspace(1.0, 0.25, LEFT_OUT)
+    return pd.DataFrame(
+        {
+            "run": "run",
+            "tokens": np.round(1e9 * D).astype(np.int64),
+            "activation_ratio": response,
+            "activation": "relu",
+        }
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_leaving_points_out_is_as_not_having_them(seed: int) -> None:
+    table = _table(seed)
+    left_out = sf.fit(table, warmup=LEFT_OUT)
+    cut = sf.fit(table.iloc[LEFT_OUT:], warmup=None)
+    # They once made the noise look smaller, and bands a third narrower.
+    widths = [
+        one.forecast([4.5e10]).eval("curve_upper - curve_lower").item() for one in (left_out, cut)
+    ]
+    assert widths[0] == pytest.approx(widths[1], rel=0.15)
+    noise = [float(np.median(one.averaged.draws.sigma)) for one in (left_out, cut)]
+    assert noise[0] == pytest.approx(noise[1], rel=0.1)
+    of_kind = [one.averaged.noise_weight for one in (left_out, cut)]
+    assert np.abs(of_kind[0] - of_kind[1]).max() < 0.05
+
+
+def test_how_far_off_the_points_left_out_are_does_not_matter() -> None:
+    near, far = _table(0), _table(0)
+    far.loc[: LEFT_OUT - 1, "activation_ratio"] -= 0.02
+    limits = [sf.fit(table, warmup=LEFT_OUT).limit() for table in (near, far)]
+    assert limits[0].lower == pytest.approx(limits[1].lower, abs=5e-4)
+    assert limits[0].upper == pytest.approx(limits[1].upper, abs=2e-4)
