@@ -130,12 +130,15 @@ class Population:
         Raises
         ------
         ArgumentError
-            For a covariate that is missing or not positive.
+            For a covariate that is missing or no positive number.
         """
         row = [1.0]
         for name, middle in zip(self.covariates, self.centre, strict=True):
             value = values.get(name)
-            if value is None or not np.isfinite(value) or value <= 0:
+            if value is None:
+                known = ", ".join(self.covariates)
+                raise ArgumentError(f"covariates: {name!r} is missing; the fit uses {known}")
+            if not np.isfinite(value) or value <= 0:
                 raise ArgumentError(f"{name} must be finite and > 0, got {value!r}")
             row.append(float(np.log(value) - middle))
         return np.array(row)

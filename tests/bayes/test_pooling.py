@@ -131,6 +131,9 @@ def test_scale_forecast_checks_its_arguments_as_a_fit_does(pooled: PooledFits) -
             pooled.predict_scale(size)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="the fit does not use 'depth'; it uses 'n_params'"):
         pooled.predict_scale(1e9, covariates={"depth": 4})
+    (population,) = pooled.populations.values()
+    with pytest.raises(ArgumentError, match="'n_params' is missing; the fit uses n_params"):
+        population.design({})
     for forecaster in (pooled.predict_scale(3e8), pooled["m0"]):
         with pytest.raises(ArgumentError, match=r"0\.01 is far before .* Was it in billions"):
             forecaster.forecast([0.01])
