@@ -176,7 +176,9 @@ def _draw_points(axes: Any, one: Fit) -> tuple[float, float]:
     for role, look in looks_of.items():
         rows = table[table["role"] == role]
         if len(rows):
-            axes.plot(rows["tokens"], rows[one.response], linestyle="none", zorder=4, **look)
+            axes.plot(
+                rows["tokens"], rows[one.response], linestyle="none", **_crowd(len(rows)), **look
+            )
     failed = table[table["role"] == "failed"]
     if len(failed):
         axes.plot(
@@ -190,6 +192,13 @@ def _draw_points(axes: Any, one: Fit) -> tuple[float, float]:
             clip_on=False,
         )
     return float(one.points.y.min()), float(one.points.y.max())
+
+
+def _crowd(n: int) -> dict[str, float]:
+    """Markers that leave the curve to be seen: small and below it where there are hundreds."""
+    if n <= 200:
+        return {"zorder": 4}
+    return {"zorder": 1.5, "markersize": max(1.0, 5.0 * (200 / n) ** 0.5), "markeredgewidth": 0.0}
 
 
 def _draw_held_out(axes: Any, one: Fit, table: pd.DataFrame | None) -> NDArray[np.float64]:

@@ -293,3 +293,15 @@ def test_names_are_moved_apart_and_keep_their_order():
     assert placed[0] == 0.1
     assert placed[-1] == 0.9
     assert np.mean(placed[1:4]) == pytest.approx(0.51)
+
+
+def test_hundreds_of_points_leave_the_curve_to_be_seen(axes):
+    tokens = np.linspace(1e9, 3e11, 400)
+    noise = 0.03 * np.random.default_rng(0).standard_normal(400)
+    loss = 2.1 + 0.9 * (tokens / 1e9) ** -0.3 + noise
+    fit = sf.fit(pd.DataFrame({"run": "a", "tokens": tokens, "loss": loss}), response="loss")
+    sf.plots.fit(fit, axes)
+    points, curve = labelled(axes, "used"), labelled(axes, "curve (median)")
+    assert len(points.get_xdata()) == 400 - fit.n_warmup
+    assert points.get_zorder() < curve.get_zorder()
+    assert points.get_markersize() < 4
