@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +48,49 @@ def run_text(run: str, most: int = 28) -> str:
     text = text.replace("$", r"\$")
     # Legends leave out labels that begin with an underscore.
     return f" {text}" if text.startswith("_") else text
+
+
+def run_texts(runs: Iterable[str], most: int = 28) -> dict[str, str]:
+    """Return a text for each run, as `run_text` does, but no two alike.
+
+    Long names that `run_text` makes alike lose words that they share at both ends.
+
+    >>> names = [f"sweep/2026-06-01/seed_{i}/warmup_2000/learning_rate_3e-4" for i in (0, 1)]
+    >>> list(run_texts(names).values())
+    ['sweep/2026-06-01/seed_0…', 'sweep/2026-06-01/seed_1…']
+    """
+    chosen = list(runs)
+    texts = {run: run_text(run, most) for run in chosen}
+    for text in set(texts.values()):
+        alike = [run for run in chosen if texts[run] == text]
+        if len(alike) == 1:
+            continue
+        before = _shared_start(alike)
+        after = _shared_start([run[: len(before) : -1] for run in alike])
+        head, tail = _word_start(before), _word_start(after)
+        spare = most - 2 - max(len(run) - head - tail for run in alike)
+        kept = head - _word_start(before, spare)
+        head, tail = head - kept, _word_start(after, spare - kept)
+        for run in alike:
+            own = run[head : len(run) - tail]
+            texts[run] = run_text(f"{'…' * (head > 0)}{own}{'…' * (tail > 0)}", most)
+    taken: set[str] = set()
+    for number, run in enumerate(chosen, start=1):
+        if texts[run] in taken:
+            texts[run] += f" ({number})"
+        taken.add(texts[run])
+    return texts
+
+
+def _shared_start(texts: Sequence[str]) -> str:
+    columns = takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False))
+    return "".join(letters[0] for letters in columns)
+
+
+def _word_start(text: str, spare: int = 0) -> int:
+    """Start of the last word of a text, or of one at most `spare` characters before it."""
+    starts = [0, *(at for at, mark in enumerate(text, start=1) if mark in "/\\_-:, ")]
+    return min(at for at in starts if at >= starts[-1] - max(spare, 0))
 
 
 def one_fit(result: Fit | Fits, run: str | None) -> Fit | None:
@@ -116,6 +160,15 @@ def legend_below(axes: Any, columns: int = 2) -> None:
         ncols=columns,
         columnspacing=1.0,
     )
+
+
+def legend_of_runs(axes: Any, count: int, loc: str | None = None) -> None:
+    """Put the legend to the right of the axes; that of few runs into them, given a place."""
+    if loc is not None and count <= 5:
+        axes.legend(loc=loc)
+        return
+    crowded = {"fontsize": "x-small", "labelspacing": 0.25} if count > 15 else {}
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), **crowded)
 
 
 def token_axis(axes: Any, which: str = "x", label: str = "training tokens") -> None:

@@ -50,6 +50,10 @@ def comparison(
     -------
     Axes
     """
+    if not hasattr(result, "table"):
+        raise ArgumentError(
+            f"comparison draws what sf.compare returns, got {type(result).__name__}"
+        )
     available = [name for name in _CRITERIA if name in result.table]
     if criterion is None:
         known = result.table["future_crps"].notna().any()
@@ -96,7 +100,7 @@ def _draw(result: Comparison, axes: Axes, criterion: str) -> None:
             s=45,
             label=canvas.run_text(name),
         )
-    axes.set_yticks(range(len(runs)), [canvas.run_text(run) for run in runs])
+    axes.set_yticks(range(len(runs)), list(canvas.run_texts(runs).values()))
     axes.set_ylim(len(runs) - 0.5, -0.5)
     axes.grid(axis="y", color=looks.tone(0.9))
     axes.set_xlabel(label)

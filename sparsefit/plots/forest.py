@@ -62,7 +62,7 @@ def limits(
         axes.set_ylim(len(found) - 0.4, -0.6)
         for row, limit in enumerate(found.values()):
             _draw_row(axes, row, limit, left, right)
-        axes.set_yticks(range(len(found)), [canvas.run_text(run) for run in found])
+        axes.set_yticks(range(len(found)), list(canvas.run_texts(found).values()))
         axes.tick_params(axis="y", length=0)
         what = "activation ratio (fraction)" if response == "activation_ratio" else "training loss"
         unit = "" if response == "activation_ratio" else " (nats per token)"

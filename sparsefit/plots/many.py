@@ -81,11 +81,14 @@ def runs(
         axes = canvas.new_axes(ax)
         axes.set_xscale(xscale)
         axes.set_yscale(yscale)
+        texts = canvas.run_texts(chosen)
         ends = []
         for index, (run, fit) in enumerate(chosen.items()):
             seen = float(fit.tokens[-1])
             last = max(seen, 2.0 * seen if until is None else float(until))
-            ends.append((run, *_draw_run(axes, fit, index, last, level, xscale, points, band)))
+            name = f"{texts[run]} (misfit)" if fit.misfit else texts[run]
+            end = _draw_run(axes, fit, index, name, last, level, xscale, points, band)
+            ends.append((name, *end))
         measured = [fit.points.y for fit in chosen.values()]
         _set_limits(axes, np.concatenate([*measured, np.array([y for _, _, y, _ in ends])]), yscale)
         if yscale == "log":
@@ -100,6 +103,7 @@ def _draw_run(
     axes: Any,
     fit: Fit,
     index: int,
+    name: str,
     last: float,
     level: float,
     xscale: str,
@@ -113,9 +117,7 @@ def _draw_run(
     grid = token_grid(float(fit.tokens[fit.n_warmup]), last, seen, xscale)
     table = fit.forecast(grid, level)
     past, ahead = grid <= seen, grid >= seen
-    axes.plot(
-        grid[past], table["median"][past], color=colour, label=canvas.run_text(fit.run), zorder=3
-    )
+    axes.plot(grid[past], table["median"][past], color=colour, label=name, zorder=3)
     axes.plot(grid[ahead], table["median"][ahead], color=colour, linestyle=(0, (3, 1.5)), zorder=3)
     if band:
         axes.fill_between(
@@ -155,13 +157,13 @@ def _name_curves(axes: Any, ends: list[tuple[str, float, float, str]]) -> None:
     gap = 11.0 / max(height, 1.0)
     to_axes = axes.transAxes.inverted()
     spots = sorted(
-        (float(to_axes.transform(axes.transData.transform((x, y)))[1]), run, x, y, colour)
-        for run, x, y, colour in ends
+        (float(to_axes.transform(axes.transData.transform((x, y)))[1]), name, x, y, colour)
+        for name, x, y, colour in ends
     )
     placed = spread([spot[0] for spot in spots], gap)
-    for (_, run, x, y, colour), where in zip(spots, placed, strict=True):
+    for (_, name, x, y, colour), where in zip(spots, placed, strict=True):
         axes.annotate(
-            canvas.run_text(run),
+            name,
             (x, y),
             xytext=(1.015, where),
             textcoords="axes fraction",

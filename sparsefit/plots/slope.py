@@ -80,9 +80,10 @@ def derivative(
         axes = canvas.new_axes(ax)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        texts = canvas.run_texts(chosen)
         shown = [
-            _draw_run(axes, fit, i, wrt, until, level, len(chosen) == 1)
-            for i, fit in enumerate(chosen.values())
+            _draw_run(axes, fit, i, texts[run], wrt, until, level, len(chosen) == 1)
+            for i, (run, fit) in enumerate(chosen.items())
         ]
         axes.set_ylim(
             _DEPTH**0.5 * min(low for low, _ in shown), 3 * max(high for _, high in shown)
@@ -98,12 +99,12 @@ def derivative(
             frozenset(falls), "change of"
         )
         axes.set_ylabel(f"{verb} {noun}\n{_UNITS[wrt]}")
-        axes.legend(loc="lower left")
+        canvas.legend_of_runs(axes, len(chosen), "lower left")
     return axes
 
 
 def _draw_run(
-    axes: Any, fit: Fit, index: int, wrt: str, until: float, level: float, single: bool
+    axes: Any, fit: Fit, index: int, name: str, wrt: str, until: float, level: float, single: bool
 ) -> tuple[float, float]:
     """Draw one run; returns the smallest and largest slope where checkpoints were seen."""
     colour, marker, _ = looks.series_look(index)
@@ -119,7 +120,8 @@ def _draw_run(
     # One run names its band and its forecast; of several, only the runs.
     band, forecast = (f"{100 * level:g}% band", "forecast") if single else ("_", "_")
     axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, label=band)
-    axes.plot(x[past], middle[past], color=colour, label=canvas.run_text(fit.run))
+    label = f"{name}: not described by its law" if fit.misfit else name
+    axes.plot(x[past], middle[past], color=colour, label=label)
     axes.plot(x[ahead], middle[ahead], color=colour, linestyle=(0, (3, 1.5)), label=forecast)
     axes.plot([x[past][-1]], [middle[past][-1]], color=colour, marker=marker)
     return float(middle[past].min()), float(middle[past].max())

@@ -76,11 +76,12 @@ def budget(
         relative = len(signs) > 1 and given is None
         seen = [float(fit.tokens[-1]) for fit in chosen.values()]
         top = most * max(seen)
-        for index, fit in enumerate(chosen.values()):
+        texts = canvas.run_texts(chosen)
+        for index, (run, fit) in enumerate(chosen.items()):
             goals = _targets(fit, level) if given is None else given
             now = float(fit.forecast(fit.tokens[-1], level)["median"].iloc[0])
             x = fit.law.sign * (now - goals) if relative else goals
-            _draw_run(axes, fit, index, goals, x, level, top, single)
+            _draw_run(axes, fit, index, texts[run], goals, x, level, top, single)
         axes.set_ylim(0.4 * min(seen), top)
         if single:
             axes.axhspan(0.4 * seen[0], seen[0], color=looks.tone(0.93), linewidth=0, zorder=0)
@@ -102,7 +103,7 @@ def budget(
         axes.set_xlabel(f"further change of the {noun}" if relative else f"target {noun}")
         if sparsity and not relative and response == "activation_ratio":
             canvas.sparsity_axis(axes, "x")
-        axes.legend(loc="upper left")
+        canvas.legend_of_runs(axes, len(chosen), "upper left")
     return axes
 
 
@@ -135,6 +136,7 @@ def _draw_run(
     axes: Any,
     fit: Fit,
     index: int,
+    name: str,
     goals: NDArray[np.float64],
     x: NDArray[np.float64],
     level: float,
@@ -144,7 +146,7 @@ def _draw_run(
     colour, _, dash = looks.series_look(index)
     if fit.misfit:
         # No curve: a line out of sight keeps the targets on the axis and the run in the legend.
-        label = f"{canvas.run_text(fit.run)}: not described by its law"
+        label = f"{name}: not described by its law"
         unseen = np.full(goals.size, 1e-9 * top)
         axes.plot(x, unseen, color=colour, linestyle="-" if single else dash, label=label)
         return
@@ -184,5 +186,5 @@ def _draw_run(
         np.maximum(middle[met], floor),
         color=colour,
         linestyle="-" if single else dash,
-        label="median" if single else canvas.run_text(fit.run),
+        label="median" if single else name,
     )

@@ -65,13 +65,12 @@ def warmup_sensitivity(
             axes.set_title(
                 f"{canvas.run_text(only.run)}: the limit for each choice of warm-up", loc="left"
             )
-            name = "limit activation ratio" if response == "activation_ratio" else "limit loss"
-            axes.set_ylabel(f"{name} ({'fraction' if name[6] == 'a' else 'nats per token'})")
+            axes.set_ylabel(f"limit {canvas.RESPONSE_LABELS[response]}")
         else:
             _draw_shifts(axes, chosen, level)
             unit = "activation ratio" if response == "activation_ratio" else "nats per token"
-            axes.set_ylabel(f"limit minus limit of the choice made ({unit})")
-            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+            axes.set_ylabel(f"limit minus limit of the choice made\n({unit})")
+            canvas.legend_of_runs(axes, len(chosen))
         axes.set_xlabel("first points left out")
         _whole_ticks(axes)
     return axes
@@ -197,6 +196,7 @@ def _draw_weights(axes: Any, dropped: Any, weight: Any) -> None:
 
 def _draw_shifts(axes: Any, chosen: dict[str, Fit], level: float) -> None:
     axes.axhline(0.0, color=looks.GREY, linewidth=0.8)
+    texts = canvas.run_texts(chosen)
     for index, (run, fit) in enumerate(chosen.items()):
         table = fit.warmup_sensitivity(level)
         colour, marker, dash = looks.series_look(index)
@@ -207,7 +207,7 @@ def _draw_shifts(axes: Any, chosen: dict[str, Fit], level: float) -> None:
             color=colour,
             marker=marker,
             linestyle=dash,
-            label=canvas.run_text(run),
+            label=texts[run],
         )
         made = table["chosen"]
         axes.plot(

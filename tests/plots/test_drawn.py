@@ -6,7 +6,7 @@ import pytest
 
 import sparsefit as sf
 from sparsefit.errors import ArgumentError
-from sparsefit.plots.canvas import count_text
+from sparsefit.plots.canvas import count_text, run_texts
 from sparsefit.plots.fits import limit_words
 from sparsefit.plots.many import spread
 
@@ -306,3 +306,33 @@ def test_hundreds_of_points_leave_the_curve_to_be_seen(axes):
     assert len(points.get_xdata()) == 400 - fit.n_warmup
     assert points.get_zorder() < curve.get_zorder()
     assert points.get_markersize() < 4
+
+
+@pytest.mark.parametrize("count", [2, 3, 30])
+def test_long_names_of_runs_that_differ_in_the_middle_stay_apart(count):
+    runs = [f"experiments/2026/0.1b_relu_s{i}_bs512_lr3e-4_warmup2000_final" for i in range(count)]
+    texts = run_texts([*runs, "short"])
+    assert list(texts) == [*runs, "short"]
+    assert len(set(texts.values())) == count + 1
+    for i, run in enumerate(runs):
+        assert f"_s{i}" in texts[run]
+        assert len(texts[run]) <= 28
+    assert texts["short"] == "short"
+
+
+def test_names_that_no_shortening_tells_apart_are_numbered():
+    runs = [20 * "a" + middle + 20 * "b" for middle in ("x" * 40 + "1" + "x" * 40, "y" * 81)]
+    texts = run_texts([*runs, runs[0] + "\n"])
+    assert len(set(texts.values())) == 3
+
+
+def test_a_legend_of_many_runs_leaves_the_axes_free(fits):
+    from matplotlib.figure import Figure
+
+    axes = Figure(layout="constrained").subplots()
+    many = {f"run_{i}": fits["falling_sim"] for i in range(20)}
+    sf.plots.derivative(many, axes)
+    axes.figure.draw_without_rendering()
+    legend = axes.get_legend().get_window_extent()
+    assert legend.x0 >= axes.get_window_extent().x1
+    assert legend.height < axes.figure.bbox.height
