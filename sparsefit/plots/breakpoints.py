@@ -8,7 +8,7 @@ import numpy as np
 
 from sparsefit.errors import ArgumentError
 from sparsefit.plots import style as looks
-from sparsefit.plots.canvas import new_axes
+from sparsefit.plots.canvas import legend_below, new_axes, plain_log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,16 +69,17 @@ def width_depth(
         ends = _limits(ratio, advice, scale)
         if scale == "log":
             axes.set_xscale("log")
-            _plain_ticks(axes)
         if advice is not None:
             _draw_advice(axes, advice)
         _draw_law(axes, result, ends, level, band)
         _draw_points(axes, result)
         _draw_break(axes, result)
         axes.set_xlim(*ends)
+        if scale == "log":
+            plain_log_axis(axes.xaxis)
         axes.set_xlabel("width-depth ratio (hidden size / layers)")
         axes.set_ylabel("limit activation ratio (fraction)")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+        legend_below(axes)
     return axes
 
 
@@ -131,7 +132,7 @@ def _draw_law(axes: Axes, result: Any, ends: tuple[float, float], level: float, 
             alpha=0.2,
             linewidth=0,
             zorder=2,
-            label=f"{level:.0%} band of the law",
+            label=f"{100 * level:g}% band of the law",
         )
     axes.plot(grid, result.predict(grid), color=looks.BLUE, linestyle=dash, zorder=3, label="law")
 
@@ -142,14 +143,7 @@ def _draw_break(axes: Axes, result: Any) -> None:
     at, height = table["breakpoint"].to_numpy(), table["height"].to_numpy()
     inside = result.placement().located
     if not inside:
-        axes.text(
-            0.02,
-            0.97,
-            "no break can be placed",
-            transform=axes.transAxes,
-            va="top",
-            color=looks.VERMILLION,
-        )
+        axes.set_title("no break can be placed", loc="left", color=looks.VERMILLION)
     axes.fill_between(
         at,
         0.0,
@@ -180,7 +174,18 @@ def _draw_advice(axes: Axes, advice: Advice) -> None:
         zorder=1,
         label=f"recommended ratio {advice.ratio:.3g}",
     )
-    table = advice.table
+    stable = advice.table["stable"].to_numpy(dtype=bool)
+    table, lost = advice.table[stable], advice.table[~stable]
+    if len(lost):
+        # The loss of a run that diverged is far off, or unknown.
+        axes.plot(
+            lost["ratio"],
+            np.full(len(lost), 0.03),
+            "x",
+            color=looks.VERMILLION,
+            transform=axes.get_xaxis_transform(),
+            label="unstable training",
+        )
     right = axes.twinx()
     error = None if table["se"].isna().all() else table["se"].to_numpy()
     right.errorbar(
@@ -194,19 +199,9 @@ def _draw_advice(axes: Axes, advice: Advice) -> None:
         linewidth=0.8,
         alpha=0.9,
     )
-    right.set_ylabel("limit training loss (nats per token, squares)", color=looks.VERMILLION)
+    right.set_ylabel("limit training loss, squares\n(nats per token)", color=looks.VERMILLION)
     right.tick_params(axis="y", colors=looks.VERMILLION)
     right.spines["right"].set_visible(True)
     # The limits belong on top.
     axes.set_zorder(right.get_zorder() + 1)
     axes.patch.set_visible(False)
-
-
-def _plain_ticks(axes: Axes) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
-
-    nice = np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000], dtype=float)
-    axes.xaxis.set_major_locator(FixedLocator(nice.tolist()))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -111,3 +111,30 @@ def test_figure_refuses_other_results(simulated) -> None:
     fit = sf.fit_width_depth(simulated(), draws=99)
     with pytest.raises(ArgumentError, match="scale"):
         sf.plots.width_depth(fit, scale="cubic")
+
+
+def test_the_loss_of_an_unstable_run_does_not_squeeze_the_others(simulated, simulated_loss) -> None:
+    from matplotlib.figure import Figure
+
+    fit = sf.fit_width_depth(simulated(), draws=99)
+    stable = np.arange(len(simulated_loss)) > 0
+    losses = simulated_loss.assign(stable=stable)
+    losses.loc[0, "loss"] = 50.0
+    axes = sf.plots.width_depth(
+        fit, Figure().subplots(), advice=fit.recommend(losses), band=False, level=0.975
+    )
+    assert "unstable training" in axes.get_legend_handles_labels()[1]
+    right = next(other for other in axes.figure.axes if other is not axes)
+    assert right.get_ylim()[1] < 10
+
+
+def test_the_band_is_named_by_its_level_and_small_ratios_have_ticks(simulated) -> None:
+    from matplotlib.figure import Figure
+
+    table = simulated()
+    table["width_depth_ratio"] /= 500
+    fit = sf.fit_width_depth(table, draws=199)
+    axes = sf.plots.width_depth(fit, Figure().subplots(), scale="log", level=0.975)
+    assert "97.5% band of the law" in axes.get_legend_handles_labels()[1]
+    low, high = axes.get_xlim()
+    assert sum(low < tick < high for tick in axes.get_xticks()) >= 3
