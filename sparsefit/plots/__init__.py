@@ -4,10 +4,12 @@ Every plot has the form ``plot(result, ax=None, *, ...)``: it draws on `ax` (a n
 returns the axes, and changes no global setting of matplotlib, which is imported only when a plot is
 drawn.
 
-Of ``sf.fit`` and ``sf.fit_bayes`` (one run or many): `fit`, `runs`, `residuals`,
-`warmup_sensitivity`, `limits`, `derivative`, `budget`. Of ``sf.backtest``: `error_by_horizon`,
-`calibration_curve`, `forecast_fan`. Of ``sf.compare``: `comparison`. Of ``sf.fit_width_depth``:
-`width_depth`.
+- ``sf.fit`` and ``sf.fit_bayes``, one run or many: `fit`, `runs`, `residuals`,
+  `warmup_sensitivity`, `limits`, `derivative`, `budget`
+- ``sf.fit_bayes`` only: ``sparsefit.plots.bayes.prior`` (one run) and ``pooled_limits``
+- ``sf.backtest``: `error_by_horizon`, `calibration_curve`, `forecast_fan`
+- ``sf.compare``: `comparison`
+- ``sf.fit_width_depth``: `width_depth`
 """
 
 from __future__ import annotations

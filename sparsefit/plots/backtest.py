@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,6 +54,7 @@ def error_by_horizon(
     """
     if score not in _LABELS:
         raise ArgumentError(f"score: one of {', '.join(_LABELS)} is expected, got {score!r}.")
+    _check_backtest(result)
     table = result.table("bucket")
     buckets = list(dict.fromkeys(table["bucket"]))
     with looks.applied(style):
@@ -104,6 +105,7 @@ def calibration_curve(
     -------
     Axes
     """
+    _check_backtest(result)
     table = result.calibration()
     chosen = _chosen(result, methods)
     with looks.applied(style):
@@ -159,6 +161,7 @@ def forecast_fan(
         The value axis covers the measured values and one and a half times their range on either
         side; wilder bands leave it.
     """
+    _check_backtest(result)
     name = result.best() if method is None else _chosen(result, [method])[0]
     known = list(result.cells["run"].drop_duplicates())
     chosen = known[0] if run is None else run
@@ -201,14 +204,25 @@ def _draw_cut(axes: Axes, own: pd.DataFrame, index: int, cut: float) -> None:
         axes.axvline(start, color=colour, linewidth=0.8, linestyle=":")
 
 
+def _check_backtest(result: Any) -> None:
+    if not hasattr(result, "calibration"):
+        raise ArgumentError(
+            f"this plot takes what sf.backtest returns, got {type(result).__name__}"
+        )
+
+
 def _chosen(result: Backtest, methods: Sequence[str] | None) -> list[str]:
     if methods is None:
         return [str(name) for name in result.table().sort_values("crps")["method"]]
-    unknown = [name for name in methods if name not in result.methods]
-    if unknown:
+    if isinstance(methods, str):
         raise ArgumentError(
-            f"methods: {', '.join(unknown)} not in this backtest; run were "
-            f"{', '.join(result.methods)}."
+            f"methods: a sequence of names is expected, got the string {methods!r}."
+        )
+    unknown = [name for name in methods if name not in result.methods]
+    if unknown or not len(methods):
+        raise ArgumentError(
+            f"methods: {', '.join(map(str, unknown)) or 'nothing'} is not in this backtest, which "
+            f"ran {', '.join(result.methods)}."
         )
     return list(methods)
 

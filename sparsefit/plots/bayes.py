@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sparsefit.errors import ArgumentError
 from sparsefit.plots import style as looks
+from sparsefit.plots.bracket import unbounded
 from sparsefit.plots.canvas import RESPONSE_LABELS, new_axes, run_text, token_axis
 from sparsefit.seeds import Rng, seed_of
 
@@ -39,7 +40,9 @@ def prior(
     rng: Rng = 0,
     style: looks.Style = None,
 ) -> Axes:
-    """Prior and posterior of one quantity, each as high as the other: how much the data said.
+    """Draw prior and posterior of one quantity: the more they differ, the more the data said.
+
+    Both densities are scaled to a peak of 1. Of a pooled run, the prior is that of a run alone.
 
     Parameters
     ----------
@@ -60,6 +63,8 @@ def prior(
     """
     from sparsefit.bayes.to_arviz import prior_draws
 
+    if not hasattr(fit, "posterior"):
+        raise ArgumentError(f"prior draws one run of sf.fit_bayes, got {type(fit).__name__}")
     before = _quantity(fit, prior_draws(fit, 10000, seed_of(rng)), quantity)
     after = _quantity(fit, fit.averaged.draws, quantity)
     logged = quantity != "limit" or fit.response != "activation_ratio"
@@ -104,7 +109,9 @@ def _quantity(fit: BayesFit, draws: Draws, name: str) -> Array:
 def pooled_limits(
     fits: PooledFits, ax: Axes | None = None, *, level: float = 0.9, style: looks.Style = None
 ) -> Axes:
-    """Limits of runs against their size, alone and pooled (compare Fig. 7).
+    """Draw the limits of runs against their size, alone and pooled (compare Fig. 7).
+
+    Runs of one size stand side by side. An arrow is an end that the data do not bound.
 
     Parameters
     ----------
@@ -121,6 +128,11 @@ def pooled_limits(
     -------
     Axes
     """
+    if not hasattr(fits, "alone"):
+        raise ArgumentError(
+            f'pooled_limits draws what sf.fit_bayes(..., pool="scale") returns, got '
+            f"{type(fits).__name__}"
+        )
     with looks.applied(style):
         axes = new_axes(ax)
         axes.set_xscale("log")
@@ -142,11 +154,24 @@ def _size_limits(
     marker: str,
     label: str,
 ) -> None:
-    """Limits of all runs, each a little beside its size so that two sets do not overlap."""
+    """Draw the limits of all runs, `shift` times their size so that two sets do not overlap."""
     limits = [fit.limit(level) for fit in fits]
-    sizes = np.array([shift * float(fit.n_params or np.nan) for fit in fits])
+    sizes = shift * _side_by_side(np.array([float(fit.n_params or np.nan) for fit in fits]))
     lower = np.array([limit.lower for limit in limits])
     upper = np.array([limit.upper for limit in limits])
     axes.vlines(sizes, lower, upper, color=colour)
     middle = np.array([limit.estimate for limit in limits])
     axes.plot(sizes, middle, marker, color=colour, label=label)
+    free = np.array([unbounded(limit) for limit in limits])
+    for ends, is_free, arrow in ((lower, free[:, 0], "v"), (upper, free[:, 1], "^")):
+        axes.plot(sizes[is_free], ends[is_free], arrow, color=colour, markersize=6, clip_on=False)
+
+
+def _side_by_side(sizes: Array) -> Array:
+    """Move runs of one size apart on the logarithmic axis, about that size."""
+    moved = sizes.copy()
+    for size in np.unique(sizes[np.isfinite(sizes)]):
+        same = np.flatnonzero(sizes == size)
+        step = min(1.12, 1.5 ** (1.0 / len(same)))
+        moved[same] *= step ** (np.arange(len(same)) - (len(same) - 1) / 2)
+    return moved

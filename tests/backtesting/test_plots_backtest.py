@@ -59,5 +59,11 @@ def test_wrong_names_are_typed_errors(result):
         forecast_fan(result, run="nobody")
     with pytest.raises(ArgumentError, match="log_linear"):
         calibration_curve(result, methods=["nobody"])
+    for methods in ("log_linear", []):
+        with pytest.raises(ArgumentError, match="methods"):
+            calibration_curve(result, methods=methods)
+    for draw in (error_by_horizon, calibration_curve, forecast_fan):
+        with pytest.raises(ArgumentError, match=r"sf\.backtest returns, got int"):
+            draw(3)
     with pytest.raises(ArgumentError, match="score"):
         error_by_horizon(result, score="rmse")

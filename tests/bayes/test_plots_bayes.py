@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -49,6 +50,20 @@ def test_pooled_limits(run_table: Run, ax: Any) -> None:
     fits = sf.fit_bayes(table, pool="scale", engine="importance")
     assert plots.pooled_limits(fits, ax) is ax
     assert ax.get_xscale() == "log"
+
+
+def test_runs_of_one_size_stand_side_by_side() -> None:
+    moved = plots._side_by_side(np.array([1e8, 3e8, 1e8]))
+    assert moved[1] == 3e8
+    assert moved[0] < 1e8 < moved[2]
+    assert moved[0] * moved[2] == pytest.approx(1e16)
+
+
+def test_other_results_are_typed_errors(fit: BayesFit, ax: Any) -> None:
+    with pytest.raises(ArgumentError, match="got int"):
+        plots.prior(3, ax)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="pool="):
+        plots.pooled_limits(fit, ax)  # type: ignore[arg-type]
 
 
 def test_arviz_groups(fit: BayesFit) -> None:
