@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sparsefit.checks import check_level
 from sparsefit.errors import ArgumentError, Fault, TableError
 from sparsefit.strict_json import plain
 from sparsefit.width_depth.intervals import Interval
@@ -26,7 +27,7 @@ from sparsefit.width_depth.points import (
     read_points,
     refuse_measurements,
 )
-from sparsefit.width_depth.text import span
+from sparsefit.width_depth.text import percent, span
 
 if TYPE_CHECKING:
     from sparsefit.width_depth.posterior import PosteriorFit
@@ -106,7 +107,7 @@ class Advice:
         if self.saving is not None:
             lines.append(
                 f"  {self.saving.estimate:.3g} less activation than on the plateau "
-                f"({span(self.saving.lower, self.saving.upper)}, {self.level:.0%})"
+                f"({span(self.saving.lower, self.saving.upper)}, {percent(self.level)})"
             )
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
@@ -173,11 +174,13 @@ def recommend(
     TableError
         For faulty loss points.
     ArgumentError
-        For a tolerance below 0, or when no stable ratio is left.
+        For a tolerance below 0, a level outside (0, 1), or fewer than two stable ratios.
     """
     if tolerance is None:
         tolerance = DEFAULT_TOLERANCE
-    if not (np.isfinite(tolerance) and tolerance >= 0):
+    level = check_level(level)
+    number = isinstance(tolerance, int | float | np.number) and not isinstance(tolerance, bool)
+    if not (number and np.isfinite(tolerance) and tolerance >= 0):
         raise ArgumentError(f"tolerance: expected nats of at least 0, got {tolerance!r}")
     if not isinstance(loss_points, pd.DataFrame):
         raise ArgumentError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.seeds import Rng, seed_of
+from sparsefit.width_depth.arguments import check_draws, check_numbers
 from sparsefit.width_depth.intervals import Inference
 from sparsefit.width_depth.models import MODELS, SIGNS, ModelName, Sign
 from sparsefit.width_depth.points import (
@@ -71,7 +72,7 @@ def fit_width_depth(
     FitError
         With fewer than five distinct ratios, naming the runs left out.
     ArgumentError
-        For an unknown model or unusable argument.
+        For an unknown model or an argument that cannot be used.
 
     Examples
     --------
@@ -115,15 +116,13 @@ def fit_segmented(
     FitError
         With fewer than five distinct x.
     """
-    arrays = [np.asarray(a, dtype=float) for a in (x, y)]
-    if se is not None:
-        arrays.append(np.asarray(se, dtype=float))
-    for name, a in zip(("x", "y", "se"), arrays, strict=False):
-        if a.ndim != 1 or a.shape != arrays[0].shape:
-            raise ArgumentError(f"{name}: expected {arrays[0].size} numbers, got shape {a.shape}")
-        if not np.all(np.isfinite(a)):
-            row = int(np.flatnonzero(~np.isfinite(a))[0])
-            raise ArgumentError(f"{name}: entry {row} is not finite ({a[row]})")
+    given = {"x": x, "y": y} if se is None else {"x": x, "y": y, "se": se}
+    arrays = [check_numbers(name, values) for name, values in given.items()]
+    for name, a in zip(given, arrays, strict=True):
+        if a.ndim != 1:
+            raise ArgumentError(f"{name}: expected numbers in one dimension, got shape {a.shape}")
+        if a.size != arrays[0].size:
+            raise ArgumentError(f"{name}: expected {arrays[0].size} numbers, got {a.size}")
     if se is not None and np.any(arrays[2] <= 0):
         raise ArgumentError("se: standard errors must be positive")
     order = np.argsort(arrays[0], kind="stable")
@@ -147,8 +146,7 @@ def fit_points(
         raise ArgumentError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
     if sign not in SIGNS:
         raise ArgumentError(f"sign: expected one of {', '.join(SIGNS)}, got {sign!r}")
-    if not isinstance(draws, int) or draws < 99:
-        raise ArgumentError(f"draws: expected an integer of at least 99, got {draws!r}")
+    draws = check_draws(draws, 99)
     seed = seed_of(rng)
     scaled = scale(model, points.ratio, points.value, points.se, sign)
     if scaled.weights.df < 1:

@@ -15,6 +15,7 @@ from sparsefit.width_depth import calibration
 from sparsefit.width_depth.calibration import Over, Problem
 from sparsefit.width_depth.kernel import Array
 from sparsefit.width_depth.scaled import Scaled
+from sparsefit.width_depth.text import percent
 
 Method = Literal["profile", "bootstrap"]
 _ERRORS: dict[str, calibration.Errors] = {"profile": "gaussian", "bootstrap": "wild"}
@@ -293,12 +294,12 @@ class Inference:
 def _placed(reasons: list[str], lower: float, upper: float, level: float) -> str:
     """Plain words for where the break lies, or why and how far it cannot be placed."""
     if not reasons:
-        return f"a break is placed between {lower:.4g} and {upper:.4g} ({level:.0%} interval)"
+        return f"a break is placed between {lower:.4g} and {upper:.4g} ({percent(level)} interval)"
     text = "no break can be placed: " + "; ".join(reasons)
     if np.isfinite(lower):
-        return f"{text}; if there is one, it lies above {lower:.4g} ({level:.0%})"
+        return f"{text}; if there is one, it lies above {lower:.4g} ({percent(level)})"
     if np.isfinite(upper):
-        return f"{text}; if there is one, it lies below {upper:.4g} ({level:.0%})"
+        return f"{text}; if there is one, it lies below {upper:.4g} ({percent(level)})"
     return text
 
 

@@ -278,6 +278,11 @@ def _table_of_fits(
     left_out = dict(getattr(fits, "left_out", {}))
     faults, rows = [], []
     for row, (run, fit) in enumerate(fits.items()):
+        if not (hasattr(fit, "limit") and hasattr(fit, "misfit")):
+            raise ArgumentError(
+                f"points: run {run!r} is of type {type(fit).__name__}; give fits of sf.fit or "
+                "sf.fit_bayes, or a table"
+            )
         limit = fit.limit(level)
         if not limit.is_identified:
             law = " Its points go against its law." if fit.misfit else ""
@@ -318,6 +323,15 @@ def _ratio_of_run(ratios: Any) -> dict[str, float]:
         if "run" not in ratios:
             raise ArgumentError("ratios: the table has no column 'run'")
         faults: list[Fault] = []
+        for name in ("width_depth_ratio", "hidden_size", "n_layers"):
+            if name not in ratios:
+                continue
+            different = ratios.groupby("run", sort=False)[name].nunique()
+            for run in different.index[different > 1]:
+                problem = f"run {str(run)!r} has several values"
+                faults.append(Fault(None, name, problem, "Give each run one architecture"))
+        if faults:
+            raise TableError(faults, source="ratios")
         one_row = ratios.drop_duplicates("run").reset_index(drop=True)
         values = ratio_column(one_row, faults)
         if faults:

@@ -13,6 +13,7 @@ from sparsefit.errors import ArgumentError
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.strict_json import plain
 from sparsefit.width_depth import text
+from sparsefit.width_depth.arguments import check_draws, check_numbers, check_ratio, check_ratios
 from sparsefit.width_depth.intervals import Interval, Placement
 from sparsefit.width_depth.kernel import Array
 from sparsefit.width_depth.models import SIGNS, Sign
@@ -156,7 +157,10 @@ class PosteriorFit:
         if reasons:
             words = "no break can be placed: " + "; ".join(reasons)
         else:
-            words = f"a break is placed between {lower:.4g} and {upper:.4g} ({level:.0%} interval)"
+            words = (
+                f"a break is placed between {lower:.4g} and {upper:.4g} "
+                f"({text.percent(level)} interval)"
+            )
         return Placement(not reasons, float(lower), float(upper), level, words)
 
     def break_test(self) -> PosteriorBreakTest:
@@ -188,16 +192,14 @@ class PosteriorFit:
 
     def predict(self, ratio: Any) -> np.ndarray:
         """Posterior median of the law's mean at ratios (any shape)."""
-        r = np.asarray(ratio, dtype=float)
+        r = check_numbers("ratio", ratio, finite=False)
         flat = np.median(self._mean_draws(r.ravel()), axis=0)
         return np.asarray(flat.reshape(r.shape))
 
     def band(self, ratio: Any, level: float = 0.9) -> pd.DataFrame:
         """Pointwise posterior interval of the law's mean; columns as in `BreakpointFit.band`."""
         check_level(level)
-        r = np.atleast_1d(np.asarray(ratio, dtype=float))
-        if r.ndim != 1 or not np.all(np.isfinite(r)):
-            raise ArgumentError("ratio: expected finite numbers in one dimension")
+        r = check_ratios(ratio)
         tail = (1 - level) / 2
         low, median, high = np.quantile(self._mean_draws(r), [tail, 0.5, 1 - tail], axis=0)
         return pd.DataFrame(
@@ -214,8 +216,8 @@ class PosteriorFit:
     def saving(self, ratio: float, level: float = 0.9) -> Interval:
         """Plateau minus the law at a ratio."""
         check_level(level)
-        d = self.draws_table
-        values = d["plateau"].to_numpy() - self._mean_draws(np.array([float(ratio)]))[:, 0]
+        at = np.array([check_ratio(ratio)])
+        values = self.draws_table["plateau"].to_numpy() - self._mean_draws(at)[:, 0]
         tail = (1 - level) / 2
         low, median, high = np.quantile(values, [tail, 0.5, 1 - tail])
         return Interval(float(median), float(low), float(high), level, KIND)
@@ -353,8 +355,7 @@ def fit_width_depth_bayes(
         raise ArgumentError(f"sign: expected one of {', '.join(SIGNS)}, got {sign!r}")
     if engine not in ("grid", "nuts"):
         raise ArgumentError(f"engine: expected 'grid' or 'nuts', got {engine!r}")
-    if not isinstance(draws, int) or draws < 400:
-        raise ArgumentError(f"draws: expected an integer of at least 400, got {draws!r}")
+    draws = check_draws(draws, 400)
     seed = seed_of(rng)
     read = read_points(points, ratios=ratios, replicates=replicates)
     require_enough(read)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from sparsefit.errors import ArgumentError
 from sparsefit.width_depth import text
+from sparsefit.width_depth.arguments import check_numbers, check_ratio, check_ratios
 from sparsefit.width_depth.calibration import Over
 from sparsefit.width_depth.intervals import (
     KINDS,
@@ -162,7 +163,7 @@ class BreakpointFit:
 
     def predict(self, ratio: Any) -> np.ndarray:
         """Mean of the law at ratios (any shape)."""
-        r = np.asarray(ratio, dtype=float)
+        r = check_numbers("ratio", ratio, finite=False)
         mean = self.intercept + self.slope * np.minimum(r, self.breakpoint)
         if self.slope_after:
             mean = mean + self.slope_after * np.maximum(r - self.breakpoint, 0.0)
@@ -176,9 +177,7 @@ class BreakpointFit:
         DataFrame
             Columns ratio, mean, curve_lower, curve_upper, level, kind.
         """
-        r = np.atleast_1d(np.asarray(ratio, dtype=float))
-        if r.ndim != 1 or not np.all(np.isfinite(r)):
-            raise ArgumentError("ratio: expected finite numbers in one dimension")
+        r = check_ratios(ratio)
         ends = [self._clip(*self._inference.interval("law", level, method, float(v))) for v in r]
         return pd.DataFrame(
             {
@@ -195,8 +194,9 @@ class BreakpointFit:
         """Plateau minus the law at a ratio: the activation that a smaller ratio saves."""
         if self.plateau is None:
             raise ArgumentError("saving: only the model 'line_plateau' has a plateau to compare to")
-        lower, upper = self._inference.interval("saving", level, method, float(ratio))
-        estimate = self._inference.estimate("saving", float(ratio))
+        at = check_ratio(ratio)
+        lower, upper = self._inference.interval("saving", level, method, at)
+        estimate = self._inference.estimate("saving", at)
         return Interval(estimate, lower, upper, level, KINDS[method])
 
     def breakpoint_distribution(self, *, method: Method = "profile") -> pd.DataFrame:
@@ -234,7 +234,10 @@ class BreakpointFit:
         return recommend(self, loss_points, tolerance=tolerance, level=level)
 
     def variants(self) -> pd.DataFrame:
-        """Compare constant, line, line_plateau, line_line and two_breaks; see `variants`."""
+        """Compare constant, line, line_plateau, line_line and two_breaks; see `variants`.
+
+        Every law may fall or rise, whatever the fit's `sign`.
+        """
         from sparsefit.width_depth.variants import compare_variants
 
         return compare_variants(self.points.ratio, self.points.value, self.points.se)

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from sparsefit.width_depth.result import BreakpointFit
 
 
+def percent(level: float) -> str:
+    """A level as text, not rounded: 97.5%."""
+    return f"{100 * level:g}%"
+
+
 def span(lower: float, upper: float) -> str:
     """An interval as text; unbounded ends in words."""
     if not math.isfinite(lower) and not math.isfinite(upper):
@@ -38,7 +43,7 @@ def layout(
         placement.reason[0].upper() + placement.reason[1:] + ".",
         fit.break_test().summary(),
         "",
-        f"{'':<12}{'estimate':>12}  {placement.level:.0%} interval",
+        f"{'':<12}{'estimate':>12}  {percent(placement.level)} interval",
     ]
     for name, row in table.iterrows():
         interval = span(row["lower"], row["upper"])

@@ -67,12 +67,12 @@ def wald_table(fit: BreakpointFit, level: float, cov_type: str) -> pd.DataFrame:
             "wald: the best fit has no slope before its break, or no point after it, so that a "
             "linearised regression says nothing of the break: use conf_int()"
         )
-    regression, used = _regress(fit, x, columns, fit.points.value, cov_type)
+    regression = _regress(fit, x, columns, fit.points.value, cov_type)
     covariance = np.asarray(regression.cov_params())
     rows = list(zip(names, estimates, np.sqrt(np.diag(covariance)), strict=True))
     for name, (estimate, gradient) in derived.items():
         rows.append((name, float(estimate), float(np.sqrt(gradient @ covariance @ gradient))))
-    kind = f"Wald, {used}"
+    kind = f"Wald, {cov_type}"
     return _table(rows, float(regression.df_resid), level, kind).set_index("term")
 
 
@@ -99,10 +99,10 @@ def segment_table(fit: BreakpointFit, level: float, cov_type: str) -> pd.DataFra
             pairs = [(n, float(v), np.nan) for n, v in zip(names, estimates, strict=True)]
             table = _table(pairs, 1.0, level, "too few points for an error")
         else:
-            regression, used = _regress(fit, x[rows], columns, y[rows], cov_type, rows)
+            regression = _regress(fit, x[rows], columns, y[rows], cov_type, rows)
             errors = np.sqrt(np.diag(np.asarray(regression.cov_params())))
             pairs = list(zip(names, np.asarray(regression.params), errors, strict=True))
-            table = _table(pairs, float(regression.df_resid), level, f"Wald, {used}")
+            table = _table(pairs, float(regression.df_resid), level, f"Wald, {cov_type}")
         table.insert(0, "segment", segment)
         table.insert(2, "n_points", int(rows.sum()))
         tables.append(table)
@@ -117,7 +117,7 @@ def _regress(
     y: Array,
     cov_type: str,
     rows: Any = slice(None),
-) -> tuple[Any, str]:
+) -> _Rescaled:
     from statsmodels.regression.linear_model import WLS
 
     if cov_type not in COV_TYPES:
@@ -134,7 +134,7 @@ def _regress(
     size = np.max(np.abs(columns), axis=0)
     size[size == 0] = 1.0
     result = WLS(y, columns / size, weights=weight).fit(cov_type=cov_type, use_t=True, **arguments)
-    return _Rescaled(result, size), cov_type
+    return _Rescaled(result, size)
 
 
 class _Rescaled:

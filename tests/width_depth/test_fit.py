@@ -181,6 +181,11 @@ def test_fits_with_limits_are_accepted(nine_fits) -> None:
         sf.fit_width_depth(fits, ratios={**ratios, "r3": "74"})
     with pytest.raises(TableError, match="limit of run 'r3' has no width"):
         sf.fit_width_depth({**fits, "r3": _fit_like(0.07, 0.07)}, ratios=ratios)
+    with pytest.raises(ArgumentError, match="run 'r3' is of type int"):
+        sf.fit_width_depth({**fits, "r3": 3}, ratios=ratios)
+    twice = pd.concat([runs, runs.iloc[3:4].assign(width_depth_ratio=75.0)], ignore_index=True)
+    with pytest.raises(TableError, match="run 'r3' has several values"):
+        sf.fit_width_depth(fits, ratios=twice)
 
 
 def test_limits_that_are_not_identified_are_left_out_and_named(nine_fits) -> None:
@@ -397,3 +402,43 @@ def test_wald_says_where_it_has_nothing_to_say() -> None:
     # A fall: the best rising fit is one level.
     with pytest.raises(FitError, match="no slope before its break"):
         sf.fit_width_depth(pd.DataFrame({"width_depth_ratio": x, "limit": 0.2 - 0.01 * x})).wald()
+
+
+@pytest.mark.parametrize("make", [sf.fit_width_depth, fit_width_depth_bayes])
+def test_what_is_no_number_is_a_typed_error(simulated, simulated_loss, make) -> None:
+    fit = make(simulated(), draws=np.int64(400))
+    for verb in (fit.saving, fit.band):
+        for ratio in (float("nan"), "wide", [[1.0]]):
+            with pytest.raises(ArgumentError, match="ratio"):
+                verb(ratio)
+    with pytest.raises(ArgumentError, match="ratio"):
+        fit.predict("wide")
+    for level in (float("nan"), 90):
+        with pytest.raises(ArgumentError, match="level"):
+            fit.recommend(simulated_loss.assign(se=1e-3), level=level)
+    for tolerance in (float("nan"), "1%", -1.0):
+        with pytest.raises(ArgumentError, match="tolerance"):
+            fit.recommend(simulated_loss, tolerance=tolerance)
+    with pytest.raises(ArgumentError, match="draws"):
+        make(simulated(), draws=True)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (["a", "b"], [1, 2], "x: expected numbers"),
+        ([1, 2, 3, 4, 5], [1, 2], "y: expected 5 numbers, got 2"),
+        (1.0, 2.0, "x: expected numbers in one dimension"),
+        ([1, 2, 3, 4, float("nan")], [1, 2, 3, 4, 5], "x: entry 4 is not finite"),
+    ],
+)
+def test_arrays_that_cannot_be_fitted_are_typed_errors(x, y, words) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        fit_segmented(x, y)
+
+
+@pytest.mark.parametrize("make", [sf.fit_width_depth, fit_width_depth_bayes])
+def test_levels_are_not_rounded_in_words(simulated, make) -> None:
+    fit = make(simulated(), draws=400)
+    assert "97.5% interval" in fit.summary(0.975)
+    assert "(97.5% interval)" in fit.placement(0.975).reason
