@@ -120,7 +120,8 @@ def fit_bayes(
         changes with the parameter count; see `sparsefit.bayes.pooling`.
     engine : {"auto", "importance", "nuts"}
         Importance sampling from the exact flat-prior posterior, No-U-Turn sampling with PyMC, or
-        the first and, where its checks fail, the second.
+        the first and, where its checks fail, the second. With ``pool="scale"`` this is the engine
+        of the runs alone; pooled posteriors are drawn by importance sampling.
     rng : int or numpy.random.Generator
         Seed, or a Generator that gives one. The same seed gives the same draws.
     draws : int
@@ -153,8 +154,11 @@ def fit_bayes(
     check_choice("engine", engine, ENGINES)
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 400:
         raise ArgumentError(f"draws must be a whole number of at least 400, got {draws!r}")
+    if isinstance(covariates, str) or not isinstance(covariates, Sequence):
+        raise ArgumentError(f"covariates must be a sequence of column names, got {covariates!r}")
+    if covariates and pool != "scale":
+        raise ArgumentError("covariates need pool='scale': a run alone does not depend on them")
     runs, seed = check_call(table, response), seed_of(rng)
-
     by_name = {data.run: data for data in runs}
 
     def alone(run: str) -> BayesFit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -60,9 +60,9 @@ class BayesDiagnostics:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary."""
-        plain = asdict(replace(self, sensitivity=pd.DataFrame()))
         return {
-            **plain,
+            **vars(self),
+            "likelihoods": dict(self.likelihoods),
             "problems": list(self.problems),
             "sentences": list(self.sentences),
             "sensitivity": self.sensitivity.to_dict(orient="records"),

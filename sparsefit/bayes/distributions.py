@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
+from sparsefit.checks import check_positive
 from sparsefit.errors import ArgumentError
 
 Array = NDArray[np.float64]
@@ -142,6 +143,8 @@ class Normal(Distribution):
     name: ClassVar[str] = "Normal"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.mean, int | float | np.number) or not np.isfinite(self.mean):
+            raise ArgumentError(f"Normal: mean must be finite, got {self.mean!r}")
         _positive(self, "sd")
 
     def log_density(self, x: Array) -> Array:
@@ -184,6 +187,4 @@ def from_dict(plain: dict[str, Any]) -> Distribution:
 
 
 def _positive(distribution: Distribution, name: str) -> None:
-    value = getattr(distribution, name)
-    if not (np.isfinite(value) and value > 0):
-        raise ArgumentError(f"{distribution.name}: {name} must be finite and > 0, got {value!r}")
+    check_positive(f"{distribution.name}: {name}", getattr(distribution, name))

@@ -11,7 +11,8 @@ from sparsefit.bayes.importance import Flat, Model, flat_posterior, resample, sa
 from sparsefit.bayes.likelihood import Likelihood, likelihood_models
 from sparsefit.bayes.posterior import Sampling
 from sparsefit.bayes.priors import Priors
-from sparsefit.errors import ArgumentError, MissingDependencyError
+from sparsefit.checks import check_choice
+from sparsefit.errors import MissingDependencyError
 from sparsefit.estimation.draws import Draws
 from sparsefit.estimation.engine import Averaged
 from sparsefit.estimation.limit_likelihood import limit_likelihood
@@ -66,10 +67,7 @@ def sample_model(model: Model, engine: str, rng: np.random.Generator, size: int 
     size : int
         Number of draws.
     """
-    if engine not in ENGINES:
-        raise ArgumentError(
-            f"engine must be one of {', '.join(map(repr, ENGINES))}, got {engine!r}"
-        )
+    check_choice("engine", engine, ENGINES)
     flat = flat_posterior(model, rng)
     weighted = sample_posterior(model, flat, rng)
     sampling = Sampling(

@@ -15,7 +15,7 @@ from scipy.special import gammaln
 
 from sparsefit.bayes import markov
 from sparsefit.bayes.priors import WARMUP_DOF, WARMUP_SCALE
-from sparsefit.errors import ArgumentError
+from sparsefit.checks import check_choice
 from sparsefit.estimation.draws import Draws
 from sparsefit.estimation.noise import NoiseModel, noise_grid
 from sparsefit.estimation.points import Points
@@ -44,10 +44,7 @@ def likelihood_models(likelihood: str) -> tuple[NoiseModel, ...]:
         ``"gaussian"``: without the Student-t; or one kind alone. Each with a spread proportional to
         D ** 0, D ** -1/2 and D ** -1.
     """
-    if likelihood not in LIKELIHOODS:
-        raise ArgumentError(
-            f"likelihood must be one of {', '.join(map(repr, LIKELIHOODS))}, got {likelihood!r}"
-        )
+    check_choice("likelihood", likelihood, LIKELIHOODS)
     gaussian = [model for model in noise_grid() if model.kind in markov.KINDS]
     heavy = tuple(
         NoiseModel("student_t", STUDENT_DOF, spread, 0.0, 1.0)

@@ -66,20 +66,18 @@ class PooledFits(Fits):
 
     def _group(self, activation: str | None) -> tuple[str, str]:
         keys = list(self.populations)
+        # Where the table names no activation, the law tells the kinds apart.
+        names = ", ".join(repr(kind or law) for law, kind in keys)
         if activation is None:
             if len(keys) == 1:
                 return keys[0]
             raise ArgumentError(
-                "these runs are of several kinds; name one with activation=: "
-                + ", ".join(repr(key[1]) for key in keys)
+                f"these runs are of several kinds; name one with activation=: {names}"
             )
         for key in keys:
-            if activation.lower() in (key[1], key[0]):
+            if str(activation).lower() in key:
                 return key
-        raise ArgumentError(
-            f"no run has activation {activation!r}; there are "
-            + ", ".join(repr(key[1]) for key in keys)
-        )
+        raise ArgumentError(f"no run has activation {activation!r}; there are {names}")
 
     def predict_scale(
         self,
@@ -95,7 +93,8 @@ class PooledFits(Fits):
         n_params : float
             Non-embedding parameters of the new run.
         activation : str, optional
-            Which runs to learn from, where the table holds several activations.
+            Which runs to learn from, where the table holds several activations (of runs without
+            one, the name of their law).
         covariates : mapping, optional
             Other covariates of the new run, where the fit used any.
         rng : int or numpy.random.Generator, optional

@@ -50,6 +50,10 @@ would else make a posterior too narrow for the numbers that are to hold it."""
 
 EXCESSES = ("reference", "uniform")
 
+# Least probability that a prior must give to what physics leaves.
+_LEAST_MASS = 1e-9
+_REDRAWS = 1000
+
 
 @dataclass(frozen=True)
 class Priors:
@@ -146,7 +150,13 @@ def default_priors(law: Law) -> Priors:
 
 
 def check_priors(law: Law, priors: Priors | Mapping[str, Any] | None) -> Priors:
-    """Return the priors asked for: all of them, some by name (the rest by default), or none."""
+    """Return the priors asked for: all of them, some by name (the rest by default), or none.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown name, what is no prior, or a prior outside of the physical range.
+    """
     if not has_formula(law):
         raise ArgumentError(
             f"law {law.name!r}: fit_bayes has priors for Eq. 4, Eq. 5 and the loss's power law "
@@ -155,7 +165,7 @@ def check_priors(law: Law, priors: Priors | Mapping[str, Any] | None) -> Priors:
     if priors is None:
         return default_priors(law)
     if isinstance(priors, Priors):
-        return priors
+        return _within_physics(law, priors)
     if not isinstance(priors, Mapping):
         raise ArgumentError(
             "priors must be None, a mapping such as {'alpha': LogNormal(0.7, 0.8)} or Priors, "
@@ -171,7 +181,25 @@ def check_priors(law: Law, priors: Priors | Mapping[str, Any] | None) -> Priors:
         raise ArgumentError(
             f"priors: 'excess' belongs to Eq. 4; {law.name} has its limit from alpha"
         )
-    return replace(default_priors(law), **dict(priors))
+    return _within_physics(law, replace(default_priors(law), **dict(priors)))
+
+
+def _within_physics(law: Law, priors: Priors) -> Priors:
+    """Return priors that each leave some probability to the physical range."""
+    ranges = {
+        "last": last_range(law),
+        "change": (0.0, last_range(law)[1]),
+        "alpha": law.alpha_bounds,
+        "sigma": (SIGMA_FLOOR[law.response], np.inf),
+    }
+    for name, (low, high) in ranges.items():
+        prior: Distribution = getattr(priors, name)
+        if not prior.cdf(np.array(high)) - prior.cdf(np.array(low)) > _LEAST_MASS:
+            raise ArgumentError(
+                f"priors: {name} ~ {prior.text} gives no probability to its physical range, "
+                f"{low:g} to {high:g}"
+            )
+    return priors
 
 
 # Physics ------------------------------------------------------------------------------------
@@ -296,7 +324,32 @@ def log_prior_terms(
 def draw_prior(
     law: Law, priors: Priors, span: tuple[float, float], size: int, rng: np.random.Generator
 ) -> tuple[Array, Array, Array, Array]:
-    """Draws of (shape (m, n_shape), amplitude, limit, sigma) from the prior."""
+    """Draws of (shape (m, n_shape), amplitude, limit, sigma) from the prior.
+
+    Raises
+    ------
+    ArgumentError
+        If the priors hardly ever agree with each other.
+    """
+    *drawn, impossible = _draw_once(law, priors, span, size, rng)
+    left = np.flatnonzero(impossible)
+    for _ in range(_REDRAWS):
+        if not left.size:
+            return drawn[0], drawn[1], drawn[2], drawn[3]
+        *new, impossible = _draw_once(law, priors, span, left.size, rng)
+        for kept, own in zip(drawn, new, strict=True):
+            kept[left] = own
+        left = left[impossible]
+    raise ArgumentError(
+        "priors: hardly any draw of last, change and alpha leaves the limit in its physical range; "
+        "make them wider"
+    )
+
+
+def _draw_once(
+    law: Law, priors: Priors, span: tuple[float, float], size: int, rng: np.random.Generator
+) -> tuple[Array, Array, Array, Array, NDArray[np.bool_]]:
+    """As `draw_prior`, with a last array that says which draws are impossible."""
     u = rng.random((5, size))
     last = priors.last.draw_within(u[0], *last_range(law))
     change = np.maximum(priors.change.draw_within(u[1], 0.0, change_room(law, last)), 1e-12)
@@ -320,11 +373,7 @@ def draw_prior(
         limit = last - law.sign * amplitude * np.exp(-folds)
         shape = alpha[:, None]
     limit = np.clip(limit, *law.limit_bounds)
-    if impossible.any():
-        again = draw_prior(law, priors, span, int(impossible.sum()), rng)
-        for ours, new in zip((shape, amplitude, limit, sigma), again, strict=True):
-            ours[impossible] = new
-    return shape, amplitude, limit, sigma
+    return shape, amplitude, limit, sigma, impossible
 
 
 def shape_prior(law: Law, priors: Priors) -> ShapePrior:

@@ -67,19 +67,17 @@ def fit_pareto(excess: Array) -> tuple[float, float]:
     return (shape * q + 10 * 0.5) / (q + 10), scale
 
 
-def smooth(log_weights: Array, reff: float = 1.0) -> Smoothed:
+def smooth(log_weights: Array) -> Smoothed:
     """Replace the largest weights by quantiles of a generalised Pareto fitted to them.
 
     Parameters
     ----------
     log_weights : ndarray, shape (m,)
         Unnormalised log weights; -inf for draws without weight.
-    reff : float
-        Relative efficiency of the draws (1 for independent ones).
     """
     m = log_weights.size
     shifted = log_weights - log_weights.max()
-    tail = int(np.ceil(min(0.2 * m, 3.0 * np.sqrt(m / reff))))
+    tail = int(np.ceil(min(0.2 * m, 3.0 * np.sqrt(m))))
     khat = np.inf
     order = np.argsort(shifted, kind="stable")
     cutoff = shifted[order[-tail - 1]]

@@ -1,7 +1,7 @@
 """The posterior as a PyMC model: the same density as `importance.Model`, for NUTS.
 
-Everything that changes from run to run is `pm.Data`, so that one compiled model serves all runs of
-a law, a likelihood and a family of priors.
+Everything that changes from run to run is `pm.Data`, so that one compiled model serves all runs
+and likelihoods of a law and a set of priors.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import sparsefit as sf
-from sparsefit.bayes import BayesFit, LogNormal
+from sparsefit.bayes import BayesFit, LogNormal, Normal
 from sparsefit.bayes.importance import Model, flat_posterior, resample, sample_posterior
 from sparsefit.bayes.posterior import Sampling
 from sparsefit.errors import ArgumentError, FitError, MissingDependencyError
@@ -226,11 +226,30 @@ def test_arguments_are_checked(run_table: Run) -> None:
         ({"priors": "flat"}, "priors must be None"),
         ({"draws": 10}, "draws must be a whole number"),
         ({"rng": -1}, "rng must be"),
+        ({"covariates": "depth", "pool": "scale"}, "sequence of column names, got 'depth'"),
+        ({"covariates": ("depth",)}, "covariates need pool='scale'"),
+        ({"priors": {"last": Normal(5.0, 0.01)}}, r"last ~ Normal\(5, 0.01\) gives no probability"),
+        ({"priors": {"alpha": LogNormal(1e4, 0.01)}}, "alpha ~ .* gives no probability"),
+        ({"priors": {"sigma": LogNormal(1e-12, 0.01)}}, "sigma ~ .* gives no probability"),
     ):
         with pytest.raises(ArgumentError, match=words):
             sf.fit_bayes(table, **wrong)
     with pytest.raises(FitError, match="needs at least"):
         sf.fit_bayes(table.head(5))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Normal(float("nan"), 1.0), "Normal: mean must be finite, got nan"),
+        (lambda: Normal("0", 1.0), "Normal: mean must be finite, got '0'"),  # type: ignore[arg-type]
+        (lambda: Normal(0.0, 0.0), "Normal: sd must be finite and > 0"),
+        (lambda: LogNormal("a", 1.0), "LogNormal: median must be"),  # type: ignore[arg-type]
+    ],
+)
+def test_parameters_of_priors_are_checked(make: Callable[[], Any], words: str) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        make()
 
 
 def test_without_pymc(run_table: Run, monkeypatch: pytest.MonkeyPatch) -> None:

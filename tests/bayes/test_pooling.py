@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -134,6 +135,12 @@ def test_scale_forecast_checks_its_arguments_as_a_fit_does(pooled: PooledFits) -
     (population,) = pooled.populations.values()
     with pytest.raises(ArgumentError, match="'n_params' is missing; the fit uses n_params"):
         population.design({})
+    with pytest.raises(ArgumentError, match="no run has activation 3; there are"):
+        pooled.predict_scale(1e9, activation=3)  # type: ignore[arg-type]
+    two_laws = replace(pooled)
+    two_laws.__dict__["populations"] = {("vanilla_power", ""): None, ("logspace_power", ""): None}
+    with pytest.raises(ArgumentError, match="'vanilla_power', 'logspace_power'"):
+        two_laws.predict_scale(1e9)
     for forecaster in (pooled.predict_scale(3e8), pooled["m0"]):
         with pytest.raises(ArgumentError, match=r"0\.01 is far before .* Was it in billions"):
             forecaster.forecast([0.01])
