@@ -21,8 +21,9 @@ SLOPE_SD = 0.5
 
 SPREAD_SCALE = 0.35
 """Mode of the Rayleigh prior of the spread of runs about the line: two runs of one size agree
-within a factor of about three. It vanishes at 0, which few runs never exclude: pooled completely,
-runs take over whatever is wrong with all of them. Settled on simulated families of runs."""
+within a factor of about three. Its density is 0 at a spread of 0: few runs cannot exclude that
+spread, and complete pooling would give each run the errors of all the others. Chosen on simulated
+families of runs."""
 
 _SPREADS = np.geomspace(0.005, 3.0, 80)
 _CHAINS, _BURN, _KEEP, _THIN = 50, 60, 6, 12
@@ -65,8 +66,8 @@ def sample_hyper(
     design : ndarray, shape (runs, p)
         Rows (1, centred covariates).
     level : tuple of ndarray, shape (features,)
-        Mean and standard deviation of the lines' level at the centre, beforehand. A flat one would
-        draw what the runs do not identify to its end: limits of 0, exponents of 0.
+        Prior mean and standard deviation of the lines' level at the centre. Under a flat prior,
+        what the runs do not identify would drift to its bound: limits of 0, exponents of 0.
     rng : numpy.random.Generator
         Source of randomness.
     """

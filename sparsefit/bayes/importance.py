@@ -3,8 +3,8 @@
 The grid of `estimation.quadrature` gives draws from the posterior under flat priors and Gaussian
 noise. A mixture of Student-t distributions fitted to them is the first proposal; noise models and
 warm-up choices are summed out of the target exactly, the proposal is refitted to the weighted draws
-and drawn from again. A Pareto fit of the largest weights decides whether the result can be trusted;
-if not, more and better proposed draws are taken, and what still fails is said so.
+and drawn from again. A Pareto fit of the largest weights decides whether the result can be trusted.
+If not, more draws are taken from better proposals. If the checks still fail, the result says so.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class Model:
         d : Described
             Draws.
         spread : float or ndarray, shape (m,)
-            Spread exponent of each draw's noise model: other runs tell a noise scale at one D.
+            Spread exponent of each draw's noise model: it moves the noise scale to the reference D
+            at which runs are compared.
         """
         parts = (d.shape, d.amplitude, d.limit, d.sigma)
         terms = log_prior_terms(self.law, self.priors, self.points.span, *parts)

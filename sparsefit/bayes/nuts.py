@@ -34,7 +34,7 @@ class _Attempt:
     thin: int
 
 
-# The next, slower one where one diverged, disagreed or moved slowly.
+# If one diverges, moves slowly or has chains that disagree, the next, slower one follows.
 _ATTEMPTS = (_Attempt(0.93, 0.7, 1), _Attempt(0.98, 0.25, 4), _Attempt(0.98, 0.25, 12))
 _ESS_SHARE, _ESS_ENOUGH = 0.2, 1000.0
 

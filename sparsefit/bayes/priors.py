@@ -45,8 +45,8 @@ WARMUP_SCALE = 0.2
 departures cost about what leaving a point out costs in the least-squares fits."""
 
 SIGMA_FLOOR = {"activation_ratio": 1e-6, "loss": 1e-5}
-"""Smallest noise scale by response: nothing is measured more exactly. Points without any noise
-would else make a posterior too narrow for the numbers that are to hold it."""
+"""Smallest noise scale by response: nothing is measured more exactly. Without this bound, points
+without noise would make a posterior too narrow for floating-point numbers."""
 
 EXCESSES = ("reference", "uniform")
 
@@ -133,10 +133,11 @@ class Priors:
 def default_priors(law: Law) -> Priors:
     """Priors that are used unless others are given.
 
-    Flat in what the data show (last value and change), in what they do not the exponent's measure
-    of the least-squares fit (exponential) and the arcsine measure of the excess, and a noise scale
-    of 0.001 within a factor of 50 (95%): activation ratios are fractions of a tenth or so, measured
-    to about a percent. For the loss: 3 nats, 1 nat and 0.01 nats within wide factors.
+    The data show the last value and the change: their priors are flat. They hardly show the
+    exponent and the excess: these have the exponential prior of the least-squares fit and the
+    arcsine measure. The noise scale is 0.001 within a factor of 50 (95%), as activation ratios are
+    about a tenth and are measured to about a percent. For the loss, last value, change and noise
+    scale are 3, 1 and 0.01 nats within wide factors.
     """
     if law.response == "activation_ratio":
         return Priors(Uniform(), Uniform(), Exponential(1.0), "reference", LogNormal(1e-3, 2.0))

@@ -104,4 +104,5 @@ def _draw(result: Comparison, axes: Axes, criterion: str) -> None:
     axes.set_ylim(len(runs) - 0.5, -0.5)
     axes.grid(axis="y", color=looks.tone(0.9))
     axes.set_xlabel(label)
-    axes.legend(title="filled: best of its run", loc="best")
+    # The rows may fill the axes.
+    axes.legend(title="filled: best of its run", loc="center left", bbox_to_anchor=(1.01, 0.5))
