@@ -93,7 +93,7 @@ def _draw_rows(axes: Any, chosen: dict[str, Fit]) -> None:
         axes.axhspan(base - 2, base + 2, color=looks.SKY, alpha=0.15, linewidth=0)
         axes.axhline(base, color=looks.GREY, linewidth=0.6)
         _draw_points(axes, fit, _rmse(fit), base, 3.4, (colour, colour, marker), names=False)
-    names = [canvas.run_text(run) for run in chosen]
+    names = list(canvas.run_texts(chosen).values())
     axes.set_yticks([-_ROW * row for row in range(len(chosen))], names)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-_ROW * (len(chosen) - 0.5), 0.5 * _ROW)
