@@ -9,12 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from sparsefit.estimation.blocks import blocks
-from sparsefit.estimation.evidence import (
-    Conditional,
-    conditional,
-    cumulative_sums,
-    reversed_basis,
-)
+from sparsefit.estimation.evidence import Conditional, cumulative_sums, reversed_basis
 from sparsefit.estimation.quadrature import Cells, Problem
 from sparsefit.laws import Law
 
@@ -188,15 +183,7 @@ def conditionals(
             )
             # The first four do not depend on the shape.
             at = tuple(v[row, 0] if i < 4 else v[row, column] for i, v in enumerate(sums))
-            found = conditional(
-                at,
-                n - drop[chosen],
-                n - int(problem.drops[0]),
-                problem.whiteners[j].log_det[n - 1 - drop[chosen]],
-                problem.law.limit_bounds,
-                problem.points.range,
-                problem.warmup_width,
-            )
+            found = problem.conditional(at, n - drop[chosen], j)
             for name, values in vars(found).items():
                 parts.setdefault(name, np.empty(m))[chosen] = values
     return Conditional(**parts)

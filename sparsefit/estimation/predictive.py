@@ -63,7 +63,8 @@ def observations(
         load, _, _ = noise.parts(points)
         cross = noise.correlation(points.d, d, points) * np.outer(load, scale)
         white = np.sqrt(noise.white_share) * scale
-        whitener = Whitener.of(points, noise)
+        if errors is None:
+            whitener = Whitener.of(points, noise)
         for k in np.unique(draws.drop[members]):
             inside = draws.drop[members] == k
             chosen = members[inside]

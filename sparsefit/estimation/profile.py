@@ -47,9 +47,8 @@ def _region(law: Law, points: Points, best: LeastSquares, cut: float) -> Array:
         alpha = np.repeat(rows, columns.shape[1])
         return np.stack([alpha, columns.ravel()], axis=-1)[:, :n_shape]
 
-    left = _SETTLE[n_shape]
-    narrowed = 0
-    while True:
+    settle, last_pass = _SETTLE[n_shape], _SETTLE[n_shape] + _NARROWINGS - 2
+    for step in range(last_pass + 1):
         columns = _columns(low, high, _COLUMNS[n_shape])
         ssr = scan(law, points, np.exp(shapes(columns))).ssr.reshape(columns.shape)
         lowest = ssr.min(axis=1)
@@ -58,25 +57,21 @@ def _region(law: Law, points: Points, best: LeastSquares, cut: float) -> Array:
         first = np.maximum(near.argmax(axis=1) - 1, 0)
         last = np.minimum(columns.shape[1] - near[:, ::-1].argmax(axis=1), columns.shape[1] - 1)
         low, high = (np.take_along_axis(columns, at[:, None], 1)[:, 0] for at in (first, last))
-        left -= 1
-        if left > 0:
+        if step < settle - 1:
             continue
         kept = np.append(
             np.flatnonzero(lowest <= cut), np.abs(rows - np.log(best.shape[0])).argmin()
         )
         start, stop = max(kept.min() - 1, 0), min(kept.max() + 1, rows.size - 1)
-        final = narrowed == _NARROWINGS - 1
-        finer = np.linspace(rows[start], rows[stop], (_FINAL_ROWS if final else _ROWS)[n_shape])
+        size = (_FINAL_ROWS if step == last_pass else _ROWS)[n_shape]
+        finer = np.linspace(rows[start], rows[stop], size)
         # The ridge is oblique: take the union of a row's and its neighbours' ranges.
-        step = rows[1] - rows[0]
-        at = [np.clip(finer + shift, rows[0], rows[-1]) for shift in (-step, 0.0, step)]
+        gap = rows[1] - rows[0]
+        at = [np.clip(finer + shift, rows[0], rows[-1]) for shift in (-gap, 0.0, gap)]
         low = np.min([np.interp(x, rows, low) for x in at], axis=0)
         high = np.max([np.interp(x, rows, high) for x in at], axis=0)
-        rows, narrowed = finer, narrowed + 1
-        if final:
-            return shapes(_columns(low, high, _FINAL_COLUMNS[n_shape])).reshape(
-                rows.size, -1, n_shape
-            )
+        rows = finer
+    return shapes(_columns(low, high, _FINAL_COLUMNS[n_shape])).reshape(rows.size, -1, n_shape)
 
 
 def _crossings(path: Array, ssr: Array, cut: float) -> Array:
@@ -121,14 +116,19 @@ def profile_intervals(
     cut = best.ssr + (best.ssr + within.ssr) * f_distribution.ppf(level, 1, dof) / dof
     cut = max(cut, best.ssr + 1e-18 * float(np.sum(points.weights * points.y**2)))
     region = _region(law, points, best, cut)
-    ssr = scan(law, points, np.exp(region.reshape(-1, law.n_shape))).ssr.reshape(region.shape[:2])
+    grid = np.exp(region.reshape(-1, law.n_shape))
+    found = scan(law, points, grid)
+    ssr = found.ssr.reshape(region.shape[:2])
     lowest = np.arange(len(region)), ssr.argmin(axis=1)
     edges = np.concatenate(
         [_crossings(region, ssr, cut), _crossings(region[lowest][None], ssr[lowest][None], cut)]
     )
-    shape = np.vstack([np.exp(region[ssr <= cut]), np.exp(edges), best.shape[None, :]])
-    solution = scan(law, points, shape)
-    limit, amplitude, ssr = solution.limit, solution.amplitude, solution.ssr
+    more = np.vstack([np.exp(edges), best.shape[None, :]])
+    solved, inside = scan(law, points, more), found.ssr <= cut
+    shape = np.vstack([grid[inside], more])
+    limit = np.append(found.limit[inside], solved.limit)
+    amplitude = np.append(found.amplitude[inside], solved.amplitude)
+    ssr = np.append(found.ssr[inside], solved.ssr)
     basis = law.sign * law.basis(points.d, shape, points.span)
     weights = points.weights
     s_oo, s_og, s_gg = weights.sum(), basis @ weights, (basis**2) @ weights

@@ -13,11 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.estimation.blocks import blocks
-from sparsefit.estimation.evidence import (
-    conditional,
-    cumulative_sums,
-    reversed_basis,
-)
+from sparsefit.estimation.evidence import Conditional, conditional, cumulative_sums, reversed_basis
 from sparsefit.estimation.noise import NoiseModel
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import ShapePrior
@@ -147,18 +143,22 @@ class Problem:
                 drops = self.drops_of(j)
                 kept = (n - drops)[:, None]
                 sums = cumulative_sums(self.points, self.whiteners[j], basis, kept[::-1, 0])
-                found = conditional(
-                    tuple(values[::-1] for values in sums),
-                    kept,
-                    n - int(self.drops[0]),
-                    self.whiteners[j].log_det[n - drops - 1][:, None],
-                    self.law.limit_bounds,
-                    self.points.range,
-                    self.warmup_width,
-                )
+                found = self.conditional(tuple(values[::-1] for values in sums), kept, j)
                 prior = np.log(self.noises[j].prior) - np.log(drops.size)
                 out[j, : drops.size, block] = found.log_evidence + prior
         return out
+
+    def conditional(self, sums: tuple[Array, ...], kept: NDArray[np.intp], j: int) -> Conditional:
+        """`evidence.conditional` of noise model `j` from sums over the points kept."""
+        return conditional(
+            sums,
+            kept,
+            len(self.points) - int(self.drops[0]),
+            self.whiteners[j].log_det[kept - 1],
+            self.law.limit_bounds,
+            self.points.range,
+            self.warmup_width,
+        )
 
     def drops_of(self, j: int) -> NDArray[np.intp]:
         """Warm-up choices of noise model `j`: a fading start replaces leaving points out."""
