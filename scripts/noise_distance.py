@@ -20,11 +20,11 @@ import pandas as pd
 
 import sparsefit as sf
 from sparsefit import laws
-from sparsefit.estimation.engine import warmup_choices
 from sparsefit.estimation.noise import noise_grid
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import reference_prior
 from sparsefit.estimation.quadrature import Problem, integrate
+from sparsefit.estimation.warmup import warmup_choices
 
 DATASETS = ("reference_scales", "reference_scales_repeated")
 

@@ -30,8 +30,8 @@ from sparsefit.bayes.importance import (
 from sparsefit.bayes.priors import WARMUP_SCALE, default_priors, draw_prior
 from sparsefit.bayes.psis import KHAT_LIMIT
 from sparsefit.estimation.draws import Draws
-from sparsefit.estimation.engine import warmup_choices
 from sparsefit.estimation.points import Points
+from sparsefit.estimation.warmup import warmup_choices
 from sparsefit.laws import Law
 
 D = np.linspace(1.0, 50.0, 25)

@@ -15,13 +15,14 @@ from sparsefit.checks import check_choice
 from sparsefit.counts import count_text
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.estimation.alternatives import better_law
-from sparsefit.estimation.engine import DRAWS, Averaged, average, warmup_choices
+from sparsefit.estimation.engine import DRAWS, Averaged, average
 from sparsefit.estimation.least_squares import LeastSquares, fit_least_squares
 from sparsefit.estimation.misfit import departures, goes_against, leaves_at_the_start
 from sparsefit.estimation.notes import Note
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import ShapePrior
 from sparsefit.estimation.robust import robust_inflation
+from sparsefit.estimation.warmup import warmup_choices
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.provenance import provenance
 from sparsefit.results.fit import Fit

@@ -11,7 +11,6 @@ from scipy.special import logsumexp
 from scipy.stats import t as student_t
 
 from sparsefit.bayes.psis import KHAT_LIMIT, smooth
-from sparsefit.estimation.quadrature import WARMUP_WIDTH
 
 if TYPE_CHECKING:
     from sparsefit.estimation.draws import Draws
@@ -111,8 +110,7 @@ def conditional_log_likelihood(fit: Fit) -> Array:
 def _warmup_density(fit: Fit, draws: Draws, residual: Array) -> Array:
     """Log density of each point if it were set aside as warm-up, shape (draws, n)."""
     if fit.method == "fit":
-        wide = -np.log(WARMUP_WIDTH * draws.sigma)
-        return np.repeat(wide[:, None], residual.shape[1], axis=1)
+        return np.full(residual.shape, -fit.averaged.log_warmup_width)
     from sparsefit.bayes.likelihood import WARMUP_DOF, WARMUP_SCALE, student_log_density
 
     ends = draws.curve(fit.law, fit.points.d[[0, -1]])

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit import laws
-from sparsefit.estimation.engine import average, warmup_choices
+from sparsefit.estimation.engine import average
 from sparsefit.estimation.misfit import goes_against
 from sparsefit.estimation.points import Points
+from sparsefit.estimation.warmup import warmup_choices
 from sparsefit.laws import Law
 
 # Log evidence by which another law has to be ahead before a note names it.

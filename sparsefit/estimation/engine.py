@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +19,6 @@ Array = NDArray[np.float64]
 
 DRAWS = 2000
 """Draws kept with every fit."""
-
-# Numbers of warm-up points up to this one are all considered.
-_EACH_UP_TO = 30
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,8 @@ class Averaged:
         The reference measure in words.
     transient_weight : float
         Weight of the models with a fading start.
+    log_warmup_width : float
+        See `warmup.log_warmup_width`.
     """
 
     draws: Draws
@@ -66,20 +64,7 @@ class Averaged:
     prior_text: str
     transient_weight: float = 0.0
     white_drop: int = 0
-
-
-def warmup_choices(n: int, n_parameters: int) -> NDArray[np.intp]:
-    """Numbers of first points that ``warmup="auto"`` considers leaving out.
-
-    Up to a third of the points, and never so many that fewer than the law's parameters plus five
-    stay: fewer predict the first points so loosely that leaving those out always looks better.
-    Beyond 30 points, numbers grow by tenths: a log of 20,000 points has 90 choices, not 6,667.
-    """
-    most = max(0, min(n // 3, n - n_parameters - 5))
-    choices = list(range(min(most, _EACH_UP_TO) + 1))
-    while choices[-1] < most:
-        choices.append(min(most, math.ceil(1.1 * choices[-1])))
-    return np.array(choices)
+    log_warmup_width: float = 0.0
 
 
 def average(
@@ -99,7 +84,7 @@ def average(
     points : Points
         All points of the run.
     drops : ndarray of int
-        Warm-up choices, see `warmup_choices`.
+        Warm-up choices, see `warmup.warmup_choices`.
     rng : numpy.random.Generator
         Source of randomness for the draws.
     prior : ShapePrior, optional
@@ -128,4 +113,5 @@ def average(
         log_evidence=cells.log_evidence - log_normaliser(law, points.range, float(points.y[-1])),
         ess=found.ess,
         prior_text=prior.text,
+        log_warmup_width=problem.log_width,
     )

@@ -23,8 +23,8 @@ from sparsefit.laws import Law
 
 Array = NDArray[np.float64]
 
-# Residual scale that is indistinguishable from an exact fit, relative to the range of the data.
-_EXACT = 1e-6
+EXACT = 1e-6
+"""Residual scale that is indistinguishable from an exact fit, relative to the range of the data."""
 
 
 @dataclass(frozen=True)
@@ -171,11 +171,11 @@ def cumulative_sums(
 def conditional(
     sums: tuple[Array, ...],
     kept: NDArray[np.intp],
-    n: int,
+    left_out: NDArray[np.intp],
     log_det: Array,
     bounds: tuple[float, float],
     data_range: float,
-    warmup_width: float,
+    log_width: float,
 ) -> Conditional:
     """Integrate limit, amplitude and sigma out.
 
@@ -185,24 +185,25 @@ def conditional(
         Sums over the points kept, from `cumulative_sums`, broadcastable against `kept`.
     kept : ndarray of int
         Number of points kept (n - k).
-    n : int
-        Number of points that are data: all but those that every warm-up choice leaves out.
+    left_out : ndarray of int
+        Number of points that are data but not kept: those that another warm-up choice keeps.
     log_det : ndarray
         Log determinant of the covariance of the points kept.
     bounds : tuple of float
         Physical bounds of the limit.
     data_range : float
         Range of the response.
-    warmup_width : float
-        A warm-up point is described by a uniform density this many noise standard deviations wide,
-        so that leaving a point out has a price and warm-up choices can be compared.
+    log_width : float
+        Log of the width of the uniform density that describes a warm-up point, in the unit of the
+        response: leaving a point out has a price, the same for all shapes and noise models, and
+        warm-up choices can be compared.
     """
     s_oo, s_oy, s_yy, y_last, s_og, s_yg, s_gg, g_last = sums
     # The same with the columns as they are and relative to their last values.
     det = np.maximum(s_oo * s_gg - s_og**2, 1e-12 * s_oo * s_gg + 1e-300)
     last = (s_gg * s_oy - s_og * s_yg) / det
     amplitude = (s_oo * s_yg - s_og * s_oy) / det
-    floor = s_oo * (_EXACT * data_range) ** 2
+    floor = s_oo * (EXACT * data_range) ** 2
     ssr = np.maximum(s_yy - last * s_oy - amplitude * s_yg, floor)
     # From the fitted departure at the last point to the limit, and so with the information.
     limit = y_last + last - amplitude * g_last
@@ -211,13 +212,8 @@ def conditional(
     dof = np.asarray(kept - 2.0, dtype=np.float64)
     log_ssr = np.log(ssr)
     # What does not depend on the shape is added up first.
-    alone = (
-        gammaln(dof / 2.0)
-        - dof / 2.0 * np.log(np.pi)
-        - 0.5 * log_det
-        - (n - kept) * (np.log(warmup_width) - 0.5 * np.log(dof))
-    )
-    evidence = alone - 0.5 * (n - 2.0) * log_ssr - 0.5 * np.log(det)
+    alone = gammaln(dof / 2.0) - dof / 2.0 * np.log(np.pi) - 0.5 * log_det - left_out * log_width
+    evidence = alone - 0.5 * dof * log_ssr - 0.5 * np.log(det)
     scale = np.sqrt(ssr / dof / det)
     evidence += log_share_within(limit, scale * np.sqrt(s_gg), dof, bounds)
     evidence += log_share_within(amplitude, scale * np.sqrt(s_oo), dof, (0.0, np.inf))

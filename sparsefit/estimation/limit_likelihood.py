@@ -21,18 +21,14 @@ from sparsefit.estimation.quadrature import Cells, Problem
 
 Array = NDArray[np.float64]
 
-FLATTENING = 0.75
-"""Power of the weights of warm-up choices in the average.
-
-The price of a point that is left out is a convention, and choices share most of their points, so
-their evidence ratios are surer than the data.
-"""
-
 BARELY = 0.5
 """A physical bound whose likelihood is this share of the cut-off has not been excluded either."""
 
 # Cells that carry the likelihood; the rest has under a thousandth of the weight.
 _CELLS = 12000
+# Along the second shape, the limits of neighbouring cells of Eq. 4 lie further apart than each is
+# wide where the noise is small: one in each cell would draw a comb.
+_SPLIT = 3
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class LimitLikelihood:
     limit : ndarray, shape (q,)
         Limits, ascending, from bound to bound as far as the likelihood reaches.
     relative : ndarray, shape (q,)
-        Likelihood divided by its maximum, averaged over warm-up choices.
+        Likelihood divided by its maximum.
     dof : float
         Degrees of freedom behind the cut-off: points kept minus coefficients, at least 1.
     bounds : tuple of float
@@ -100,6 +96,16 @@ def _student_t_kernel(t: Array, dof: int) -> Array:
     return out
 
 
+def _split(cells: Cells) -> tuple[Array, int]:
+    """Log shapes at the centres of equal parts of every cell, and how many parts a cell has."""
+    if cells.centre.shape[1] == 1:
+        return cells.centre, 1
+    step = np.zeros((_SPLIT, 2))
+    step[:, 1] = 2.0 * (np.arange(_SPLIT) - (_SPLIT - 1) / 2.0) / _SPLIT
+    shapes = cells.centre[:, None] + cells.half[:, None] * step
+    return shapes.reshape(-1, 2), _SPLIT
+
+
 def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLikelihood:
     """Integrated likelihood of the limit from the cells of the grid.
 
@@ -133,30 +139,29 @@ def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLik
     grid = np.unique(np.clip(np.append(grid, [lower, upper]), lower, upper))
 
     heavy = cells.heaviest(_CELLS)
-    weight = cells.weight.ravel()[heavy]
     noise_index, drop, cell = np.unravel_index(heavy, cells.log_weight.shape)
-    found = conditionals(problem, cells.centre, noise_index, problem.drops[drop], which=cell)
+    shapes, parts = _split(cells)
+    weight = np.repeat(cells.weight.ravel()[heavy], parts)
+    noise_index, drop = np.repeat(noise_index, parts), np.repeat(drop, parts)
+    which = (parts * cell[:, None] + np.arange(parts)).ravel()
+    found = conditionals(problem, shapes, noise_index, problem.drops[drop], which=which)
     centre, spread, dof = found.limit, found.limit_scale, found.dof
     inside = ndtr(normal_score((upper - centre) / spread, dof)) - ndtr(
         normal_score((lower - centre) / spread, dof)
     )
     share = weight / (np.maximum(inside, 1e-12) * spread)
-    density = np.zeros((problem.drops.size, grid.size))
+    density = np.zeros(grid.size)
     for k in np.unique(drop):
         cells_of = drop == k
         # One choice has one number of degrees of freedom.
         freedom = int(dof[cells_of][0])
         t = (grid[:, None] - centre[cells_of]) / spread[cells_of]
-        density[k] = _student_t_kernel(t, freedom) @ share[cells_of]
+        density += _student_t_kernel(t, freedom) @ share[cells_of]
     # Closer than the noise, the measure is not resolved by the data and would diverge.
     excess = np.maximum(law.sign * (last - grid), max(noise, 1e-3 * change))
     measure = problem.prior.log_limit_density(excess, change, points.span)
     with np.errstate(divide="ignore"):
-        log = np.log(density) - measure
-        # A choice without weight has no density either: the floor keeps it at nothing.
-        mass = np.maximum(cells.weight.sum(axis=(0, 2)), 1e-300)
-        log += (FLATTENING - 1.0) * np.log(mass)[:, None]
-    total = np.logaddexp.reduce(log, axis=0)
+        total = np.log(density) - measure
     # Integrating over the shape leaves a likelihood with as many degrees of freedom fewer.
     above = float(np.median(sample.limit_dof)) - law.n_shape
     return LimitLikelihood(

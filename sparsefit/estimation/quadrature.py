@@ -17,6 +17,7 @@ from sparsefit.estimation.evidence import Conditional, conditional, cumulative_s
 from sparsefit.estimation.noise import NoiseModel
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import ShapePrior
+from sparsefit.estimation.warmup import log_warmup_width
 from sparsefit.estimation.whitening import Whitener
 from sparsefit.laws import Law
 
@@ -32,10 +33,6 @@ _DEPTH = 9.0
 _LIKELY = 5.0
 # Where the limit is only unbounded as alpha -> 0, the grid must come close to it.
 _ALPHA_FLOOR = 1e-4
-
-WARMUP_WIDTH = 50.0
-"""Width of the density of a warm-up point in noise standard deviations: leaving a point out costs
-log(50 / sqrt(2 pi e)) = 2.5 nats. Chosen by the coverage of intervals on simulated runs."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,8 @@ class Problem:
         Warm-up choices averaged over: numbers of first points left out.
     prior : ShapePrior
         Measure over shapes.
-    warmup_width : float
-        See `evidence.conditional`.
+    log_width : float
+        See `warmup.log_warmup_width`.
     whiteners : tuple of Whitener
         One for each noise model.
     """
@@ -106,7 +103,7 @@ class Problem:
     noises: tuple[NoiseModel, ...]
     drops: NDArray[np.intp]
     prior: ShapePrior
-    warmup_width: float
+    log_width: float
     whiteners: tuple[Whitener, ...]
 
     @classmethod
@@ -120,7 +117,8 @@ class Problem:
     ) -> Problem:
         """Factorise each noise model once."""
         whiteners = tuple(Whitener.of(points, noise) for noise in noises)
-        return cls(law, points, noises, drops, prior, WARMUP_WIDTH, whiteners)
+        log_width = log_warmup_width(law, points, drops)
+        return cls(law, points, noises, drops, prior, log_width, whiteners)
 
     def log_measure(self, log_shape: Array, log_size: Array) -> Array:
         """Log of the measure of cells, shape (shapes,)."""
@@ -153,11 +151,11 @@ class Problem:
         return conditional(
             sums,
             kept,
-            len(self.points) - int(self.drops[0]),
+            len(self.points) - int(self.drops[0]) - kept,
             self.whiteners[j].log_det[kept - 1],
             self.law.limit_bounds,
             self.points.range,
-            self.warmup_width,
+            self.log_width,
         )
 
     def drops_of(self, j: int) -> NDArray[np.intp]:

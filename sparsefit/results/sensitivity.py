@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from sparsefit.estimation.condense import condense
-from sparsefit.estimation.engine import warmup_choices
 from sparsefit.estimation.least_squares import fit_least_squares
 from sparsefit.estimation.profile import profile_intervals
+from sparsefit.estimation.warmup import warmup_choices
 from sparsefit.laws import TOKENS_PER_UNIT
 
 if TYPE_CHECKING:

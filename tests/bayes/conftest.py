@@ -10,8 +10,8 @@ from sparsefit import laws
 from sparsefit.bayes.engine import build_model
 from sparsefit.bayes.importance import Model
 from sparsefit.bayes.priors import default_priors
-from sparsefit.estimation.engine import warmup_choices
 from sparsefit.estimation.points import Points
+from sparsefit.estimation.warmup import warmup_choices
 
 FALLING = (0.6, -2.8, 0.25, 0.07)
 RISING = (0.5, 0.05, 0.42)

@@ -10,7 +10,7 @@ import pytest
 
 import sparsefit as sf
 from sparsefit.errors import ArgumentError
-from sparsefit.estimation import engine
+from sparsefit.estimation.warmup import warmup_choices
 
 Simulate = Callable[..., pd.DataFrame]
 
@@ -46,7 +46,7 @@ def test_warmup_choices(simulated_run: Simulate) -> None:
 
 @pytest.mark.parametrize("n", [8, 30, 92, 93, 300, 20_000])
 def test_warmup_choices_of_long_runs_grow_by_tenths(n: int) -> None:
-    choices = engine.warmup_choices(n, 4)
+    choices = warmup_choices(n, 4)
     most = max(0, min(n // 3, n - 9))
     assert choices[0] == 0 and choices[-1] == most
     assert (choices[: min(most, 30) + 1] == np.arange(min(most, 30) + 1)).all()
