@@ -26,9 +26,6 @@ BARELY = 0.5
 
 # Cells that carry the likelihood; the rest has under a thousandth of the weight.
 _CELLS = 12000
-# Along the second shape, the limits of neighbouring cells of Eq. 4 lie further apart than each is
-# wide where the noise is small: one in each cell would draw a comb.
-_SPLIT = 3
 
 
 @dataclass(frozen=True)
@@ -96,16 +93,6 @@ def _student_t_kernel(t: Array, dof: int) -> Array:
     return out
 
 
-def _split(cells: Cells) -> tuple[Array, int]:
-    """Log shapes at the centres of equal parts of every cell, and how many parts a cell has."""
-    if cells.centre.shape[1] == 1:
-        return cells.centre, 1
-    step = np.zeros((_SPLIT, 2))
-    step[:, 1] = 2.0 * (np.arange(_SPLIT) - (_SPLIT - 1) / 2.0) / _SPLIT
-    shapes = cells.centre[:, None] + cells.half[:, None] * step
-    return shapes.reshape(-1, 2), _SPLIT
-
-
 def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLikelihood:
     """Integrated likelihood of the limit from the cells of the grid.
 
@@ -140,12 +127,19 @@ def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLik
 
     heavy = cells.heaviest(_CELLS)
     noise_index, drop, cell = np.unravel_index(heavy, cells.log_weight.shape)
-    shapes, parts = _split(cells)
-    weight = np.repeat(cells.weight.ravel()[heavy], parts)
-    noise_index, drop = np.repeat(noise_index, parts), np.repeat(drop, parts)
-    which = (parts * cell[:, None] + np.arange(parts)).ravel()
-    found = conditionals(problem, shapes, noise_index, problem.drops[drop], which=which)
-    centre, spread, dof = found.limit, found.limit_scale, found.dof
+    weight = cells.weight.ravel()[heavy]
+    at = (noise_index, problem.drops[drop], cell)
+    found = conditionals(problem, cells.centre, *at)
+    centre, dof = found.limit, found.dof
+    # Where the noise is small, neighbouring cells of Eq. 4 have limits further apart than each is
+    # uncertain. A cell stands for all limits within it, or the likelihood would be a comb.
+    variance = found.limit_scale**2
+    for i in range(law.n_shape):
+        quarter = np.zeros(law.n_shape)
+        quarter[i] = 0.5
+        moved = conditionals(problem, cells.centre + cells.half * quarter, *at)
+        variance += (2.0 * (moved.limit - centre)) ** 2
+    spread = np.sqrt(variance)
     inside = ndtr(normal_score((upper - centre) / spread, dof)) - ndtr(
         normal_score((lower - centre) / spread, dof)
     )

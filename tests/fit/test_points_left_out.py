@@ -50,3 +50,29 @@ def test_how_far_off_the_points_left_out_are_does_not_matter() -> None:
     limits = [sf.fit(table, warmup=LEFT_OUT).limit() for table in (near, far)]
     assert limits[0].lower == pytest.approx(limits[1].lower, abs=5e-4)
     assert limits[0].upper == pytest.approx(limits[1].upper, abs=2e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_within_the_average_a_warmup_choice_is_as_if_the_user_had_made_it(seed: int) -> None:
+    """Noise was .5 to .9 and the limit's spread .5 to .9 of what the points kept say."""
+    averaged, chosen = (sf.fit(_table(seed), warmup=rule) for rule in ("auto", LEFT_OUT))
+    draws, alone = averaged.averaged.draws, chosen.averaged.draws
+    same = draws.drop == LEFT_OUT
+    assert same.sum() > 100
+    assert np.median(draws.sigma[same]) == pytest.approx(np.median(alone.sigma), rel=0.06)
+    spread = [
+        float(np.diff(np.quantile(x, [0.05, 0.95]))[0]) for x in (draws.limit[same], alone.limit)
+    ]
+    assert spread[0] == pytest.approx(spread[1], rel=0.12)
+
+
+@pytest.mark.parametrize("noise", [1e-4, 3e-4])
+@pytest.mark.parametrize("seed", range(2))
+def test_likelihood_of_the_limit_is_no_comb(noise: float, seed: int) -> None:
+    """Quiet runs of one shape: it turned ten times and more, a peak for each cell of the grid."""
+    table = _table(seed, noise).iloc[LEFT_OUT:]
+    likelihood = sf.fit(table).averaged.likelihood
+    log = np.log(likelihood.relative[likelihood.relative > 0.02])
+    steps = np.diff(log)
+    turns = np.diff(np.sign(steps[np.abs(steps) > 0.01]))
+    assert np.count_nonzero(turns) <= 3
