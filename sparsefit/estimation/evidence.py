@@ -23,8 +23,12 @@ from sparsefit.laws import Law
 
 Array = NDArray[np.float64]
 
-EXACT = 1e-6
-"""Residual scale that is indistinguishable from an exact fit, relative to the range of the data."""
+RESOLUTION = 2e-4
+"""Noise that is always there, as a share of the range of the data: what a grid of shapes resolves.
+
+With points computed from a law, cells that keep fewer of them would look better for lying nearer to
+the centre of a cell.
+"""
 
 
 @dataclass(frozen=True)
@@ -203,8 +207,8 @@ def conditional(
     det = np.maximum(s_oo * s_gg - s_og**2, 1e-12 * s_oo * s_gg + 1e-300)
     last = (s_gg * s_oy - s_og * s_yg) / det
     amplitude = (s_oo * s_yg - s_og * s_oy) / det
-    floor = s_oo * (EXACT * data_range) ** 2
-    ssr = np.maximum(s_yy - last * s_oy - amplitude * s_yg, floor)
+    floor = s_oo * (RESOLUTION * data_range) ** 2
+    ssr = np.maximum(s_yy - last * s_oy - amplitude * s_yg, 0.0) + floor
     # From the fitted departure at the last point to the limit, and so with the information.
     limit = y_last + last - amplitude * g_last
     s_gg = s_gg + g_last * (2.0 * s_og + g_last * s_oo)

@@ -34,6 +34,19 @@ def test_warmup_is_found_and_every_row_accounted_for(simulated_run: Simulate) ->
     assert limit.lower <= 0.07 <= limit.upper
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-6])
+@pytest.mark.parametrize("displaced", [0, 4])
+def test_of_points_computed_from_a_law_those_off_it_are_warmup(
+    noise: float, displaced: int, simulated_run: Simulate
+) -> None:
+    """Ten of thirty exact points were once set aside: the rest suited the grid better."""
+    table = simulated_run(noise=noise)
+    table.loc[: displaced - 1, "activation_ratio"] -= 0.005 * np.arange(displaced, 0, -1)
+    fit = sf.fit(table)
+    assert fit.n_warmup == displaced
+    assert abs(fit.limit().estimate - 0.07) < 2e-4
+
+
 def test_warmup_choices(simulated_run: Simulate) -> None:
     table = simulated_run()
     assert sf.fit(table, warmup=None).n_warmup == 0
