@@ -23,7 +23,7 @@ from sparsefit.laws import Law
 
 Array = NDArray[np.float64]
 
-RESOLUTION = 2e-4
+LEAST_NOISE = 2e-4
 """Noise that is always there, as a share of the range of the data: what a grid of shapes resolves.
 
 With points computed from a law, cells that keep fewer of them would look better for lying nearer to
@@ -207,7 +207,7 @@ def conditional(
     det = np.maximum(s_oo * s_gg - s_og**2, 1e-12 * s_oo * s_gg + 1e-300)
     last = (s_gg * s_oy - s_og * s_yg) / det
     amplitude = (s_oo * s_yg - s_og * s_oy) / det
-    floor = s_oo * (RESOLUTION * data_range) ** 2
+    floor = s_oo * (LEAST_NOISE * data_range) ** 2
     ssr = np.maximum(s_yy - last * s_oy - amplitude * s_yg, 0.0) + floor
     # From the fitted departure at the last point to the limit, and so with the information.
     limit = y_last + last - amplitude * g_last

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.estimation.condense import condense
-from sparsefit.estimation.evidence import RESOLUTION
+from sparsefit.estimation.evidence import LEAST_NOISE
 from sparsefit.estimation.least_squares import fit_least_squares
 from sparsefit.estimation.points import Points
 from sparsefit.laws import Law
@@ -58,5 +58,5 @@ def log_warmup_width(law: Law, points: Points, drops: NDArray[np.intp]) -> float
     kept, lost = condense(points.since(int(drops[-1])))
     ssr = fit_least_squares(law, kept, polish=False).ssr + lost.ssr
     freedom = max(len(kept) + lost.points - law.n_parameters, 1)
-    noise = np.hypot(np.sqrt(ssr / freedom), RESOLUTION * points.range)
+    noise = np.hypot(np.sqrt(ssr / freedom), LEAST_NOISE * points.range)
     return float(np.log(WIDTH * noise))
