@@ -35,9 +35,10 @@ class Stratum:
 
     `kappa` is the number of e-foldings of Eq. 4's excess within the data, `drop` the excess at the
     first point, `ratio` the last D over the first, `warmup` the number of early points that are
-    displaced by a share of the drop that fades linearly. Checkpoints are evenly spaced in `spacing`
-    (tokens, log tokens); `rho` is the residuals' correlation over one `memory` (a checkpoint, or a
-    median gap in tokens).
+    displaced by a share of the drop that fades linearly. `departure` is the share of the drop by
+    which the first point lies above the law; .4 of it is left at each further checkpoint.
+    Checkpoints are evenly spaced in `spacing` (tokens, log tokens); `rho` is the residuals'
+    correlation over one `memory` (a checkpoint, or a median gap in tokens).
     """
 
     name: str
@@ -52,6 +53,7 @@ class Stratum:
     rho: float = 0.0
     spread: float = 0.0
     warmup: int = 0
+    departure: float = 0.0
     identified: bool = True
     spacing: str = "tokens"
     memory: str = "checkpoints"
@@ -97,6 +99,8 @@ STRATA = (
     replace(_SILU, name="silu six points", points=6),
     replace(_RELU, name="relu correlation .8", rho=0.8),
     replace(_SILU, name="silu correlation .8", rho=0.8),
+    replace(_RELU, name="relu fading start", departure=-0.3),
+    replace(_SILU, name="silu fading start", departure=0.5, alpha=1.0),
 )
 HORIZONS = (1.1, 1.5, 3.0)
 
@@ -137,6 +141,7 @@ def simulate(stratum: Stratum, rng: np.random.Generator) -> Simulated:
         fade = 1.0 - np.arange(stratum.warmup) / stratum.warmup
         size = 0.3 if law.sign > 0 else 0.18
         y[: stratum.warmup] -= size * stratum.drop * fade
+    y[: d.size] += stratum.departure * stratum.drop * 0.4 ** np.arange(d.size)
     n = d.size
     return Simulated(d, y[:n], future, y[n:], theta)
 

@@ -23,7 +23,7 @@ from sparsefit.laws import Law
 
 Array = NDArray[np.float64]
 
-LEAST_NOISE = 2e-4
+LEAST_NOISE = 3e-4
 """Noise that is always there, as a share of the range of the data: what a grid of shapes resolves.
 
 With points computed from a law, cells that keep fewer of them would look better for lying nearer to

@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from sparsefit.counts import count_text
 from sparsefit.estimation.acceleration import acceleration_p_value
 from sparsefit.estimation.least_squares import LeastSquares
-from sparsefit.estimation.noise import fading
+from sparsefit.estimation.noise import FADES, fading
 from sparsefit.estimation.notes import Note
 from sparsefit.estimation.points import Points
 from sparsefit.laws import TOKENS_PER_UNIT, Law
@@ -61,7 +61,7 @@ def leaves_at_the_start(law: Law, points: Points, best: LeastSquares) -> bool:
     slopes = law.gradient(points.d, best.theta) * root[:, None]
     norms = np.linalg.norm(slopes, axis=0)
     basis, _ = np.linalg.qr(slopes[:, norms > 0] / norms[norms > 0])
-    fade = fading(points) * root
+    fade = fading(points, FADES[-1]) * root
     fade = fade - basis @ (basis.T @ fade)
     left = residual - basis @ (basis.T @ residual)
     dof = len(points) - law.n_parameters - 1

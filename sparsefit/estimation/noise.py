@@ -24,11 +24,11 @@ Array = NDArray[np.float64]
 TRANSIENT_SIZE = 25.0
 """Prior standard deviation of a fading start in noise standard deviations."""
 
-FADE = 2.0
+FADES = (1.0, 2.0)
 """Checkpoints over which a fading start falls to 1/e."""
 
 
-def fading(points: Points, checkpoints: float = FADE) -> Array:
+def fading(points: Points, checkpoints: float) -> Array:
     """Departure that starts at 1 and falls to 1/e over some checkpoints, shape (n,)."""
     return np.asarray(np.exp(-points.counts / checkpoints))
 
@@ -172,7 +172,7 @@ def noise_grid(se_known: bool = False, transient: bool = False) -> tuple[NoiseMo
     ]
     if transient:
         shares = [(kind, rho, 0.9 * prior) for kind, rho, prior in shares]
-        shares.append(("transient", FADE, 0.1))
+        shares += [("transient", fade, 0.1 / len(FADES)) for fade in FADES]
     spreads = (0.0, 0.5, 1.0)
     exponents = (0.0, 1.0) if se_known else (0.0,)
     share = 1.0 / (len(spreads) * len(exponents))

@@ -16,9 +16,9 @@ from sparsefit.laws import Law
 # Numbers of warm-up points up to this one are all considered.
 _EACH_UP_TO = 30
 
-WIDTH = 50.0
+WIDTH = 30.0
 """Width of the uniform density of a warm-up point, in standard deviations of the points that every
-choice keeps: leaving out a point of the same noise costs log(50 / sqrt(2 pi e)) = 2.5 nats. Chosen
+choice keeps: leaving out a point of the same noise costs log(30 / sqrt(2 pi e)) = 2.0 nats. Chosen
 by the coverage of intervals on simulated runs."""
 
 
