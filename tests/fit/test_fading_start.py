@@ -33,9 +33,9 @@ def test_runs_that_follow_their_law_get_no_note(
 
 
 def test_a_start_off_the_law_is_noted_on_a_measured_run() -> None:
-    table = sf.datasets.load("reference_scales")
-    fit = sf.fit(table[table["run"] == "0.26m_silu_s0"])
-    assert fit.n_warmup == 2
+    table = sf.datasets.load("reference_scales_repeated")
+    fit = sf.fit(table[table["run"] == "0.26m_relu_s2"])
+    assert fit.n_warmup == 1
     (note,) = [note for note in fit.notes if "decays into the law" in note]
     assert note.endswith("least-squares coefficients only through the points set aside")
 
