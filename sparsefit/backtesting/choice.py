@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ def inner_backtest(
     seed: int,
     jobs: int,
     target: str | None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Backtest:
     """Backtest inside the runs given; what it found of a run before is not computed again.
 
@@ -49,11 +50,21 @@ def inner_backtest(
 
     settings = (tuple(m.name for m in methods), tuple(cuts), min_seen, seed)
     if jobs > 1 or any(not isinstance(m.target, str) for m in methods):
-        return backtest(table, methods, cuts, others="all", min_seen=min_seen, rng=seed, jobs=jobs)
+        return backtest(
+            table,
+            methods,
+            cuts,
+            others="all",
+            min_seen=min_seen,
+            rng=seed,
+            jobs=jobs,
+            progress=progress,
+        )
     pooled = any(method.pooled for method in methods)
     parts: list[Backtest] = []
     short: NothingToForecastError | None = None
-    for run, rows in table.groupby("run", sort=False):
+    each, total = len(methods) * len(cuts), len(methods) * len(cuts) * table["run"].nunique()
+    for index, (run, rows) in enumerate(table.groupby("run", sort=False)):
         shown = rows
         if pooled:
             others = table[~table["run"].isin([run, target])]
@@ -67,14 +78,26 @@ def inner_backtest(
             others="all",
             min_seen=min_seen,
             rng=seed,
+            progress=_later(progress, index * each, total),
         )
         try:
             parts.append(recalled(("inner", str(run), fingerprint(shown), *settings), one))
         except NothingToForecastError as error:
             short = error
+    if progress is not None:
+        progress(total, total)
     if not parts:
         raise short or ArgumentError("table: it has no rows.")
     return joined(parts)
+
+
+def _later(
+    progress: Callable[[int, int], None] | None, before: int, total: int
+) -> Callable[[int, int], None] | None:
+    """Progress of one part of a job: `before` forecasts are done, of `total`."""
+    if progress is None:
+        return None
+    return lambda done, _: progress(before + done, total)
 
 
 def prior_weights(methods: Sequence[Method]) -> dict[str, float]:

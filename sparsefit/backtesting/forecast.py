@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsefit.checks import check_level
 from sparsefit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.float64]
 
@@ -103,15 +108,15 @@ class MethodForecast:
         Distribution of the noise-free curve, where the method has one (budgets need it).
     fallback : str or None
         Why, and by what, the method had to be replaced on these points; None where it worked.
-    note : str or None
-        Anything else that a reader of the score should know.
+    notes : tuple of str
+        Anything else that a reader should know: the notes of a fit, with their kinds.
     """
 
     tokens: Array
     observation: Predictive
     curve: Predictive | None = None
     fallback: str | None = None
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, part in (("observation", self.observation), ("curve", self.curve)):
@@ -137,7 +142,7 @@ class MethodForecast:
             Predictive(np.asarray(draws, dtype=float)),
             curve,
             fallback,
-            note,
+            (note,) if note else (),
         )
 
     @classmethod
@@ -161,8 +166,13 @@ class MethodForecast:
             Predictive(levels=at, quantiles=np.asarray(quantiles, dtype=float)),
             curve,
             fallback,
-            note,
+            (note,) if note else (),
         )
+
+    @property
+    def note(self) -> str | None:
+        """All notes as one text, None without any."""
+        return "; ".join(self.notes) or None
 
     @property
     def median(self) -> Array:
@@ -173,3 +183,18 @@ class MethodForecast:
         """Central interval for a new measurement: lower and upper ends, each of shape (n,)."""
         lower, upper = self.observation.quantile([(1 - level) / 2, (1 + level) / 2])
         return lower, upper
+
+    def table(self, level: float = 0.9) -> pd.DataFrame:
+        """The forecast in the columns of `Fit.forecast`.
+
+        Without a curve, mean and median are those of a measurement, and the band of the curve is
+        not a number.
+        """
+        from sparsefit.results.bands import forecast_table
+
+        seen = self.observation.sample()
+        curve = seen if self.curve is None else self.curve.sample()
+        found = forecast_table(self.tokens, curve, seen, check_level(level))
+        if self.curve is None:
+            found[["curve_lower", "curve_upper"]] = np.nan
+        return found

@@ -13,6 +13,7 @@ from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.memo import fingerprint, recalled
 from sparsefit.backtesting.seen import kin_of, target_of
 from sparsefit.errors import ArgumentError
+from sparsefit.estimation.notes import Note
 from sparsefit.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def fit_bayes_pooled(
             ("fit_bayes", marks[other]), partial(_bayes, rows[other], engine="importance")
         ),
     )
-    said = "; ".join(f"left out: {why}" for why in left_out.values())
+    said = tuple(Note(f"left out: {why}", "pooling") for why in left_out.values())
     if not fits:
         none = f"no other run {'can be fitted' if left_out else 'is shown'}"
         if own.empty:
@@ -75,19 +76,19 @@ def fit_bayes_pooled(
         return replace(
             alone,
             fallback=f"fit_bayes_pooled: {none}; fit_bayes used",
-            note="; ".join(filter(None, (said, alone.note))) or None,
+            notes=(*said, *alone.notes),
         )
     covariates = ("n_params",)
     if own.empty:
         seed = seed_of(rng)
         family = PooledFits(dict(fits), left_out, alone=fits, seed=seed)
         new = family.predict_scale(float(target["n_params"]), activation, rng=seed)
-        return MethodForecast.from_draws(
+        unseen = MethodForecast.from_draws(
             tokens,
             new.simulate(tokens, "observation", rng=seed_of(rng)),
             curve_draws=new.simulate(tokens, "curve"),
-            note=said or None,
         )
+        return replace(unseen, notes=said)
     mine = _bayes(own, engine="importance", rng=seed_of(rng))
     known = alike(mine, fits.values())
     learnt = None
@@ -97,7 +98,7 @@ def fit_bayes_pooled(
             lambda: learn(known, covariates, np.random.default_rng(0)),
         )
     found = from_fit(pool_run(mine, known, covariates, seed_of(rng), learnt), tokens, rng)
-    return replace(found, note="; ".join(filter(None, (said, found.note))) or None)
+    return replace(found, notes=(*said, *found.notes))
 
 
 def configured(**settings: Any) -> Callable[..., MethodForecast]:
@@ -155,12 +156,12 @@ class Repeated:
 
 def from_fit(found: Fit, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
     """Draws of the curve and of new measurements, with what the fit has to say about itself."""
-    return MethodForecast.from_draws(
+    drawn = MethodForecast.from_draws(
         tokens,
         found.simulate(tokens, "observation", rng=seed_of(rng)),
         curve_draws=found.simulate(tokens, "curve"),
-        note="; ".join(found.notes) or None,
     )
+    return replace(drawn, notes=found.notes)
 
 
 def _own(seen: pd.DataFrame) -> pd.DataFrame:

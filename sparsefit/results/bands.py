@@ -82,6 +82,7 @@ def budget(
     level: float,
     seen: tuple[float, float],
     edge: NDArray[np.intp] | None = None,
+    until: float = np.inf,
 ) -> Budget:
     """Summarise when draws meet a target.
 
@@ -99,6 +100,8 @@ def budget(
         Billions of tokens of the first and the last point seen.
     edge : ndarray of int, optional
         `edge_draws` where the limit's bound is not excluded: they meet a target first.
+    until : float
+        Billions of tokens up to which draws were followed.
     """
     tail = (1.0 - level) / 2.0
     first, last = seen
@@ -127,6 +130,7 @@ def budget(
         tokens_seen=last * TOKENS_PER_UNIT,
         tokens_first=first * TOKENS_PER_UNIT,
         asked=asked,
+        until=until * TOKENS_PER_UNIT,
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-def _target(
+def target_and_words(
     response: str, activation_ratio: float | None, sparsity: float | None, loss: float | None
 ) -> tuple[float, str]:
     """The target in the response's unit, and in words."""
@@ -46,7 +46,7 @@ def tokens_to(
     level: float,
 ) -> Budget:
     """See `Fit.tokens_to`; `level` is checked."""
-    target, asked = _target(fit.response, activation_ratio, sparsity, loss)
+    target, asked = target_and_words(fit.response, activation_ratio, sparsity, loss)
     crossing = fit.law.inverse(target, fit.averaged.draws.theta(fit.law))
     if sparsity is not None:
         crossing = _ahead(fit.law, crossing, fit.points.d[0])
@@ -87,7 +87,7 @@ def tokens_to_unseen(
     activation_ratio, sparsity, loss, level
         As in `Fit.tokens_to`.
     """
-    target, asked = _target(law.response, activation_ratio, sparsity, loss)
+    target, asked = target_and_words(law.response, activation_ratio, sparsity, loss)
     crossing = law.inverse(target, theta)
     if sparsity is not None:
         crossing = _ahead(law, crossing, first)

@@ -133,7 +133,8 @@ class Budget:
     Attributes
     ----------
     estimate : float
-        Median of the draws, raw tokens; ``inf`` where at least half of them never get there.
+        Median of the draws, raw tokens; ``inf`` where at least half of them never get there, or not
+        by `until`.
     lower, upper : float
         Interval ends, raw tokens; ``inf`` where the draws at that end never get there.
     status : {"reached", "reachable", "unreachable", "undetermined"}
@@ -144,7 +145,7 @@ class Budget:
     level : float
         Confidence level.
     probability : float
-        Share of draws in which the target is ever met.
+        Share of draws in which the target is ever met, or met by `until`.
     tokens_seen : float
         Tokens of the last point seen.
     tokens_first : float
@@ -154,6 +155,9 @@ class Budget:
     misfit : bool
         The law does not describe the run (`Fit.misfit`): status ``undetermined``, an interval from
         the first point to ``inf``, and an estimate that should not be used.
+    until : float
+        Raw tokens up to which the target was looked for: ``inf`` with a law, finite with stacked
+        methods (`BestForecast.tokens_to`), some of which know no law.
     """
 
     estimate: float
@@ -167,6 +171,7 @@ class Budget:
     tokens_first: float
     asked: str
     misfit: bool = False
+    until: float = math.inf
 
     @property
     def sentence(self) -> str:
@@ -188,18 +193,20 @@ class Budget:
             so_far = f"; {seen} seen" if self.tokens_seen else ""
             return f"{what} is reached at {at} tokens ({interval}{so_far})."
         if self.status == "unreachable":
-            return (
-                f"{what} is out of reach in {share_text(1 - self.probability)} of the draws: "
-                "more training will not reach it."
-            )
-        ever = share_text(self.probability)
-        middle = (
-            f"at {count_text(self.estimate)} tokens" if math.isfinite(self.estimate) else "never"
-        )
+            never = f"in {share_text(1 - self.probability)} of the draws"
+            if math.isfinite(self.until):
+                return f"{what} is not reached by {count_text(self.until)} tokens {never}."
+            return f"{what} is out of reach {never}: more training will not reach it."
+        ends, middle = "ever reached", "never"
+        if math.isfinite(self.until):
+            ends, middle = f"reached by {count_text(self.until)} tokens", "not by then"
+        if math.isfinite(self.estimate):
+            middle = f"at {count_text(self.estimate)} tokens"
         early = f"{100 * (1 - self.level) / 2:g}%"
         return (
-            f"{what}: these data do not tell whether it is ever reached. {ever} of the draws "
-            f"reach it (the median draw {middle}); only {early} do so before {lower} tokens."
+            f"{what}: these data do not tell whether it is {ends}. "
+            f"{share_text(self.probability)} of the draws reach it (the median draw {middle}); "
+            f"only {early} do so before {lower} tokens."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -209,9 +216,14 @@ class Budget:
     def __repr__(self) -> str:
         if self.misfit:
             return f"Budget({self.asked}, undetermined: the law does not describe this run)"
+        later = f"after {count_text(self.until)}" if math.isfinite(self.until) else "never"
+        middle, lower, upper = (
+            count_text(value) if math.isfinite(value) else later
+            for value in (self.estimate, self.lower, self.upper)
+        )
         return (
-            f"Budget({self.asked}, {self.status}: {count_text(self.estimate)} "
-            f"[{count_text(self.lower)}, {count_text(self.upper)}] tokens, {100 * self.level:g}%)"
+            f"Budget({self.asked}, {self.status}: {middle} [{lower}, {upper}] tokens, "
+            f"{100 * self.level:g}%)"
         )
 
     def _repr_html_(self) -> str:

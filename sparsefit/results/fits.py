@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def _row(result: Limit | Budget, **more: Any) -> pd.DataFrame:
+def as_row(result: Limit | Budget, **more: Any) -> pd.DataFrame:
     """A limit or budget as a table of one row; infinite numbers stay numbers."""
     return pd.DataFrame([{**asdict(result), **more, "sentence": result.sentence}])
 
@@ -137,7 +137,7 @@ class Fits(Mapping[str, Fit]):
 
         def row(fit: Fit) -> pd.DataFrame:
             limit = fit.limit(level, method, seed)
-            return _row(limit, is_identified=limit.is_identified).drop(columns="bounds")
+            return as_row(limit, is_identified=limit.is_identified).drop(columns="bounds")
 
         return self._table(row)
 
@@ -152,11 +152,11 @@ class Fits(Mapping[str, Fit]):
 
         Columns are the attributes of `Budget` and ``sentence``.
         """
-        return self._table(lambda f: _row(f.tokens_to(activation_ratio, sparsity, loss, level)))
+        return self._table(lambda f: as_row(f.tokens_to(activation_ratio, sparsity, loss, level)))
 
     def tokens_within(self, share: float = 0.05, level: float = 0.9) -> pd.DataFrame:
         """Tokens to come within a share of the limit; columns as in `tokens_to`."""
-        return self._table(lambda f: _row(f.tokens_within(share, level)))
+        return self._table(lambda f: as_row(f.tokens_within(share, level)))
 
     def points_table(self) -> pd.DataFrame:
         """Every row given, see `Fit.points_table`."""
