@@ -286,6 +286,17 @@ class BestForecast:
         ahead = 2.0 * float(table.loc[table["run"] == run, "tokens"].max())
         return self._kept_or(("notes", run), lambda: self.predictive([ahead], run).notes)
 
+    def points_table(self) -> pd.DataFrame:
+        """Every row given, with its role.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``run``, ``tokens``, ``activation_ratio`` and ``role`` (used, failed).
+        """
+        found = self.table[["run", "tokens", "activation_ratio"]].reset_index(drop=True)
+        return found.assign(role=np.where(usable_rows(self.table), "used", "failed"))
+
     def tidy(self) -> pd.DataFrame:
         """One row a candidate: weight and, where a backtest was possible, its scores."""
         if self.backtest is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import ArgumentError
@@ -61,28 +61,41 @@ def write_panels(
     held_out : DataFrame, optional
         Table with later points, drawn as not used.
     """
+    from sparsefit import plots
+
+    def draw(run: str, panel: Any, legend: bool) -> None:
+        fit = fits[run]
+        end = until.get(run) if isinstance(until, dict) else until
+        # Where the tokens seen are beyond it, nothing would be forecast: draw the default.
+        end = end if end is not None and end > fit.tokens[-1] else None
+        plots.fit(fit, panel, until=end, level=level, held_out=held_out, legend=legend)
+
+    panels_of(list(fits), draw, path)
+
+
+def panels_of(runs: Sequence[str], draw: Callable[[str, Any, bool], None], path: str) -> None:
+    """Call ``draw(run, axes, legend)`` for each run on a panel of its own and write the figure.
+
+    The first panel has a legend, later ones only of what the first does not show.
+    """
     from matplotlib.figure import Figure
 
-    from sparsefit import plots
     from sparsefit.plots import style
 
-    columns = 1 if len(fits) == 1 else 2 if len(fits) <= 8 else 3
-    rows = math.ceil(len(fits) / columns)
+    columns = 1 if len(runs) == 1 else 2 if len(runs) <= 8 else 3
+    rows = math.ceil(len(runs) / columns)
     with style.applied():
         figure = Figure(figsize=(6.4 * columns, 4.2 * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for index, (panel, fit) in enumerate(zip(panels, fits.values(), strict=False)):
-            end = until.get(fit.run) if isinstance(until, dict) else until
-            # Where the tokens seen are beyond it, nothing would be forecast: draw the default.
-            end = end if end is not None and end > fit.tokens[-1] else None
-            plots.fit(fit, panel, until=end, level=level, held_out=held_out, legend=index == 0)
-        for panel in panels[len(fits) :]:
+        for index, (panel, run) in enumerate(zip(panels, runs, strict=False)):
+            draw(run, panel, index == 0)
+        for panel in panels[len(runs) :]:
             panel.set_axis_off()
-        if len(fits) == len(panels):
+        if len(runs) == len(panels):
             _name_the_rest(panels)
         else:
             # A free panel has room for the legend.
-            handles, labels = _entries(panels[: len(fits)])
+            handles, labels = _entries(panels[: len(runs)])
             panels[0].get_legend().remove()
             panels[-1].legend(handles, labels, loc="center", fontsize="large")
         _save(figure, path)

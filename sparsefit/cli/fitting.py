@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsefit.cli import selection, values
-from sparsefit.cli.methods import FitOptions, add_method, fitter, together
+from sparsefit.cli.methods import STACKED, FitOptions, add_method, fitter, together
 from sparsefit.cli.outputs import check_figure, check_file
 from sparsefit.cli.progress import Progress
 from sparsefit.errors import FitError
@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 _NOTES = 2
 
 
-def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the files and the options that decide how they are fitted."""
+def add_fit_arguments(parser: argparse.ArgumentParser, *, stacked: bool = False) -> None:
+    """Declare the files and the options that decide how they are fitted; see `add_method`."""
     parser.add_argument(
         "files",
         nargs="+",
         metavar="FILE",
         help="measurement tables (CSV, Parquet, the authors' JSON): paths, URLs, folders or globs",
     )
+    learn = "pooled and best still learn" if stacked else "pooled still learns"
     selection.add_run(
         parser,
-        "fit only this run (--method pooled still learns from the others), or name the run of a "
-        "file without a column 'run'",
+        f"fit only this run (--method {learn} from the others), or name the run of a file without "
+        "a column 'run'",
     )
     parser.add_argument(
         "--response",
@@ -55,7 +56,7 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="early points to leave out: auto, none, a number of points, or of tokens (2e9, 2B)",
     )
-    add_method(parser)
+    add_method(parser, stacked=stacked)
     parser.add_argument("--robust", action="store_true", help="down-weight outliers")
     parser.add_argument(
         "--seed", type=values.seed, default=0, help="seed of the draws (default: 0)"
@@ -141,7 +142,7 @@ def read(
         min_points=0,
     )
     notes = tuple(table.attrs.get("notes", ()))
-    if runs and options.method == "pooled":
+    if runs and options.method in ("pooled", STACKED):
         selection.check_runs(table, runs)
         return table, notes
     return selection.select(table, runs), notes
@@ -180,13 +181,20 @@ def save(outcome: Outcome, arguments: argparse.Namespace) -> None:
 
 def report_side(outcome: Outcome, arguments: argparse.Namespace) -> None:
     """Print to standard error what is not part of the answer."""
-    for note in outcome.notes[:_NOTES]:
+    say_beside(outcome.notes, outcome.failed, "not fitted", arguments)
+
+
+def say_beside(
+    notes: tuple[str, ...], failed: dict[str, str], what: str, arguments: argparse.Namespace
+) -> None:
+    """Print to standard error notes on the files, runs that failed, and the files written."""
+    for note in notes[:_NOTES]:
         print(f"note: {note}", file=sys.stderr)
-    if len(outcome.notes) > _NOTES:
-        more = len(outcome.notes) - _NOTES
+    if len(notes) > _NOTES:
+        more = len(notes) - _NOTES
         print(f"note: {more} more on the files; sparsefit validate lists them", file=sys.stderr)
-    for message in outcome.failed.values():
-        print(f"not fitted: {message}", file=sys.stderr)
+    for message in failed.values():
+        print(f"{what}: {message}", file=sys.stderr)
     for option, path in (("figure", arguments.out), ("fits", arguments.save_json)):
         if path:
             print(f"{option} written to {path}", file=sys.stderr)

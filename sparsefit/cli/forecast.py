@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli import describe, fitting, values
+from sparsefit.cli.methods import STACKED
 from sparsefit.cli.printing import print_json
 from sparsefit.cli.targets import add_targets, check_targets
 from sparsefit.counts import count_text
@@ -23,7 +24,7 @@ MULTIPLES = (2.0, 4.0, 10.0)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    fitting.add_fit_arguments(parser)
+    fitting.add_fit_arguments(parser, stacked=True)
     parser.add_argument(
         "--at",
         action="append",
@@ -45,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit, forecast and print; 3 where some runs cannot be fitted."""
+    if arguments.method == STACKED:
+        from sparsefit.cli import stacked
+
+        return stacked.run(arguments)
     check_targets(arguments)
     outcome = fitting.fit_files(arguments)
     fitting.save(outcome, arguments)
@@ -57,28 +62,32 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(
             {
                 "level": arguments.level,
-                "at": "as asked for" if arguments.at else _default_at(),
+                "at": "as asked for" if arguments.at else default_at(),
                 "runs": [_document(fit, arguments) for fit in outcome.fits.values()],
                 "failed": outcome.failed,
             }
         )
     else:
         if not arguments.at:
-            print(f"No --at given: forecasts at {_default_at()}.\n")
+            print(f"No --at given: forecasts at {default_at()}.\n")
         print("\n\n".join(_text(fit, arguments) for fit in outcome.fits.values()))
     fitting.report_side(outcome, arguments)
     return outcome.status
 
 
-def _default_at() -> str:
+def default_at() -> str:
+    """Where forecasts are made without --at, in words."""
     return "2, 4 and 10 times the tokens that each run has seen"
 
 
 def forecast_table(fit: Fit, arguments: argparse.Namespace) -> pd.DataFrame:
     """Forecast at the token counts asked for, else at multiples of those seen."""
-    seen = float(fit.tokens[-1])
-    at = arguments.at or [factor * seen for factor in MULTIPLES]
-    return fit.forecast(at, arguments.level)
+    return fit.forecast(counts_at(float(fit.tokens[-1]), arguments), arguments.level)
+
+
+def counts_at(seen: float, arguments: argparse.Namespace) -> list[float]:
+    """Token counts asked for, else multiples of those seen."""
+    return arguments.at or [factor * seen for factor in MULTIPLES]
 
 
 def budgets(fit: Fit, arguments: argparse.Namespace) -> list[Budget]:
@@ -112,7 +121,8 @@ def _text(fit: Fit, arguments: argparse.Namespace) -> str:
             "  Do not use these forecasts: the law does not describe this run (see notes)."
         )
         lines += _hints(fit)
-    lines += forecast_lines(forecast_table(fit, arguments), fit, level)
+    ratio = fit.response == "activation_ratio"
+    lines += forecast_lines(forecast_table(fit, arguments), float(fit.tokens[-1]), level, ratio)
     return "\n".join([*lines, *describe.note_lines(fit)])
 
 
@@ -126,14 +136,12 @@ def _hints(fit: Fit) -> list[str]:
     return []
 
 
-def forecast_lines(table: pd.DataFrame, fit: Fit, level: float) -> list[str]:
-    """Format a forecast as lines of text."""
-    ratio = fit.response == "activation_ratio"
+def forecast_lines(table: pd.DataFrame, seen: float, level: float, ratio: bool = True) -> list[str]:
+    """Format a forecast as lines of text; `ratio` says that it is no loss."""
     percent = f"{100 * level:g}%"
     head = f"    {'tokens':>8} {'':>7} {'activation' if ratio else 'loss':>10}"
     head += f"  {'curve, ' + percent:<16}  {'measurement, ' + percent:<16}"
     lines = [head + ("  sparsity" if ratio else "")]
-    seen = float(fit.tokens[-1])
     for row in records(table):
         factor = f"({row.tokens / seen:.3g}x)"
         curve = f"{row.curve_lower:.4f} to {row.curve_upper:.4f}"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
 
 METHODS = ("fit", "bayes", "pooled")
+STACKED = "best"
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,15 @@ class FitOptions:
     seed: int = 0
 
 
-def add_method(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--method``."""
+def add_method(parser: argparse.ArgumentParser, *, stacked: bool = False) -> None:
+    """Declare ``--method``; `stacked` offers ``best``, which fits no law, as well."""
+    best = "; best: sf.forecast_best, methods weighted by a backtest on these runs"
     parser.add_argument(
         "--method",
-        choices=METHODS,
+        choices=(*METHODS, STACKED) if stacked else METHODS,
         default="fit",
         help="fit: sf.fit; bayes: sf.fit_bayes, each run alone; pooled: the runs of one activation "
-        "learn from each other by their n_params (default: fit)",
+        f"learn from each other by their n_params{best if stacked else ''} (default: fit)",
     )
 
 

@@ -15,7 +15,7 @@ def rewrite(line: str) -> None:
     print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
-def counter(what: str, jobs: int = 1) -> Callable[[int, int], None]:
+def counter(what: str, jobs: int | None = 1) -> Callable[[int, int], None]:
     """Make a function that is told ``(done, total)`` and says so once a job takes long.
 
     A terminal gets one line that changes and goes away at the end, a log a single line.
@@ -24,8 +24,8 @@ def counter(what: str, jobs: int = 1) -> Callable[[int, int], None]:
     ----------
     what : str
         What is counted.
-    jobs : int
-        Processes at work; a log is told of ``--jobs`` where there is one.
+    jobs : int or None
+        Processes at work; a log is told of ``--jobs`` where there is one. None without that option.
     """
     start = time.monotonic()
     said = False

@@ -8,6 +8,7 @@ drawn.
   `warmup_sensitivity`, `limits`, `derivative`, `budget`
 - ``sf.fit_bayes`` only: ``sparsefit.plots.bayes.prior`` (one run) and ``pooled_limits``
 - ``sf.backtest``: `error_by_horizon`, `calibration_curve`, `forecast_fan`
+- ``sf.forecast_best``: `best_forecast`
 - ``sf.compare``: `comparison`
 - ``sf.fit_width_depth``: `width_depth`
 """
@@ -29,11 +30,13 @@ _EXPORTS: dict[str, str] = {
     "error_by_horizon": "sparsefit.plots.backtest",
     "calibration_curve": "sparsefit.plots.backtest",
     "forecast_fan": "sparsefit.plots.backtest",
+    "best_forecast": "sparsefit.plots.stacked",
     "comparison": "sparsefit.plots.criteria",
     "width_depth": "sparsefit.plots.breakpoints",
 }
 
 __all__ = [
+    "best_forecast",
     "budget",
     "calibration_curve",
     "comparison",
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from sparsefit.plots.many import runs
     from sparsefit.plots.residual import residuals
     from sparsefit.plots.slope import derivative
+    from sparsefit.plots.stacked import best_forecast
     from sparsefit.plots.target import budget
     from sparsefit.plots.warmup import warmup_sensitivity
 

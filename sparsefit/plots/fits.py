@@ -87,11 +87,21 @@ def fit(
         grid = token_grid(float(one.tokens[0]), max(last, seen), seen, xscale)
         bands = one.forecast(grid, level)
         limit = one.limit(level)
-        _draw_bands(axes, one, bands, seen, level)
+        draw_bands(axes, bands, level, "curve (median)")
+        axes.plot(
+            bands["tokens"],
+            one.predict(bands["tokens"]),
+            color=looks.ink(),
+            linewidth=1.0,
+            linestyle=(0, (4, 2)),
+            label="least-squares fit",
+            zorder=3,
+        )
         low, high = _draw_points(axes, one)
-        extra = _draw_held_out(axes, one, held_out)
+        known = one.frame["tokens"].to_numpy()
+        extra = draw_held_out(axes, one.run, one.response, known, held_out)
         _set_limits(axes, one, bands, limit, (low, high), extra, xscale)
-        border = _forecast_zone(axes, seen, last)
+        border = forecast_zone(axes, seen, last)
         draw_bracket(axes, limit)
         canvas.token_axis(axes)
         _end_at_infinity(axes, max(last, seen))
@@ -127,7 +137,8 @@ def token_grid(first: float, last: float, seen: float, scale: str) -> NDArray[np
     return np.union1d(space(first, last, _GRID), [seen])
 
 
-def _draw_bands(axes: Any, one: Fit, bands: pd.DataFrame, seen: float, level: float) -> None:
+def draw_bands(axes: Any, bands: pd.DataFrame, level: float, median: str) -> None:
+    """Draw both bands of a forecast and its median, which is called `median`."""
     percent = f"{100 * level:g}%"
     tokens = bands["tokens"].to_numpy()
     axes.fill_between(
@@ -139,25 +150,17 @@ def _draw_bands(axes: Any, one: Fit, bands: pd.DataFrame, seen: float, level: fl
         linewidth=0,
         label=f"{percent} band, new measurement",
     )
-    axes.fill_between(
-        tokens,
-        bands["curve_lower"],
-        bands["curve_upper"],
-        color=looks.BLUE,
-        alpha=0.35,
-        linewidth=0,
-        label=f"{percent} band, curve",
-    )
-    axes.plot(tokens, bands["median"], color=looks.BLUE, label="curve (median)", zorder=3)
-    axes.plot(
-        tokens,
-        one.predict(tokens),
-        color=looks.ink(),
-        linewidth=1.0,
-        linestyle=(0, (4, 2)),
-        label="least-squares fit",
-        zorder=3,
-    )
+    if bands["curve_lower"].notna().all():
+        axes.fill_between(
+            tokens,
+            bands["curve_lower"],
+            bands["curve_upper"],
+            color=looks.BLUE,
+            alpha=0.35,
+            linewidth=0,
+            label=f"{percent} band, curve",
+        )
+    axes.plot(tokens, bands["median"], color=looks.BLUE, label=median, zorder=3)
 
 
 def _draw_points(axes: Any, one: Fit) -> tuple[float, float]:
@@ -201,15 +204,22 @@ def _crowd(n: int) -> dict[str, float]:
     return {"zorder": 1.5, "markersize": max(1.0, 5.0 * (200 / n) ** 0.5), "markeredgewidth": 0.0}
 
 
-def _draw_held_out(axes: Any, one: Fit, table: pd.DataFrame | None) -> NDArray[np.float64]:
+def draw_held_out(
+    axes: Any,
+    run: str,
+    response: str,
+    known: NDArray[np.float64],
+    table: pd.DataFrame | None,
+) -> NDArray[np.float64]:
+    """Draw a run's points at other tokens than the `known` ones; returns their values."""
     if table is None:
         return np.empty(0)
-    later = (table["run"] == one.run) & table[one.response].notna()
-    later &= ~table["tokens"].isin(one.frame["tokens"])
+    later = (table["run"].astype(str) == run) & table[response].notna()
+    later &= ~table["tokens"].isin(known)
     rows = table[later]
     axes.plot(
         rows["tokens"],
-        rows[one.response],
+        rows[response],
         linestyle="none",
         marker="D",
         markerfacecolor=looks.paper(),
@@ -218,7 +228,7 @@ def _draw_held_out(axes: Any, one: Fit, table: pd.DataFrame | None) -> NDArray[n
         label="later, not used",
         zorder=4,
     )
-    return rows[one.response].to_numpy(dtype=float)
+    return rows[response].to_numpy(dtype=float)
 
 
 def _set_limits(
@@ -323,7 +333,7 @@ def _legend_size(axes: Any) -> tuple[float, float]:
     return wide / max(points[0], 1.0), tall / max(points[1], 1.0)
 
 
-def _forecast_zone(axes: Any, seen: float, last: float) -> Any:
+def forecast_zone(axes: Any, seen: float, last: float) -> Any:
     """Set the forecast apart from the data; return the line between them."""
     border = axes.axvline(seen, color=looks.GREY, linewidth=0.8, zorder=1)
     text = {"va": "top", "fontsize": "small", "color": looks.tone(0.25)}

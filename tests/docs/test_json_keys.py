@@ -13,16 +13,20 @@ import sparsefit as sf
 from sparsefit.cli import main
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
-TOP = ("level", "at", "failed", "runs[]")
+
+
+def keys_of(command: str) -> dict[str, list[str]]:
+    """Key to the names in its row of the table for a command."""
+    after = PAGE.read_text(encoding="utf-8").split(f"<!-- keys of: {command} -->")[1]
+    table = re.search(r"^\| key .*?(?=\n\n)", after, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    rows = re.findall(r"^\| `([a-z_.\[\]]+)` \| (.*) \|$", table[0], re.MULTILINE)
+    return {key: re.findall(r"`([a-z_0-9]+)`", meaning) for key, meaning in rows}
 
 
 @pytest.fixture(scope="module")
 def documented() -> dict[str, list[str]]:
-    """Key to the names in its row."""
-    table = PAGE.read_text(encoding="utf-8").split("<!-- keys of: forecast -->")[1]
-    rows = re.findall(r"^\| `([a-z_.\[\]]+)` \| (.*) \|$", table, re.MULTILINE)
-    rows = [row for row in rows if row[0] in TOP or row[0].startswith("runs[]")]
-    return {key: re.findall(r"`([a-z_]+)`", meaning) for key, meaning in rows}
+    return keys_of("forecast")
 
 
 @pytest.fixture
@@ -57,3 +61,15 @@ def test_keys_of_a_fit(documented: dict[str, list[str]], printed: Any) -> None:
     assert set(run) == keys - {"forecast", "budgets"} | {"equation", "coefficients"}
     names = ["term", "estimate", "std_error", "lower", "upper", "unit"]
     assert list(run["coefficients"][0]) == names
+
+
+def test_keys_of_a_stacked_forecast(documented: dict[str, list[str]], printed: Any) -> None:
+    answer = printed("forecast", "--method", "best", "--target-sparsity", "0.77")
+    stacked = keys_of("forecast --method best")
+    assert {key.removesuffix("[]") for key in stacked if "." not in key} == set(answer)
+    assert list(answer["weights"][0]) == stacked["weights[]"]
+    (run,) = answer["runs"]
+    keys = {k.removeprefix("runs[].").removesuffix("[]") for k in stacked if "." in k}
+    assert keys == set(run)
+    for name in ("forecast", "budgets"):
+        assert set(run[name][0]) <= set(documented[f"runs[].{name}[]"])

@@ -1,0 +1,200 @@
+"""``sparsefit forecast --method best``: the stacked forecast of each run, and what it rests on."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sparsefit.cli import fitting
+from sparsefit.cli.forecast import counts_at, default_at, forecast_lines
+from sparsefit.cli.methods import STACKED, FitOptions
+from sparsefit.cli.outputs import check_figure
+from sparsefit.cli.printing import print_json, show
+from sparsefit.cli.progress import Progress, counter
+from sparsefit.counts import count_text
+from sparsefit.errors import ArgumentError, FitError, SparsefitError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefit.backtesting import BestForecast
+    from sparsefit.results.estimates import Budget
+
+T = TypeVar("T")
+
+NO_LIMIT = (
+    "No limits: methods without a law take part. --method fit, bayes or pooled gives the limit of "
+    "a law."
+)
+
+# Option as parsed, its value where it is not given, and what to do in its place.
+_REFUSED: tuple[tuple[str, Any, str], ...] = (
+    ("response", "activation_ratio", "it forecasts activation ratios only; use --method fit"),
+    ("target_loss", [], "it forecasts activation ratios only; use --method fit --response loss"),
+    ("within", [], "it has no limit to come near to; use --method fit, bayes or pooled"),
+    ("law", "auto", "its methods take the law of the run's activation; use --method fit"),
+    ("warmup", "auto", "each of its methods treats the warm-up in its own way; use --method fit"),
+    ("robust", False, "it weights several methods; use --method fit"),
+    ("save_json", None, "it cannot be saved; --json prints its numbers"),
+)
+
+
+@dataclass(frozen=True)
+class RunForecast:
+    """What is said about one run."""
+
+    run: str
+    points: pd.DataFrame
+    table: pd.DataFrame
+    budgets: list[Budget]
+    notes: tuple[str, ...]
+
+    @property
+    def seen(self) -> float:
+        """Tokens of the last point."""
+        return float(self.points["tokens"].max())
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that a stacked forecast cannot follow.
+
+    Raises
+    ------
+    ArgumentError
+        Names the option and what to use.
+    """
+    for name, default, instead in _REFUSED:
+        if getattr(arguments, name) != default:
+            option = "--" + name.replace("_", "-")
+            raise ArgumentError(f"{option} does not go with --method {STACKED}: {instead}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Choose, forecast and print; 3 where some runs cannot be forecast."""
+    from sparsefit.backtesting import forecast_best
+
+    check_options(arguments)
+    check_figure("--out", arguments.out)
+    options = FitOptions(method=STACKED, seed=arguments.seed)
+    table, notes = fitting.read(arguments.files, arguments.run, options)
+    steps = counter("choosing by a backtest, forecasts", jobs=None)
+    best = forecast_best(table, rng=arguments.seed, progress=steps)
+    wanted = [name for name in best.runs if not arguments.run or name in arguments.run]
+    found, failed = _each(wanted, lambda name: _forecast(best, name, arguments))
+    if not found:
+        raise FitError("; ".join(failed.values()))
+    if arguments.out:
+        _draw(best, found, arguments)
+    if arguments.json:
+        print_json(_document(best, found, failed, arguments))
+    else:
+        show("\n\n".join([f"{best.summary()}\n\n{NO_LIMIT}", *_texts(best, found, arguments)]))
+    fitting.say_beside(notes, failed, "not forecast", arguments)
+    return 3 if failed else 0
+
+
+def _each(runs: list[str], work: Callable[[str], T]) -> tuple[dict[str, T], dict[str, str]]:
+    """Results by run, and why there is none of the others."""
+    progress = Progress(len(runs), "forecasting")
+    found, failed = {}, {}
+    for name in runs:
+        progress.step(name)
+        try:
+            found[name] = work(name)
+        except SparsefitError as error:
+            failed[name] = f"run {name!r}: {error}"
+    progress.done()
+    return found, failed
+
+
+def _forecast(best: BestForecast, name: str, arguments: argparse.Namespace) -> RunForecast:
+    from sparsefit.backtesting.outlook import REACH
+
+    points = best.points_table()
+    points = points[(points["run"] == name) & (points["role"] == "used")].sort_values("tokens")
+    seen = float(points["tokens"].max())
+    at = counts_at(seen, arguments)
+    forecast = best.predictive(at, name)
+    level = arguments.level
+    # Whoever asks for a forecast further out wants budgets to look that far.
+    until = max(REACH * seen, *at)
+    targets = [("sparsity", value) for value in arguments.target_sparsity]
+    targets += [("activation_ratio", value) for value in arguments.target_activation]
+    budgets: list[Any] = [
+        best.tokens_to(**{what: value}, level=level, run=name, until=until)
+        for what, value in targets
+    ]
+    replaced = (forecast.fallback,) if forecast.fallback else ()
+    return RunForecast(name, points, forecast.table(level), budgets, (*replaced, *forecast.notes))
+
+
+def _draw(best: BestForecast, found: dict[str, RunForecast], arguments: argparse.Namespace) -> None:
+    from sparsefit import plots
+    from sparsefit.cli.figure import panels_of
+
+    progress = Progress(len(found), "drawing")
+    last = max(arguments.at) if arguments.at else None
+
+    def draw(name: str, panel: Any, legend: bool) -> None:
+        progress.step(name)
+        # Where the tokens seen are beyond --at, nothing would be forecast: draw the default.
+        until = last if last is not None and last > found[name].seen else None
+        plots.best_forecast(
+            best, panel, run=name, until=until, level=arguments.level, legend=legend
+        )
+
+    panels_of(list(found), draw, arguments.out)
+    progress.done()
+
+
+def _document(
+    best: BestForecast,
+    found: dict[str, RunForecast],
+    failed: dict[str, str],
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    return {
+        "level": arguments.level,
+        "at": "as asked for" if arguments.at else default_at(),
+        "method": "forecast_best",
+        "leader": best.method,
+        "why": best.why,
+        "weights": best.tidy(),
+        "runs": [
+            {
+                "run": one.run,
+                "response": "activation_ratio",
+                "n_points": len(one.points),
+                "tokens_seen": one.seen,
+                "last_measured": float(one.points["activation_ratio"].iloc[-1]),
+                "forecast": one.table,
+                "budgets": [budget.to_dict() for budget in one.budgets],
+                "notes": list(one.notes),
+            }
+            for one in found.values()
+        ],
+        "failed": failed,
+    }
+
+
+def _texts(
+    best: BestForecast, found: dict[str, RunForecast], arguments: argparse.Namespace
+) -> list[str]:
+    texts = [_text(best, one, arguments.level) for one in found.values()]
+    return texts if arguments.at else [f"No --at given: forecasts at {default_at()}.", *texts]
+
+
+def _text(best: BestForecast, one: RunForecast, level: float) -> str:
+    tokens = one.points["tokens"]
+    span = f"{count_text(tokens.min())} to {count_text(tokens.max())} tokens"
+    last = one.points["activation_ratio"].iloc[-1]
+    return "\n".join(
+        [
+            f"{one.run}: {len(tokens)} checkpoints, {span}, the last at {last:.4f}",
+            *(f"  {budget.sentence}" for budget in one.budgets),
+            *forecast_lines(one.table, one.seen, level),
+            *(f"  note: {note}" for note in one.notes),
+        ]
+    )
