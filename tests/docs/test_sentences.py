@@ -65,6 +65,15 @@ def made(**changes: Any) -> Budget:
             "Sparsity 0.93: these data do not tell whether it is ever reached. 30% of the "
             "draws reach it (the median draw never); only 5% do so before 900B tokens.",
         ),
+        (
+            {"status": "unreachable", "probability": 0.004, "until": 4e12},
+            "Sparsity 0.93 is not reached by 4T tokens in over 99% of the draws.",
+        ),
+        (
+            {"status": "undetermined", "estimate": math.inf, "probability": 0.3, "until": 4e12},
+            "Sparsity 0.93: these data do not tell whether it is reached by 4T tokens. 30% of the "
+            "draws reach it (the median draw not by then); only 5% do so before 900B tokens.",
+        ),
     ],
 )
 def test_budget_sentence(changes: dict[str, Any], sentence: str) -> None:
@@ -75,6 +84,11 @@ def test_budget_sentence(changes: dict[str, Any], sentence: str) -> None:
 def test_repr_names_target_and_unit() -> None:
     text = repr(made(upper=math.inf, status="undetermined"))
     assert text == "Budget(sparsity 0.93, undetermined: 1.2T [900B, never] tokens, 90%)"
+
+
+def test_repr_says_how_far_was_looked() -> None:
+    text = repr(made(upper=math.inf, status="undetermined", until=4e12))
+    assert text == "Budget(sparsity 0.93, undetermined: 1.2T [900B, after 4T] tokens, 90%)"
 
 
 def test_target_is_named_as_asked_for(reference_fits: Any) -> None:
