@@ -36,10 +36,10 @@ def limit_sentence(limit: Limit) -> str:
         )
     if limit.identified == "no":
         return f"Limit: the data do not bound it on either side ({percent}). Identified: no."
-    if limit.lower <= limit.bounds[0]:
-        known, other, end, open_side = "at most", "at least", limit.upper, "below"
-    else:
+    if limit.bounded[0]:
         known, other, end, open_side = "at least", "at most", limit.lower, "above"
+    else:
+        known, other, end, open_side = "at most", "at least", limit.upper, "below"
     sparsity = f" (sparsity {other} {1 - end:.4f})" if ratio else ""
     return (
         f"Limit: {noun} {known} {end:.4f}{sparsity} at {percent}; the data do not bound it "

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from sparsefit.errors import ArgumentError
 from sparsefit.plots import style as looks
-from sparsefit.plots.bracket import unbounded
 from sparsefit.plots.canvas import RESPONSE_LABELS, new_axes, run_text, token_axis
 from sparsefit.seeds import Rng, seed_of
 
@@ -162,7 +161,7 @@ def _size_limits(
     axes.vlines(sizes, lower, upper, color=colour)
     middle = np.array([limit.estimate for limit in limits])
     axes.plot(sizes, middle, marker, color=colour, label=label)
-    free = np.array([unbounded(limit) for limit in limits])
+    free = ~np.array([limit.bounded for limit in limits])
     for ends, is_free, arrow in ((lower, free[:, 0], "v"), (upper, free[:, 1], "^")):
         axes.plot(sizes[is_free], ends[is_free], arrow, color=colour, markersize=6, clip_on=False)
 

@@ -16,14 +16,6 @@ CENTRE = 0.925
 _CAP = 0.016
 
 
-def unbounded(limit: Limit) -> tuple[bool, bool]:
-    """Whether the data leave the limit unbounded below and above."""
-    return (
-        limit.lower <= limit.bounds[0] + 1e-9,
-        limit.upper >= limit.bounds[1] - 1e-9,
-    )
-
-
 def draw_bracket(axes: Any, limit: Limit) -> None:
     """Draw the bracket; call it after the y limits are set.
 
@@ -33,8 +25,8 @@ def draw_bracket(axes: Any, limit: Limit) -> None:
     bottom, top = axes.get_ylim()
     across = axes.get_yaxis_transform()
     low, high = max(limit.lower, bottom), min(limit.upper, top)
-    no_floor, no_ceiling = unbounded(limit)
-    if no_floor or no_ceiling:
+    floor, ceiling = limit.bounded
+    if not (floor and ceiling):
         axes.fill_between(
             [CENTRE - _CAP, CENTRE + _CAP],
             low,
@@ -49,8 +41,8 @@ def draw_bracket(axes: Any, limit: Limit) -> None:
     axes.plot(
         [CENTRE, CENTRE], [low, high], color=looks.VERMILLION, transform=across, label="_limit"
     )
-    _draw_end(axes, low, "v", capped=limit.lower >= bottom and not no_floor, free=no_floor)
-    _draw_end(axes, high, "^", capped=limit.upper <= top and not no_ceiling, free=no_ceiling)
+    _draw_end(axes, low, "v", capped=limit.lower >= bottom and floor, free=not floor)
+    _draw_end(axes, high, "^", capped=limit.upper <= top and ceiling, free=not ceiling)
     if bottom <= limit.estimate <= top:
         axes.plot(
             [CENTRE],
@@ -62,10 +54,10 @@ def draw_bracket(axes: Any, limit: Limit) -> None:
             transform=across,
             zorder=5,
         )
-    if no_ceiling and low <= bottom:
+    if not ceiling and low <= bottom:
         # Neither end leaves room: below stands the axis with its sign for infinity.
         _write(axes, "limit", CENTRE - 1.4 * _CAP, 0.5 * (bottom + top), 0, "right", "center", 90)
-    elif no_ceiling:
+    elif not ceiling:
         _write(axes, "limit", CENTRE, low, -4, "center", "top")
     else:
         _write(axes, "limit", CENTRE, high, 4, "center", "bottom")

@@ -10,7 +10,7 @@ import numpy as np
 from sparsefit.errors import ArgumentError
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
-from sparsefit.plots.bracket import CENTRE, STRIP, draw_bracket, unbounded
+from sparsefit.plots.bracket import CENTRE, STRIP, draw_bracket
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,9 +126,9 @@ def limit_words(limit: Limit) -> str:
         return f"limit {limit.estimate:.4f} [{limit.lower:.4f}, {limit.upper:.4f}] ({percent})"
     if limit.identified == "no":
         return "limit not identified"
-    if limit.lower <= limit.bounds[0]:
-        return f"limit at most {limit.upper:.4f} (one-sided, {percent})"
-    return f"limit at least {limit.lower:.4f} (one-sided, {percent})"
+    if limit.bounded[0]:
+        return f"limit at least {limit.lower:.4f} (one-sided, {percent})"
+    return f"limit at most {limit.upper:.4f} (one-sided, {percent})"
 
 
 def token_grid(first: float, last: float, seen: float, scale: str) -> NDArray[np.float64]:
@@ -257,10 +257,10 @@ def _set_limits(
     # A wild band must not squeeze the data: it may take up three times their height, each way.
     reachable = (shown.min() - 1.5 * span, shown.max() + 1.5 * span)
     ends = [limit.estimate, float(bands["curve_lower"].min()), float(bands["curve_upper"].max())]
-    floor, ceiling = unbounded(limit)
+    floor, ceiling = limit.bounded
     # An end that is no end only needs room for its arrow.
-    ends.append(limit.estimate - 0.4 * span if floor else limit.lower)
-    ends.append(limit.estimate + 0.4 * span if ceiling else limit.upper)
+    ends.append(limit.lower if floor else limit.estimate - 0.4 * span)
+    ends.append(limit.upper if ceiling else limit.estimate + 0.4 * span)
     near = np.clip(ends, *reachable)
     low, high = min(shown.min(), near.min()), max(shown.max(), near.max())
     pad = 0.06 * (high - low)

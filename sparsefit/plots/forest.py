@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
-from sparsefit.plots.bracket import unbounded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,9 +63,7 @@ def limits(
             _draw_row(axes, row, limit, left, right)
         axes.set_yticks(range(len(found)), list(canvas.run_texts(found).values()))
         axes.tick_params(axis="y", length=0)
-        what = "activation ratio (fraction)" if response == "activation_ratio" else "training loss"
-        unit = "" if response == "activation_ratio" else " (nats per token)"
-        axes.set_xlabel(f"limit {what}{unit}, {100 * level:g}% interval")
+        axes.set_xlabel(f"limit {canvas.RESPONSE_LABELS[response]}, {100 * level:g}% interval")
         if sparsity and response == "activation_ratio":
             canvas.sparsity_axis(axes, "x")
     return axes
@@ -75,9 +72,9 @@ def limits(
 def _view(found: Sequence[Limit]) -> tuple[float, float]:
     ends = [limit.estimate for limit in found]
     for limit in found:
-        floor, ceiling = unbounded(limit)
-        ends += [] if floor else [limit.lower]
-        ends += [] if ceiling else [limit.upper]
+        floor, ceiling = limit.bounded
+        ends += [limit.lower] if floor else []
+        ends += [limit.upper] if ceiling else []
     low, high = min(ends), max(ends)
     span = max(high - low, 0.05 * abs(high), 1e-6)
     # Hardly anything to see beyond a physical bound.
@@ -90,21 +87,21 @@ def _view(found: Sequence[Limit]) -> tuple[float, float]:
 
 
 def _words(limit: Limit) -> str:
-    floor, ceiling = unbounded(limit)
-    if limit.identified == "no":
+    floor, ceiling = limit.bounded
+    if not (floor or ceiling):
         return "not identified"
-    if floor:
+    if not floor:
         return f"≤ {limit.upper:.4f}, one-sided"
-    if ceiling:
+    if not ceiling:
         return f"≥ {limit.lower:.4f}, one-sided"
     return f"{limit.estimate:.4f} [{limit.lower:.4f}, {limit.upper:.4f}]"
 
 
 def _draw_row(axes: Any, row: int, limit: Limit, left: float, right: float) -> None:
     colour = _COLOURS[limit.identified]
-    floor, ceiling = unbounded(limit)
-    low = left if floor else limit.lower
-    high = right if ceiling else limit.upper
+    floor, ceiling = limit.bounded
+    low = limit.lower if floor else left
+    high = limit.upper if ceiling else right
     if limit.identified == "no":
         axes.fill_between(
             [low, high],
@@ -116,13 +113,13 @@ def _draw_row(axes: Any, row: int, limit: Limit, left: float, right: float) -> N
             linewidth=0,
         )
     axes.plot([low, high], [row, row], color=colour, solid_capstyle="butt")
-    for end, free, arrow in ((low, floor, "<"), (high, ceiling, ">")):
+    for end, bounded, arrow in ((low, floor, "<"), (high, ceiling, ">")):
         axes.plot(
             [end],
             [row],
-            marker=arrow if free else "|",
+            marker="|" if bounded else arrow,
             markersize=8,
-            markeredgewidth=1.6 if not free else 0.0,
+            markeredgewidth=1.6 if bounded else 0.0,
             color=colour,
             clip_on=False,
         )

@@ -9,7 +9,6 @@ import numpy as np
 
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
-from sparsefit.plots.bracket import unbounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,10 +83,10 @@ def _whole_ticks(axes: Any) -> None:
 
 def _view(table: pd.DataFrame, limit: Limit) -> tuple[float, float]:
     """Range that shows the limits of all choices and the bounded ends, not the arrows' length."""
-    floor, ceiling = unbounded(limit)
+    floor, ceiling = limit.bounded
     ends = [*table["limit"], limit.estimate]
-    ends += [] if floor else [limit.lower]
-    ends += [] if ceiling else [limit.upper]
+    ends += [limit.lower] if floor else []
+    ends += [limit.upper] if ceiling else []
     low, high = float(min(ends)), float(max(ends))
     span = max(high - low, 1e-9)
     near = [

@@ -39,13 +39,12 @@ def interval(lower: float, upper: float, digits: int = 4) -> str:
 
 def limit_interval(limit: Limit) -> str:
     """The limit's interval, with a side that the data do not bound in words."""
-    floor = limit.lower <= limit.bounds[0] + 1e-9
-    ceiling = limit.upper >= limit.bounds[1] - 1e-9
-    if floor and ceiling:
+    floor, ceiling = limit.bounded
+    if not (floor or ceiling):
         return "not bounded"
-    if floor:
+    if not floor:
         return f"at most {limit.upper:.4f}"
-    if ceiling:
+    if not ceiling:
         return f"at least {limit.lower:.4f}"
     return f"{limit.lower:.4f} to {limit.upper:.4f}"
 

@@ -76,6 +76,11 @@ class Limit:
         return self.identified == "yes"
 
     @property
+    def bounded(self) -> tuple[bool, bool]:
+        """Whether the data bound the limit below, and above: that end lies inside its bound."""
+        return bounded_sides(self.lower, self.upper, self.bounds)
+
+    @property
     def sparsity(self) -> SparsityRatio:
         """Limit sparsity ratio 1 - A0 with its interval.
 
@@ -95,10 +100,10 @@ class Limit:
         if self.identified == "no":
             return f"The limit is not identified by these data ({percent} {self.kind} interval)."
         if self.identified == "one-sided":
-            if self.lower <= self.bounds[0]:
-                side = f"these data bound it only above, by {self.upper:.4f}"
-            else:
+            if self.bounded[0]:
                 side = f"these data bound it only below, by {self.lower:.4f}"
+            else:
+                side = f"these data bound it only above, by {self.upper:.4f}"
             return f"The limit is one-sided: {side} ({percent} {self.kind} interval)."
         return (
             f"The limit lies in [{self.lower:.4f}, {self.upper:.4f}] "
@@ -119,11 +124,16 @@ class Limit:
         return f"<p><b>Limit {self.estimate:.4f}</b>. {self.sentence}</p>"
 
 
+def bounded_sides(lower: float, upper: float, bounds: tuple[float, float]) -> tuple[bool, bool]:
+    """Whether the lower and the upper end of an interval lie strictly inside the bounds."""
+    # An end that is computed may miss the bound by a rounding error.
+    slack = 1e-9
+    return lower > bounds[0] + slack, upper < bounds[1] - slack
+
+
 def identification(lower: float, upper: float, bounds: tuple[float, float]) -> str:
     """Whether both, one or no end of an interval lies strictly inside the bounds."""
-    slack = 1e-9
-    inside = (lower > bounds[0] + slack) + (upper < bounds[1] - slack)
-    return ("no", "one-sided", "yes")[inside]
+    return ("no", "one-sided", "yes")[sum(bounded_sides(lower, upper, bounds))]
 
 
 @dataclass(frozen=True)

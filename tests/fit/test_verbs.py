@@ -64,6 +64,30 @@ def test_limit_says_sparsity(fit: sf.Fit) -> None:
     assert limit.lower <= 0.07 <= limit.upper
 
 
+@pytest.mark.parametrize(
+    ("ends", "bounded", "words"),
+    [
+        ((5e-10, 0.2), (False, True), ("only above, by 0.2000", "at most 0.2000")),
+        ((0.05, 1 - 5e-10), (True, False), ("only below, by 0.0500", "at least 0.0500")),
+    ],
+)
+def test_an_end_a_rounding_error_off_its_bound_bounds_nothing(
+    ends: tuple[float, float], bounded: tuple[bool, bool], words: tuple[str, str]
+) -> None:
+    from sparsefit.cli.describe import limit_sentence
+    from sparsefit.plots.fits import limit_words
+    from sparsefit.reporting.words import limit_interval
+    from sparsefit.results.estimates import identification
+
+    bounds = (0.0, 1.0)
+    state = identification(*ends, bounds)
+    limit = sf.Limit(0.1, *ends, state, 0.9, "profile", "activation_ratio", bounds)
+    assert (limit.identified, limit.bounded) == ("one-sided", bounded)
+    assert words[0] in limit.sentence
+    for say in (limit_interval, limit_words, limit_sentence):
+        assert words[1] in say(limit)
+
+
 def test_tokens_to_statuses(fit: sf.Fit) -> None:
     reached = fit.tokens_to(activation_ratio=0.09)
     assert reached.status == "reached" and reached.upper <= 3e10
