@@ -21,7 +21,7 @@ from sparsefit.display import facts_html
 from sparsefit.errors import ArgumentError
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.records import records
-from sparsefit.results.bands import forecast_table
+from sparsefit.results.bands import forecast_table, within_range
 from sparsefit.results.budgets import tokens_to_unseen, tokens_within_unseen
 from sparsefit.results.estimates import Budget, Limit, identification
 from sparsefit.results.fits import Fits
@@ -365,8 +365,7 @@ class ScaleForecast:
         if kind == "observation":
             generator = np.random.default_rng(seed_of(rng))
             values = values + self.sigma[:, None] * generator.standard_normal(values.shape)
-        upper = 1.0 if self.law.response == "activation_ratio" else np.inf
-        return np.clip(values, np.finfo(float).tiny, upper)
+        return within_range(self.law.response, values)
 
     def forecast(self, tokens: ArrayLike, level: float = 0.9) -> pd.DataFrame:
         """Forecast at raw token counts, arguments and columns as in `Fit.forecast`."""

@@ -13,6 +13,7 @@ from sparsefit import checks
 from sparsefit.bayes.likelihood import Likelihood
 from sparsefit.bayes.posterior import Posterior
 from sparsefit.estimation.predictive import observations
+from sparsefit.results.bands import within_range
 from sparsefit.results.estimates import Limit
 from sparsefit.results.fit import Fit
 from sparsefit.results.limits import limit_from, opened
@@ -148,8 +149,7 @@ class BayesFit(Fit):
         )
         if se is not None:
             values = values + float(se[-1]) * generator.standard_normal(values.shape)
-        upper = 1.0 if self.response == "activation_ratio" else np.inf
-        return np.clip(values, np.finfo(float).tiny, upper)
+        return within_range(self.response, values)
 
     def _fitted(self, d: Array) -> Array:
         # With the error that all checkpoints share, which is in every point.

@@ -9,6 +9,7 @@ import numpy as np
 
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
+from sparsefit.results.diagnostics import neighbour_correlation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,12 +62,6 @@ def residuals(
     return axes
 
 
-def _lag1(fit: Fit) -> float:
-    residual = fit.residuals()
-    total = float(np.sum(residual**2))
-    return float(np.sum(residual[1:] * residual[:-1])) / total if total > 0 else 0.0
-
-
 def _rmse(fit: Fit) -> float:
     return max(float(np.sqrt(np.mean(fit.residuals() ** 2))), 1e-300)
 
@@ -81,7 +76,8 @@ def _draw_one(axes: Any, fit: Fit, response: str) -> None:
     noun = "activation ratio" if response == "activation_ratio" else "nats per token"
     axes.set_ylabel(f"measured - fitted ({noun})")
     name = canvas.run_text(fit.run)
-    axes.set_title(f"{name}: neighbouring residuals correlate {_lag1(fit):+.2f}", loc="left")
+    correlation = neighbour_correlation(fit.residuals())
+    axes.set_title(f"{name}: neighbouring residuals correlate {correlation:+.2f}", loc="left")
     axes.legend(loc="best")
 
 

@@ -13,7 +13,6 @@ from sparsefit.results.estimates import Budget
 
 Array = NDArray[np.float64]
 
-
 # Share of the draws that stands for those on a bound of the limit.
 _EDGE_SHARE = 0.05
 
@@ -27,6 +26,15 @@ def edge_draws(limit: Array, sign: int) -> NDArray[np.intp]:
     """
     size = max(1, round(_EDGE_SHARE * limit.size))
     return np.argsort(sign * limit, kind="stable")[:size]
+
+
+def within_range(response: str, values: Array) -> Array:
+    """Values kept to the physical range of the response: no measurement leaves it.
+
+    Gaussian noise would take it there, and so would rounding where a curve ends on a bound.
+    """
+    upper = 1.0 if response == "activation_ratio" else np.inf
+    return np.clip(values, np.finfo(float).tiny, upper)
 
 
 def forecast_table(

@@ -6,11 +6,18 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsefit.display import facts_html
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
+
+
+def neighbour_correlation(residual: NDArray[np.float64]) -> float:
+    """Correlation of neighbouring residuals about their mean of 0; 0 where all of them are 0."""
+    total = max(float(np.sum(residual**2)), 1e-300)
+    return float(np.sum(residual[1:] * residual[:-1]) / total)
 
 
 def residual_facts(found: Any) -> dict[str, float]:
@@ -33,7 +40,7 @@ class Diagnostics:
     Attributes
     ----------
     lag1 : float
-        Correlation of neighbouring residuals.
+        Correlation of neighbouring residuals, each weighted as in the fit.
     durbin_watson : float
         2 for independent residuals, towards 0 for positively correlated ones.
     ljung_box_p : float
@@ -80,8 +87,6 @@ def diagnose(fit: Fit) -> Diagnostics:
     used = fit.points.since(fit.n_warmup)
     residual = fit.residuals() * np.sqrt(used.weights)
     n = residual.size
-    total = max(float(np.sum(residual**2)), 1e-300)
-    lag1 = float(np.sum(residual[1:] * residual[:-1]) / total)
     box = float(acorr_ljungbox(residual, lags=[max(1, min(10, n // 5))])["lb_pvalue"].iloc[0])
     scale = max(float(np.median(np.abs(residual))) / 0.6745, 1e-300)
     spread = linregress(np.log(used.d), np.log(np.maximum(np.abs(residual), 1e-3 * scale)))
@@ -100,7 +105,7 @@ def diagnose(fit: Fit) -> Diagnostics:
         )
     sentences.extend(fit.notes)
     return Diagnostics(
-        lag1,
+        neighbour_correlation(residual),
         float(durbin_watson(residual)),
         box,
         float(spread.slope),

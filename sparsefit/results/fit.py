@@ -17,7 +17,7 @@ from sparsefit.estimation.points import Points
 from sparsefit.estimation.predictive import observations
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.results import text
-from sparsefit.results.bands import forecast_table
+from sparsefit.results.bands import forecast_table, within_range
 from sparsefit.results.estimates import Budget, Limit
 from sparsefit.results.limits import AVERAGED, draws_near_bound, holding, limit_from, opened
 from sparsefit.seeds import Rng, seed_of
@@ -209,9 +209,7 @@ class Fit:
             values = observations(
                 self.law, self.points, self.averaged.noises, self.averaged.draws, d, generator
             )
-        upper = 1.0 if self.response == "activation_ratio" else np.inf
-        # A measurement cannot leave its physical range, whatever Gaussian noise says.
-        return np.clip(values, np.finfo(float).tiny, upper)
+        return within_range(self.response, values)
 
     def forecast(self, tokens: ArrayLike, level: float = 0.9) -> pd.DataFrame:
         """Forecast at given token counts.
@@ -382,7 +380,7 @@ class Fit:
     # Output ---------------------------------------------------------------------------------
 
     def tidy(self, level: float = 0.9) -> pd.DataFrame:
-        """One row per coefficient: ``run, law, term, estimate, std_error, lower, upper``."""
+        """One row a coefficient: ``run, law, term, estimate, std_error, lower, upper, unit``."""
         return text.tidy(self, level)
 
     def glance(self, level: float = 0.9) -> pd.DataFrame:

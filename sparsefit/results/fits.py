@@ -185,11 +185,12 @@ class Fits(Mapping[str, Fit]):
 
     def diagnostics(self) -> pd.DataFrame:
         """Residual diagnostics, one row a run."""
-        return self._table(
-            lambda f: pd.DataFrame(
-                [{**f.diagnostics().to_dict(), "sentences": " ".join(f.diagnostics().sentences)}]
-            )
-        )
+
+        def row(fit: Fit) -> pd.DataFrame:
+            found = fit.diagnostics()
+            return pd.DataFrame([{**found.to_dict(), "sentences": " ".join(found.sentences)}])
+
+        return self._table(row)
 
     def tidy(self, level: float = 0.9) -> pd.DataFrame:
         """One row per run and coefficient, see `Fit.tidy`."""

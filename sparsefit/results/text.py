@@ -13,6 +13,7 @@ from sparsefit.estimation.notes import kind_of
 from sparsefit.laws import TOKENS_PER_UNIT
 from sparsefit.records import records
 from sparsefit.results.criteria import least_squares_criteria
+from sparsefit.results.diagnostics import neighbour_correlation
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -64,7 +65,6 @@ def glance(fit: Fit, level: float) -> pd.DataFrame:
     residuals = fit.residuals()
     limit = fit.limit(level)
     criteria = least_squares_criteria(fit, fit.n_warmup)
-    lag1 = float(np.sum(residuals[1:] * residuals[:-1]) / max(np.sum(residuals**2), 1e-300))
     row = {
         "run": fit.run,
         "law": fit.law.name,
@@ -74,7 +74,7 @@ def glance(fit: Fit, level: float) -> pd.DataFrame:
         "n_failed": len(fit.frame) - len(fit.points),
         "ssr": fit.least_squares.ssr,
         "rmse": float(np.sqrt(np.mean(residuals**2))),
-        "lag1": lag1,
+        "lag1": neighbour_correlation(residuals),
         "aicc": criteria.aicc,
         "bic": criteria.bic,
         "log_evidence": fit.averaged.log_evidence,
