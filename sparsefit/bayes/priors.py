@@ -29,6 +29,7 @@ from sparsefit.bayes.distributions import (
     Uniform,
     from_dict,
 )
+from sparsefit.checks import check_choice
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.priors import ShapePrior, arcsine_prior, has_formula
 from sparsefit.laws import Law
@@ -81,10 +82,7 @@ class Priors:
     sigma: Distribution
 
     def __post_init__(self) -> None:
-        if self.excess not in EXCESSES:
-            raise ArgumentError(
-                f"priors: excess is one of {', '.join(map(repr, EXCESSES))}, got {self.excess!r}"
-            )
+        check_choice("priors: excess", self.excess, EXCESSES)
         for name in ("last", "change", "alpha", "sigma"):
             if not isinstance(getattr(self, name), Distribution):
                 raise ArgumentError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsefit.checks import check_choice
 from sparsefit.errors import ArgumentError
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
@@ -52,8 +53,7 @@ def error_by_horizon(
     -------
     Axes
     """
-    if score not in _LABELS:
-        raise ArgumentError(f"score: one of {', '.join(_LABELS)} is expected, got {score!r}.")
+    check_choice("score", score, tuple(_LABELS))
     _check_backtest(result)
     table = result.table("bucket")
     buckets = list(dict.fromkeys(table["bucket"]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.checks import check_choice
 from sparsefit.errors import ArgumentError
 from sparsefit.plots import style as looks
 from sparsefit.plots.canvas import RESPONSE_LABELS, new_axes, run_text, token_axis
@@ -64,6 +65,7 @@ def prior(
 
     if not hasattr(fit, "posterior"):
         raise ArgumentError(f"prior draws one run of sf.fit_bayes, got {type(fit).__name__}")
+    check_choice("quantity", quantity, tuple(_NAMES))
     before = _quantity(fit, prior_draws(fit, 10000, seed_of(rng)), quantity)
     after = _quantity(fit, fit.averaged.draws, quantity)
     logged = quantity != "limit" or fit.response != "activation_ratio"
@@ -99,10 +101,8 @@ def _quantity(fit: BayesFit, draws: Draws, name: str) -> Array:
         return draws.shape[:, 0]
     if name == "sigma":
         return draws.sigma
-    if name == "change":
-        ends = draws.curve(fit.law, np.array(draws.span))
-        return np.abs(ends[:, 1] - ends[:, 0])
-    raise ArgumentError(f"quantity: limit, alpha, change or sigma is expected, got {name!r}.")
+    ends = draws.curve(fit.law, np.array(draws.span))
+    return np.abs(ends[:, 1] - ends[:, 0])
 
 
 def pooled_limits(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sparsefit.checks import check_choice
 from sparsefit.errors import ArgumentError
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
@@ -58,8 +59,7 @@ def comparison(
     if criterion is None:
         known = result.table["future_crps"].notna().any()
         criterion = "future_crps" if known else "log_evidence"
-    if criterion not in available:
-        raise ArgumentError(f"criterion: one of {', '.join(available)}, got {criterion!r}.")
+    check_choice("criterion", criterion, tuple(available))
     with looks.applied(style):
         axes = canvas.new_axes(ax)
         _draw(result, axes, criterion)

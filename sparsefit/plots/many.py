@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.errors import ArgumentError
+from sparsefit.checks import check_choice
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
 from sparsefit.plots.fits import token_grid
@@ -68,10 +68,8 @@ def runs(
     """
     chosen = canvas.all_fits(result, runs)
     response = canvas.one_response(chosen)
-    if xscale not in ("log", "linear"):
-        raise ArgumentError(f"xscale must be 'log' or 'linear', got {xscale!r}")
-    if yscale not in ("auto", "log", "linear"):
-        raise ArgumentError(f"yscale must be 'auto', 'log' or 'linear', got {yscale!r}")
+    check_choice("xscale", xscale, ("log", "linear"))
+    check_choice("yscale", yscale, ("auto", "log", "linear"))
     if until is not None:
         canvas.check_factor("until", until, 0.0)
     if yscale == "auto":

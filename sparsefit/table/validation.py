@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsefit.checks import check_choice
 from sparsefit.errors import ArgumentError, Fault, TableError
 from sparsefit.table import checks
 from sparsefit.table.coerce import is_missing, to_numbers, to_text
@@ -92,8 +93,7 @@ def short_runs(table: pd.DataFrame, response: str) -> list[str]:
 
 def least_points(response: str, law_params: int | None, min_points: int | None) -> int:
     """Points that each run needs, from the arguments of `validate`."""
-    if response not in RESPONSES:
-        raise ArgumentError(f"response={response!r}: use one of {', '.join(RESPONSES)}")
+    check_choice("response", response, RESPONSES)
     for name, value in (("law_params", law_params), ("min_points", min_points)):
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if value is not None and not (whole and value >= 0):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsefit.checks import check_choice
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.width_depth.arguments import check_draws, check_numbers
@@ -142,10 +143,8 @@ def fit_points(
     bounds: tuple[float, float],
 ) -> BreakpointFit:
     """Fit points that have been read, within the physical range of their values."""
-    if model not in MODELS:
-        raise ArgumentError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
-    if sign not in SIGNS:
-        raise ArgumentError(f"sign: expected one of {', '.join(SIGNS)}, got {sign!r}")
+    check_choice("model", model, MODELS)
+    check_choice("sign", sign, SIGNS)
     draws = check_draws(draws, 99)
     seed = seed_of(rng)
     scaled = scale(model, points.ratio, points.value, points.se, sign)

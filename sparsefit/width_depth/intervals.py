@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sparsefit.checks import check_level
+from sparsefit.checks import check_choice, check_level
 from sparsefit.display import facts_html
 from sparsefit.errors import ArgumentError
 from sparsefit.width_depth import calibration
@@ -133,8 +133,7 @@ class Inference:
 
     def problem(self, method: Method) -> Problem:
         """The fit with the draws of one method."""
-        if method not in _ERRORS:
-            raise ArgumentError(f"method: expected 'profile' or 'bootstrap', got {method!r}")
+        check_choice("method", method, tuple(_ERRORS))
         if method not in self._problems:
             errors = _ERRORS[method]
             self._problems[method] = self.scaled.problem(errors, self.draws, self.seed)
@@ -159,15 +158,10 @@ class Inference:
 
     def break_test(self, null: str = "line", over: Over = "exp") -> BreakTest:
         """Test of a straight line or of a constant."""
+        check_choice("null", null, ("line", "constant"))
+        check_choice("over", over, ("exp", "sup"))
         problem, design = self.problem("profile"), self.scaled.design
-        if null == "line":
-            columns = design.line()
-        elif null == "constant":
-            columns = design.constant()
-        else:
-            raise ArgumentError(f"null: expected 'line' or 'constant', got {null!r}")
-        if over not in ("exp", "sup"):
-            raise ArgumentError(f"over: expected 'exp' or 'sup', got {over!r}")
+        columns = design.line() if null == "line" else design.constant()
         statistic, p_value = problem.test_of_columns(columns, over)
         if over == "sup":
             statistic /= design.n_mean - columns.shape[1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from sparsefit.checks import check_positive
+from sparsefit.checks import check_choice, check_positive
 from sparsefit.errors import ArgumentError, Fault, FitError, TableError
 from sparsefit.table.coerce import as_floats
 from sparsefit.width_depth.kernel import Array
@@ -100,8 +100,7 @@ def read_points(
         raise ArgumentError(
             f"points: expected a DataFrame or a mapping of run to fit, got {type(points).__name__}"
         )
-    if replicates not in ("error", "keep"):
-        raise ArgumentError(f"replicates: expected 'error' or 'keep', got {replicates!r}")
+    check_choice("replicates", replicates, ("error", "keep"))
     if table.empty and left_out:
         raise FitError(f"no run has a limit to use. {_said(left_out)}")
     return replace(_points_of_table(table, column, fraction, replicates), left_out=left_out)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from sparsefit.checks import check_level
-from sparsefit.errors import ArgumentError
+from sparsefit.checks import check_choice, check_level
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.strict_json import plain
 from sparsefit.width_depth import text
@@ -351,10 +350,8 @@ def fit_width_depth_bayes(
     MissingDependencyError
         For "nuts" without PyMC.
     """
-    if sign not in SIGNS:
-        raise ArgumentError(f"sign: expected one of {', '.join(SIGNS)}, got {sign!r}")
-    if engine not in ("grid", "nuts"):
-        raise ArgumentError(f"engine: expected 'grid' or 'nuts', got {engine!r}")
+    check_choice("sign", sign, SIGNS)
+    check_choice("engine", engine, ("grid", "nuts"))
     draws = check_draws(draws, 400)
     seed = seed_of(rng)
     read = read_points(points, ratios=ratios, replicates=replicates)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sparsefit.checks import check_level
-from sparsefit.errors import ArgumentError, FitError
+from sparsefit.checks import check_choice, check_level
+from sparsefit.errors import FitError
 from sparsefit.width_depth.kernel import Array
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ def _regress(
 ) -> _Rescaled:
     from statsmodels.regression.linear_model import WLS
 
-    if cov_type not in COV_TYPES:
-        raise ArgumentError(f"cov_type: expected one of {', '.join(COV_TYPES)}, got {cov_type!r}")
+    check_choice("cov_type", cov_type, COV_TYPES)
     se = fit.points.se
     weight = np.ones_like(x)
     if se is not None:
