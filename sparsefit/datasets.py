@@ -76,7 +76,7 @@ def load(name: str) -> pd.DataFrame:
         If there is no such data set.
     """
     cards = _cards()
-    if name not in cards:
+    if not isinstance(name, str) or name not in cards:
         close = get_close_matches(str(name), cards, n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
         known = ", ".join(sorted(cards))

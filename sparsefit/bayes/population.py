@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.bayes.mixture import log_sum_exp
+from sparsefit.checks import check_positive
 from sparsefit.errors import ArgumentError
 from sparsefit.laws import Law
 from sparsefit.laws.base import span_ratio
@@ -138,9 +139,7 @@ class Population:
             if value is None:
                 known = ", ".join(self.covariates)
                 raise ArgumentError(f"covariates: {name!r} is missing; the fit uses {known}")
-            if not np.isfinite(value) or value <= 0:
-                raise ArgumentError(f"{name} must be finite and > 0, got {value!r}")
-            row.append(float(np.log(value) - middle))
+            row.append(float(np.log(check_positive(name, value)) - middle))
         return np.array(row)
 
     def log_density(self, z: Array, row: Array) -> Array:

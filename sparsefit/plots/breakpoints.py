@@ -61,6 +61,11 @@ def width_depth(
         raise ArgumentError(
             f"width_depth draws what sf.fit_width_depth returns, got {type(result).__name__}"
         )
+    if advice is not None and not hasattr(advice, "zone"):
+        raise ArgumentError(
+            f"advice: what result.recommend(loss_points) returns is expected, got "
+            f"{type(advice).__name__}"
+        )
     if scale not in ("linear", "log") or (scale == "log" and result.points.ratio[0] <= 0):
         raise ArgumentError(f"scale: 'linear', or 'log' for positive ratios, got {scale!r}")
     with looks.applied(style):

@@ -97,7 +97,7 @@ def one_fit(result: Fit | Fits, run: str | None) -> Fit | None:
     """Return the single fit to draw, or None where `result` holds several and none is named."""
     fits = all_fits(result, None)
     if run is not None:
-        return all_fits(result, [run])[run]
+        return next(iter(all_fits(result, [run]).values()))
     return next(iter(fits.values())) if len(fits) == 1 else None
 
 
@@ -127,10 +127,11 @@ def all_fits(result: Fit | Fits, runs: Sequence[str] | None) -> dict[str, Fit]:
             )
     if runs is None:
         return found
-    if isinstance(runs, str):
-        raise ArgumentError(f"runs must be a sequence of run names, got the string {runs!r}")
-    unknown = [run for run in runs if run not in found]
-    if unknown or not len(runs):
+    if isinstance(runs, str) or not isinstance(runs, Iterable):
+        raise ArgumentError(f"runs must be a sequence of run names, got {runs!r}")
+    runs = list(runs)
+    unknown = [run for run in runs if run not in list(found)]
+    if unknown or not runs:
         raise ArgumentError(
             f"no run {', '.join(map(repr, unknown)) or 'named'}; runs: "
             f"{', '.join(map(repr, found))}"

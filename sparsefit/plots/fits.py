@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsefit.checks import check_choice
 from sparsefit.errors import ArgumentError
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
@@ -77,8 +78,7 @@ def fit(
         from sparsefit.plots.many import runs
 
         return runs(result, ax, until=until, level=level, xscale=xscale, style=style)
-    if xscale not in ("log", "linear"):
-        raise ArgumentError(f"xscale must be 'log' or 'linear', got {xscale!r}")
+    check_choice("xscale", xscale, ("log", "linear"))
     seen = float(one.tokens[-1])
     last = 4.0 * seen if until is None else canvas.check_factor("until", until, 0.0)
     with looks.applied(style):
@@ -214,6 +214,10 @@ def draw_held_out(
     """Draw a run's points at other tokens than the `known` ones; returns their values."""
     if table is None:
         return np.empty(0)
+    if not {"run", "tokens", response} <= set(getattr(table, "columns", ())):
+        raise ArgumentError(
+            f"held_out must be a measurement table with the columns run, tokens and {response}"
+        )
     later = (table["run"].astype(str) == run) & table[response].notna()
     later &= ~table["tokens"].isin(known)
     rows = table[later]

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from sparsefit.errors import ArgumentError
+
 Style = Mapping[str, Any] | str | None
 
 # Okabe & Ito's palette: told apart with the common colour-vision deficiencies.
@@ -49,19 +51,19 @@ RC: dict[str, Any] = {
 
 @contextmanager
 def applied(style: Style = None) -> Iterator[None]:
-    """Apply `RC`, then `style`, for the length of a ``with`` block."""
+    """Apply `RC`, then `style`, for the length of a ``with`` block.
+
+    Raises
+    ------
+    ArgumentError
+        For a style that matplotlib does not know or cannot use.
+    """
     import matplotlib
 
     interactive = matplotlib.is_interactive()
     try:
         with matplotlib.rc_context(RC):
-            if isinstance(style, str):
-                # Only a named style needs matplotlib's style library.
-                from matplotlib import style as library
-
-                library.use(style)
-            elif style is not None:
-                matplotlib.rcParams.update(style)
+            _use(style)
             try:
                 yield
             finally:
@@ -70,6 +72,23 @@ def applied(style: Style = None) -> Iterator[None]:
         # The first figure loads the backend, and that of notebooks turns interactive mode on: were
         # it taken back with the rest, no later figure would be shown.
         matplotlib.interactive(interactive)
+
+
+def _use(style: Style) -> None:
+    import matplotlib
+
+    try:
+        if isinstance(style, str):
+            # Only a named style needs matplotlib's style library.
+            from matplotlib import style as library
+
+            library.use(style)
+        elif style is not None:
+            matplotlib.rcParams.update(style)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise ArgumentError(
+            f"style must be a mapping of rcParams or the name of a matplotlib style: {error}"
+        ) from None
 
 
 def ink() -> str:

@@ -108,8 +108,11 @@ def budget(
 
 
 def _check_targets(targets: ArrayLike, response: str) -> NDArray[np.float64]:
-    array = np.sort(np.atleast_1d(np.asarray(targets, dtype=float)).ravel())
     top = 1.0 if response == "activation_ratio" else np.inf
+    try:
+        array = np.sort(np.atleast_1d(np.asarray(targets, dtype=float)).ravel())
+    except (TypeError, ValueError):
+        array = np.empty(0)
     if array.size < 2 or not np.all(np.isfinite(array) & (array > 0) & (array < top)):
         unit = "fractions between 0 and 1" if top == 1.0 else "positive numbers"
         raise ArgumentError(f"targets must be two or more {unit}, got {targets!r}")

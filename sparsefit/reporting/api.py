@@ -113,7 +113,7 @@ def report(
         If the table has faults.
     """
     from sparsefit import __version__
-    from sparsefit.checks import check_level, check_tokens
+    from sparsefit.checks import check_level, check_positive
     from sparsefit.reporting.downloads import downloads
     from sparsefit.reporting.extras import (
         backtest_section,
@@ -126,7 +126,7 @@ def report(
 
     target = writable(path)
     if until is not None:
-        until = float(check_tokens(until)[0])
+        until = check_positive("until", until)
     settings = Settings(
         level=check_level(level),
         until=until,

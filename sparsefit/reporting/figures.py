@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.checks import check_positive
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -83,26 +85,20 @@ def save_figures(
     Raises
     ------
     ArgumentError
-        For an unknown format, figure or width.
+        For an unknown format, figure or width, or an argument that cannot be used.
     """
     import matplotlib
 
     from sparsefit.reporting.api import fits_of
 
-    if isinstance(formats, str):
-        formats = (formats,)
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise ArgumentError(f"formats: some of {', '.join(FORMATS)}, got {list(formats)!r}")
-    if isinstance(which, str):
-        which = (which,)
-    unknown = [name for name in which if name not in KINDS]
-    if unknown or not which:
-        raise ArgumentError(f"which: some of {', '.join(KINDS)}, got {list(which)!r}")
+    formats = _some_of("formats", formats, FORMATS)
+    which = _some_of("which", which, KINDS)
+    dpi = check_positive("dpi", dpi)
     inches = _width(width) / _MM
+    if until is not None:
+        until = check_positive("until", until)
     fits = fits_of(source)
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    target = _made(folder)
     written = []
     editable = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "sparsefit"}
     with matplotlib.rc_context(editable):
@@ -116,12 +112,34 @@ def save_figures(
     return written
 
 
+def _some_of(name: str, chosen: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one word or several, all of them known."""
+    words = (chosen,) if isinstance(chosen, str) else chosen
+    if not isinstance(words, Iterable):
+        words = ()
+    words = tuple(words)
+    if not words or any(word not in known for word in words):
+        raise ArgumentError(f"{name}: some of {', '.join(known)}, got {chosen!r}")
+    return words
+
+
+def _made(folder: Any) -> Path:
+    """Return the folder to write to, made where it is not there."""
+    if not isinstance(folder, str | os.PathLike):
+        raise ArgumentError(f"folder: the name of a folder is expected, got {folder!r}")
+    target = Path(folder)
+    if target.exists() and not target.is_dir():
+        raise ArgumentError(f"folder {folder}: this is a file; name a folder")
+    target.mkdir(parents=True, exist_ok=True)
+    return target
+
+
 def _width(width: str | float) -> float:
     if isinstance(width, str):
         if width not in WIDTHS_MM:
             raise ArgumentError(f"width: {', '.join(WIDTHS_MM)} or millimetres, got {width!r}")
         return WIDTHS_MM[width]
-    if not 40.0 <= width <= 500.0:
+    if not (isinstance(width, int | float) and 40.0 <= width <= 500.0):
         raise ArgumentError(f"width: 40 to 500 millimetres, got {width!r}")
     return float(width)
 
@@ -172,6 +190,8 @@ def _mapping(style: Style) -> dict[str, Any]:
         if style not in library.library:
             raise ArgumentError(f"style: matplotlib knows no style {style!r}")
         return dict(library.library[style])
+    if not isinstance(style, Mapping):
+        raise ArgumentError(f"style: rcParams or the name of a style are expected, got {style!r}")
     return dict(style)
 
 

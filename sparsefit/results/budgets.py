@@ -27,9 +27,7 @@ def target_and_words(
     if response == "loss":
         if loss is None or activation_ratio is not None or sparsity is not None:
             raise ArgumentError("a fit of the loss takes tokens_to(loss=...) and nothing else")
-        if not (np.isfinite(loss) and loss > 0):
-            raise ArgumentError(f"loss must be finite and > 0 (nats per token), got {loss!r}")
-        return float(loss), f"a loss of {loss:g}"
+        return checks.check_positive("loss (nats per token)", loss), f"a loss of {loss:g}"
     if loss is not None:
         raise ArgumentError("loss= needs a fit of the loss: sf.fit(table, response='loss')")
     target = checks.check_target(activation_ratio, sparsity)

@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -196,7 +195,7 @@ def write_frame(frame: pd.DataFrame, path: locations.Location, provenance: dict[
     TableError
         Where the file cannot be written, or Parquet cannot hold a column.
     """
-    target = os.fspath(path)
+    target = locations.path_text(path)
     form = locations.suffix(target)
     if form == ".parquet":
         locations.write_bytes(target, _parquet(frame, provenance, target))

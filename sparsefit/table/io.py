@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import accumulate
@@ -216,13 +215,13 @@ def write_table(
     TableError
         If the table has faults or cannot be written.
     ArgumentError
-        If the suffix is none of the three.
+        If the suffix is none of the three, or `path` is no path.
     """
     loss_only = hasattr(table, "columns") and "activation_ratio" not in table.columns
     response = "loss" if loss_only and "loss" in table.columns else "activation_ratio"
     checked, faults = check(table, response=response, min_points=0)
     if checked is None:
-        raise TableError(faults, f"table to be written to {os.fspath(path)}")
+        raise TableError(faults, f"table to be written to {locations.path_text(path)}")
     attributes = checked.attrs
     if provenance is None:
         kept = {key: attributes[key] for key in ("sources", "notes") if attributes.get(key)}

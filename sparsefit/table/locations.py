@@ -22,6 +22,19 @@ STDIN = "-"
 Location = str | os.PathLike[str]
 
 
+def path_text(path: Location) -> str:
+    """Return a path as text.
+
+    Raises
+    ------
+    ArgumentError
+        It is no path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"{path!r} is not a path: give a str or a pathlib.Path")
+    return os.fspath(path)
+
+
 def is_remote(path: str) -> bool:
     """Whether the path is a URL for fsspec."""
     return "://" in path
@@ -61,9 +74,18 @@ def expand(source: Location | Iterable[Location]) -> tuple[list[str], list[str]]
         Without repetition, in order; sorted within a folder or glob.
     ignored : list of str
         Names of files in a folder that are no tables by their suffix (sidecars not counted).
+
+    Raises
+    ------
+    ArgumentError
+        No path among them, or something that is none.
+    TableError
+        A folder or glob without a table.
     """
     if isinstance(source, str | os.PathLike):
         sources = [source]
+    elif not isinstance(source, Iterable):
+        raise ArgumentError(f"{source!r} is not a path: give a str, a pathlib.Path, or a list")
     else:
         sources = list(source)
         if not sources:
@@ -71,11 +93,10 @@ def expand(source: Location | Iterable[Location]) -> tuple[list[str], list[str]]
     files: dict[str, None] = {}
     ignored: list[str] = []
     for entry in sources:
-        if not isinstance(entry, str | os.PathLike):
-            raise ArgumentError(f"{entry!r} is not a path: give a str or a pathlib.Path")
-        if not os.fspath(entry):
+        name = path_text(entry)
+        if not name:
             raise ArgumentError("the path is empty: name a file or folder ('.' for this one)")
-        found, left = _expand_one(os.fspath(entry))
+        found, left = _expand_one(name)
         files.update(dict.fromkeys(found))
         ignored.extend(left)
     return list(files), ignored

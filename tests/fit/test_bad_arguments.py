@@ -75,6 +75,14 @@ def test_forecasts_at_billions_are_refused(fit: sf.Fit) -> None:
     assert np.isfinite(fit.forecast(fit.tokens[0] / 100)["median"][0])
 
 
+@pytest.mark.parametrize("target", ["2.5", None, [2.5], -1.0, float("nan")])
+def test_targets_of_the_loss_are_numbers(simulated_run: Simulate, target: object) -> None:
+    table = simulated_run()
+    table["loss"] = 2.0 + 3.0 * table["tokens"] ** -0.1
+    with pytest.raises(ArgumentError, match="loss"):
+        sf.fit(table, response="loss").tokens_to(loss=target)
+
+
 def test_data_scale_ratio_needs_the_parameter_count(simulated_run: Simulate) -> None:
     with pytest.raises(ArgumentError, match="n_params"):
         sf.fit(simulated_run()).derivative([1e10], wrt="data_scale_ratio")

@@ -84,6 +84,17 @@ def test_wrong_arguments_are_typed_errors(name, fits, axes):
     choice = {"run": "nobody"} if name == "fit" else {"runs": ["nobody"]}
     with pytest.raises(ArgumentError, match="falling_sim"):
         plot(fits, axes, **choice)
+    choice = {"run": ["falling_sim"]} if name == "fit" else {"runs": 2}
+    with pytest.raises(ArgumentError, match="run"):
+        plot(fits, axes, **choice)
+
+
+@pytest.mark.parametrize("style", ["no such style", {"no.such.setting": 1}, 5, ["dark"]])
+def test_a_style_that_matplotlib_cannot_use_is_named(fits, axes, style):
+    settings = dict(matplotlib.rcParams)
+    with pytest.raises(ArgumentError, match="style must be"):
+        sf.plots.limits(fits, axes, style=style)
+    assert dict(matplotlib.rcParams) == settings
 
 
 def test_style_is_replaceable_without_touching_the_globals(fits, axes):

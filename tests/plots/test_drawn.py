@@ -247,8 +247,9 @@ def test_budget_line_and_band_are_those_of_tokens_to(fits, axes):
     budget = fit.tokens_to(activation_ratio=target)
     drawn = ends_at(labelled(axes, "90% interval"), target)
     np.testing.assert_allclose(drawn, [budget.lower, budget.upper])
-    with pytest.raises(ArgumentError, match="fractions"):
-        sf.plots.budget(fit, axes, targets=[7.0, 8.0])
+    for bad in ([7.0, 8.0], "many", [0.1, "x"]):
+        with pytest.raises(ArgumentError, match="fractions"):
+            sf.plots.budget(fit, axes, targets=bad)
 
 
 def test_budget_hatches_what_may_never_be_met(fits, axes):

@@ -72,11 +72,25 @@ def test_a_style_changes_the_figures(one: Any, tmp_path: Path) -> None:
         ({"width": "wide"}, "width"),
         ({"width": 5.0}, "width"),
         ({"style": "no such style"}, "style"),
+        ({"style": 5}, "style"),
+        ({"formats": None}, "formats"),
+        ({"which": 3}, "which"),
+        ({"width": None}, "width"),
+        ({"dpi": "high"}, "dpi"),
+        ({"until": [1e9, 2e9]}, "until"),
     ],
 )
 def test_refuses(one: Any, tmp_path: Path, options: dict[str, Any], word: str) -> None:
     with pytest.raises(ArgumentError, match=word):
         save_figures(one, tmp_path, **options)
+
+
+def test_refuses_a_folder_that_is_none(one: Any, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for folder, words in ((file, "is a file"), (None, "name of a folder")):
+        with pytest.raises(ArgumentError, match=words):
+            save_figures(one, folder)
 
 
 @pytest.mark.parametrize(

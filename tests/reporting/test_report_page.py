@@ -227,6 +227,8 @@ def test_refuses_a_path_that_cannot_be_written(simulated_fits: Any, tmp_path: Pa
         sf.report(simulated_fits, tmp_path / "absent" / "page.html")
     with pytest.raises(ArgumentError, match="name of a file"):
         sf.report(simulated_fits, None)
+    with pytest.raises(ArgumentError, match="until must be finite"):
+        sf.report(simulated_fits, tmp_path / "page.html", until=[1e10, 2e10])
 
 
 def test_a_failed_report_leaves_the_old_page(

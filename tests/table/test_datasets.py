@@ -147,6 +147,8 @@ def test_unknown_name():
         datasets.load("paper_tabel2")
     with pytest.raises(KeyError, match="Known: "):
         datasets.load("nothing like it")
+    with pytest.raises(DatasetError, match="Known: "):
+        datasets.load(["paper_table2"])
 
 
 def test_new_files_are_picked_up(tmp_path, monkeypatch, series):

@@ -122,6 +122,8 @@ def test_nothing_is_left_of_a_failed_write(tmp_path, series, monkeypatch):
 def test_refusals_of_write_table(tmp_path, series):
     with pytest.raises(ArgumentError, match=r"\.parquet"):
         sf.write_table(series(), tmp_path / "points.xlsx")
+    with pytest.raises(ArgumentError, match="None is not a path"):
+        sf.write_table(series(), None)
     with pytest.raises(TableError, match="looks like percent"):
         sf.write_table(series(activation_ratio=9.5), tmp_path / "points.csv")
     with pytest.raises(TableError, match="cannot be written"):

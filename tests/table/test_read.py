@@ -125,6 +125,8 @@ def test_paths(tmp_path):
         sf.read_table([])
     with pytest.raises(ArgumentError, match="not a path"):
         sf.read_table([1.5])  # type: ignore[list-item]
+    with pytest.raises(ArgumentError, match="not a path"):
+        sf.read_table(5)  # type: ignore[arg-type]
 
 
 def test_fsspec_urls(series):

@@ -111,6 +111,8 @@ def test_figure_refuses_other_results(simulated) -> None:
     fit = sf.fit_width_depth(simulated(), draws=99)
     with pytest.raises(ArgumentError, match="scale"):
         sf.plots.width_depth(fit, scale="cubic")
+    with pytest.raises(ArgumentError, match="recommend"):
+        sf.plots.width_depth(fit, advice="the smallest")
 
 
 def test_the_loss_of_an_unstable_run_does_not_squeeze_the_others(simulated, simulated_loss) -> None:
