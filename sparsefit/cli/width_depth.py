@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file",
         metavar="FILE",
         help="CSV or Parquet table with the columns limit and width_depth_ratio (or hidden_size "
-        "and n_layers), and optionally se and run",
+        "and n_layers), and optionally se, run and identified",
     )
     parser.add_argument(
         "--loss",

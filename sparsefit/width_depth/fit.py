@@ -44,9 +44,10 @@ def fit_width_depth(
     ----------
     points : DataFrame, or mapping of run to a fit
         Table with one row per architecture: `width_depth_ratio` (or `hidden_size` and `n_layers`),
-        `limit` (fraction) and optionally `se` (standard error of the limit) and `run`. Or the
-        fits themselves (`sparsefit.fit` of several runs), whose intervals give the standard errors;
-        runs whose limit is not identified are left out and named (`points.left_out`).
+        `limit` (fraction) and optionally `se` (standard error of the limit), `run` and
+        `identified` (as in `Fits.glance`). Or the fits themselves (`sparsefit.fit` of several
+        runs), whose intervals give the standard errors. Runs whose limit is not identified are left
+        out and named (`points.left_out`).
     ratios : mapping of run to ratio, or DataFrame with `run` and the architecture, optional
         Needed with fits.
     model : {"line_plateau", "line_line"}

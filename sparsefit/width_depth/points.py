@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sparsefit.checks import check_choice, check_positive
 from sparsefit.errors import ArgumentError, Fault, FitError, TableError
@@ -61,14 +62,15 @@ def read_points(
 ) -> Points:
     """Validate points given as a table or as fits.
 
-    Of fits only limits that are identified become points: an interval that ends on a physical bound
-    has no standard error. The others are named in `Points.left_out`.
+    Only limits that are identified become points: an interval that ends on a physical bound has no
+    standard error. The others are named in `Points.left_out`.
 
     Parameters
     ----------
     points : DataFrame, or mapping of run to a fit
         Table with `width_depth_ratio` (or `hidden_size` and `n_layers`), `column` and optionally
-        `se` and `run`; or fits whose ``limit(level)`` has estimate, lower and upper.
+        `se`, `run` and, of limits, `identified` ("yes" where a row is to become a point); or fits
+        whose ``limit(level)`` has estimate, lower and upper.
     ratios : mapping of run to ratio, or DataFrame with `run`, optional
         Architectures of the fits (not for tables).
     column : str
@@ -84,11 +86,15 @@ def read_points(
     ------
     TableError
         Listing every fault with its row and column.
+    FitError
+        No limit is identified.
     ArgumentError
         For arguments of another kind.
     """
     if isinstance(points, Mapping):
         table, left_out = _table_of_fits(points, ratios, column, level)
+        if table.empty and left_out:
+            raise FitError(f"no run has a limit to use. {_said(left_out)}")
     elif isinstance(points, pd.DataFrame):
         if ratios is not None:
             raise ArgumentError(
@@ -101,9 +107,8 @@ def read_points(
             f"points: expected a DataFrame or a mapping of run to fit, got {type(points).__name__}"
         )
     check_choice("replicates", replicates, ("error", "keep"))
-    if table.empty and left_out:
-        raise FitError(f"no run has a limit to use. {_said(left_out)}")
-    return replace(_points_of_table(table, column, fraction, replicates), left_out=left_out)
+    read = _points_of_table(table, column, fraction, replicates)
+    return replace(read, left_out={**left_out, **read.left_out})
 
 
 def require_enough(points: Points) -> None:
@@ -216,6 +221,8 @@ def _points_of_table(
     if table.empty:
         raise TableError([Fault(None, None, "has no rows", "Give one row per architecture")])
     refuse_measurements(table)
+    label = np.asarray(table.get("run", table.index), dtype=object).astype(str)
+    kept, left_out = _identified(table, column, label)
     ratio = ratio_column(table, faults)
     value = number_column(table, column, faults)
     if fraction:
@@ -230,17 +237,39 @@ def _points_of_table(
             )
     se = number_column(table, "se", faults, positive=True) if "se" in table else None
     if replicates == "error":
-        faults.extend(_repeated(ratio))
+        faults.extend(_repeated(np.where(kept, ratio, np.nan)))
+    # A limit that is not identified hardly has a standard error, and needs none.
+    faults = [fault for fault in faults if fault.row is None or kept[fault.row]]
     if faults:
         raise TableError(faults)
-    label = table["run"].astype(str) if "run" in table else table.index.astype(str)
-    order = np.argsort(ratio, kind="stable")
+    if not kept.any():
+        raise FitError(f"no run has a limit to use. {_said(left_out)}")
+    order = np.flatnonzero(kept)[np.argsort(ratio[kept], kind="stable")]
     return Points(
         ratio[order],
         value[order],
         None if se is None else se[order],
-        tuple(np.asarray(label, dtype=object)[order]),
+        tuple(label[order].tolist()),
+        left_out,
     )
+
+
+def _identified(
+    table: pd.DataFrame, column: str, label: NDArray[np.str_]
+) -> tuple[NDArray[np.bool_], dict[str, str]]:
+    """Rows to use, by what the table says of its limits, and why the others are left out.
+
+    In a table of limits and losses, the column `identified` is about the limits.
+    """
+    if column != "limit" or "identified" not in table:
+        return np.ones(len(table), dtype=bool), {}
+    said = table["identified"].tolist()
+    kept = np.array([word == "yes" or word is True for word in said])
+    return kept, {
+        str(name): f"run {str(name)!r}: its limit is not identified (the table says {word!r})"
+        for name, word, use in zip(label, said, kept, strict=True)
+        if not use
+    }
 
 
 def _repeated(ratio: Array) -> list[Fault]:
