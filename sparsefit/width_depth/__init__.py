@@ -8,11 +8,8 @@ whether a break can be placed at all, and gives advice once loss points are ther
 from sparsefit.width_depth.fit import fit_segmented, fit_width_depth
 from sparsefit.width_depth.intervals import BreakTest, Interval, Placement
 from sparsefit.width_depth.points import Points, read_points
-from sparsefit.width_depth.posterior import (
-    PosteriorBreakTest,
-    PosteriorFit,
-    fit_width_depth_bayes,
-)
+from sparsefit.width_depth.posterior import fit_width_depth_bayes
+from sparsefit.width_depth.posterior_result import PosteriorBreakTest, PosteriorFit
 from sparsefit.width_depth.result import BreakpointFit
 
 __all__ = [

@@ -30,7 +30,7 @@ from sparsefit.width_depth.points import (
 from sparsefit.width_depth.text import percent, span
 
 if TYPE_CHECKING:
-    from sparsefit.width_depth.posterior import PosteriorFit
+    from sparsefit.width_depth.posterior_result import PosteriorFit
     from sparsefit.width_depth.result import BreakpointFit
 
 # One percent of perplexity, in nats: the price that CETT-PPL-1% allows for skipping neurons.

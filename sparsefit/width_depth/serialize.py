@@ -15,7 +15,7 @@ from sparsefit.width_depth.points import Points
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sparsefit.width_depth.posterior import PosteriorFit
+    from sparsefit.width_depth.posterior_result import PosteriorFit
     from sparsefit.width_depth.result import BreakpointFit
 
 
@@ -88,7 +88,7 @@ def _breakpoint_fit_from(plain: dict[str, Any]) -> BreakpointFit:
 def _posterior_fit_from(plain: dict[str, Any]) -> PosteriorFit:
     import pandas as pd
 
-    from sparsefit.width_depth.posterior import PosteriorBreakTest, PosteriorFit
+    from sparsefit.width_depth.posterior_result import PosteriorBreakTest, PosteriorFit
 
     tables = [
         pd.DataFrame({name: unpack(packed) for name, packed in plain[key].items()})

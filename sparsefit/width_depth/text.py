@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sparsefit.width_depth.intervals import Method, Placement
-    from sparsefit.width_depth.posterior import PosteriorFit
+    from sparsefit.width_depth.posterior_result import PosteriorFit
     from sparsefit.width_depth.result import BreakpointFit
 
 
