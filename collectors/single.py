@@ -47,7 +47,7 @@ def solve_model(
 ) -> Solved:
     """Find the CETT at which one model's log perplexity ratio is `target`.
 
-    The steps of `series.Series` for a single checkpoint, without parts to resume from.
+    The steps of `joint.JointSolver` for a single checkpoint, without parts to resume from.
     """
     start = probe(loaded, text, target)
     calibration = calibrate_at(loaded, text, start, wide=True)

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from sparsefit.cli import main
-from sparsefit.collectors import Settings, find_checkpoints, measure_run, series
+from sparsefit.collectors import Settings, find_checkpoints, measure_run
+from sparsefit.collectors.joint import JointSolver
+from sparsefit.collectors.series import Series
 from sparsefit.collectors.state import Parts
 from sparsefit.errors import CheckpointError
 
@@ -69,14 +71,14 @@ def test_finished_parts_do_not_stand_in_the_way_of_another_measurement(command, 
     assert command("points", "-p", "5") == expected
 
 
-@pytest.mark.parametrize("stage", ["_evaluate", "_final"])
-def test_one_that_fails_later(stage, run, text, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(("part", "stage"), [(JointSolver, "_evaluate"), (Series, "_measure")])
+def test_one_that_fails_later(part, stage, run, text, tmp_path, monkeypatch) -> None:
     """Wherever it fails, the table is that of the others; repaired, that of all."""
     checkpoints, small = find_checkpoints(run), text.take(slice(0, 8))
     settings = Settings(joint=2)
-    name = "checkpoint-140" if stage == "_final" else "checkpoint-180"
+    name = "checkpoint-140" if part is Series else "checkpoint-180"
     whole = measure_run(checkpoints, small, settings=settings).table
-    original = getattr(series.Series, stage)
+    original = getattr(part, stage)
 
     def failing(self, *arguments):
         if any(getattr(argument, "name", None) == name for argument in arguments):
@@ -86,12 +88,12 @@ def test_one_that_fails_later(stage, run, text, tmp_path, monkeypatch) -> None:
     def measure() -> pd.DataFrame:
         return measure_run(checkpoints, small, settings=settings, parts=tmp_path / "parts").table
 
-    monkeypatch.setattr(series.Series, stage, failing)
+    monkeypatch.setattr(part, stage, failing)
     broken = measure()
     assert broken["status"].tolist().count("failed") == 1
     pd.testing.assert_frame_equal(measure(), broken, check_exact=True)
-    monkeypatch.setattr(series.Series, stage, original)
-    if stage != "_final":
+    monkeypatch.setattr(part, stage, original)
+    if part is JointSolver:
         others = [item for item in checkpoints if item.name != name]
         expected = measure_run(others, small, settings=settings).table
         ours = broken[broken["status"] == "ok"][list(expected)].reset_index(drop=True)
@@ -107,14 +109,14 @@ def test_interrupted_with_a_failure_in_the_solve(run, text, tmp_path, monkeypatc
     """Stopped after some of the writes and deletions, in a solve that loses a member."""
     checkpoints, small = find_checkpoints(run), text.take(slice(0, 8))
     settings = Settings(joint=2)
-    original, put, forget = series.Series._evaluate, Parts.put, Parts.forget
+    original, put, forget = JointSolver._evaluate, Parts.put, Parts.forget
 
     def failing(self, solve, checkpoint, cett):
         if checkpoint.name == "checkpoint-200":
             raise CheckpointError("out of order")
         return original(self, solve, checkpoint, cett)
 
-    monkeypatch.setattr(series.Series, "_evaluate", failing)
+    monkeypatch.setattr(JointSolver, "_evaluate", failing)
     expected = measure_run(checkpoints, small, settings=settings).table
     folder = tmp_path / "parts"
     stops = np.random.default_rng(0).integers(1, 12, 8).tolist()
