@@ -93,6 +93,15 @@ def measure_activity(
     Returns
     -------
     Activity
+
+    Raises
+    ------
+    ArgumentError
+        No named text, or thresholds that are not one number per layer.
+    ModelError
+        The model is not supported (`find_sites`).
+    TextError
+        A text was tokenized for another model.
     """
     import pandas as pd
 
@@ -100,7 +109,7 @@ def measure_activity(
         raise ArgumentError("give at least one named text: {name: EvaluationText}")
     sites = find_sites(model, pattern)
     plain = not hasattr(thresholds, "keep")
-    rule: Rule = OutputNorm(sites, np.asarray(thresholds)) if plain else cast("Rule", thresholds)
+    rule = OutputNorm(sites, cast("Any", thresholds)) if plain else cast("Rule", thresholds)
     vocabulary = vocabulary_size(model)
     neurons, tokens = [], []
     for name, text in texts.items():
@@ -154,9 +163,20 @@ def compare_activity(a: Activity, b: Activity, *, min_count: int = 5) -> pd.Data
         ``frequency_distance`` (first Wasserstein distance between the distributions of neuron
         frequencies, all layers pooled), and the same for the ``first``, ``middle`` and ``last``
         layer.
+
+    Raises
+    ------
+    ArgumentError
+        One of the two is no `Activity`, or they have no text in common.
     """
     import pandas as pd
     from scipy import stats
+
+    for given in (a, b):
+        if not isinstance(given, Activity):
+            raise ArgumentError(
+                f"compare what measure_activity returns, got {type(given).__name__}"
+            )
 
     names = [name for name in a.neurons["text"].unique() if name in set(b.neurons["text"])]
     if not names:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class Checkpoint:
 def find_checkpoints(
     run: str | Path | Sequence[str | Path],
     *,
-    tokens_per_step: float | None = None,
+    tokens_per_step: float | str | None = None,
     tokens: Mapping[str, float] | str | Path | None = None,
     tokens_pattern: str | None = None,
     revisions: Sequence[str] = (),
@@ -83,8 +83,8 @@ def find_checkpoints(
         ``step-N``, ``stepN`` and the like; if there are none, those whose names are just the step,
         or that `tokens` or `tokens_pattern` names. Other models in the folder, such as a final one,
         and a step 0 are not measured; an `UnmeasuredModelWarning` names them.
-    tokens_per_step : float, optional
-        Training tokens per optimiser step.
+    tokens_per_step : float or str, optional
+        Training tokens per optimiser step, as a number or with a suffix: ``"4M"``.
     tokens : mapping or path, optional
         Tokens of each checkpoint by name or step; as a path, a JSON object, or a CSV file with the
         columns ``checkpoint`` (or ``step``) and ``tokens``.
@@ -103,6 +103,8 @@ def find_checkpoints(
     CheckpointError
         No checkpoint, tokens unknown or contradictory, a step or a token count twice. Every problem
         is listed at once, before anything is measured.
+    ArgumentError
+        An argument is of another kind.
     """
     counts = TokenCounts.of(tokens_per_step, tokens, tokens_pattern)
     entries = _entries(run, revisions, counts)
@@ -160,11 +162,15 @@ def _entries(
     run: str | Path | Sequence[str | Path], revisions: Sequence[str], counts: TokenCounts
 ) -> list[tuple[str, str, str | None]]:
     """(name, source, revision) of each checkpoint."""
+    if isinstance(revisions, str) or not isinstance(revisions, Sequence):
+        raise ArgumentError(f"revisions must be a sequence of names, got {revisions!r}")
     if revisions:
         if not isinstance(run, (str, Path)):
             raise ArgumentError("revisions= needs one hub repository, not a list")
         return [(revision, str(run), revision) for revision in revisions]
     if not isinstance(run, (str, Path)):
+        if not isinstance(run, Iterable) or not all(isinstance(i, (str, Path)) for i in run):
+            raise ArgumentError(f"run must be a folder or a list of checkpoints, got {run!r}")
         paths = [Path(item) for item in run]
         for path in paths:
             if not path.exists():

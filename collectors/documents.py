@@ -37,6 +37,10 @@ def read_documents(source: Any) -> tuple[np.ndarray | list[Any], str]:
     if isinstance(source, np.ndarray):
         return whole_numbers(source, "array"), "array"
     if not isinstance(source, (str, Path)):
+        if not isinstance(source, Iterable):
+            raise TextError(
+                f"{source!r} is no text: give a path, an array of token ids or a list of documents"
+            )
         numbered = enumerate(source, 1)
         return [_document(item, f"document {at}") for at, item in numbered], "list"
     path = Path(source)

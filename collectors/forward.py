@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from sparsefit.checks import check_whole
 from sparsefit.collectors.text import EvaluationText, checked_text
-from sparsefit.errors import ArgumentError, CheckpointError, CollectorError, ModelError
+from sparsefit.errors import CheckpointError, CollectorError, ModelError
 
 Result = TypeVar("Result")
 
@@ -84,9 +85,7 @@ def checked_batch_size(asked: int | None, text: EvaluationText) -> int:
     checked_text(text)
     if asked is None:
         return default_batch_size(text)
-    if asked < 1:
-        raise ArgumentError(f"batch_size={asked}: give at least one window a batch")
-    return asked
+    return check_whole("batch_size", asked, 1)
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparsefit.checks import check_choice
 from sparsefit.collectors.checkpoints import Checkpoint
 from sparsefit.errors import (
     ArgumentError,
@@ -40,6 +41,11 @@ class LoadOptions:
         ``float32``, ``bfloat16`` or ``float16``.
     trust_remote_code : bool
         Allow code shipped with the checkpoint to run; said in the output where it did.
+
+    Raises
+    ------
+    ArgumentError
+        The device or dtype is none, or cannot be used here.
     """
 
     device: str = "cpu"
@@ -47,8 +53,7 @@ class LoadOptions:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ArgumentError(f"dtype={self.dtype!r}: choose one of {', '.join(DTYPES)}")
+        check_choice("dtype", self.dtype, tuple(DTYPES))
         try:
             device = torch.device(self.device)
         except (RuntimeError, TypeError):

@@ -31,12 +31,21 @@ class Rule(Protocol):
 
 
 class OutputNorm:
-    """Keep neurons with ``||n_i|| >= eps`` (Eq. 3), one threshold per layer."""
+    """Keep neurons with ``||n_i|| >= eps`` (Eq. 3), one threshold per layer.
+
+    Raises
+    ------
+    ArgumentError
+        Not one non-negative number per layer.
+    """
 
     needs_activation = False
 
     def __init__(self, sites: Sequence[Site], thresholds: Sequence[float] | np.ndarray) -> None:
-        values = np.asarray(thresholds, dtype=float)
+        try:
+            values = np.asarray(thresholds, dtype=float)
+        except (TypeError, ValueError):
+            raise ArgumentError(f"thresholds must be numbers, got {thresholds!r}") from None
         if values.shape != (len(sites),):
             raise ArgumentError(
                 f"{values.size} thresholds for a model of {len(sites)} layers: give one per layer"

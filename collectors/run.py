@@ -102,7 +102,7 @@ def measure_run(
         Metric and protocol; default CETT-PPL-1% with one CETT for the run.
     load : LoadOptions, optional
         Device, dtype, remote code.
-    tokenizer : transformers tokenizer, optional
+    tokenizer : transformers tokenizer or path of its folder, optional
         Instead of the last checkpoint's.
     run_name : str, optional
         Value of the column ``run``; default the folder's name.
@@ -130,7 +130,7 @@ def measure_run(
     TextError
         The text cannot be used.
     ArgumentError
-        `extend` without `parts`.
+        `extend` without `parts`, or an argument of another kind.
     CollectorError
         The parts folder belongs to another measurement or cannot be written.
 
@@ -142,13 +142,19 @@ def measure_run(
     """
     settings = settings or Settings()
     load = load or LoadOptions()
+    if not (isinstance(settings, Settings) and isinstance(load, LoadOptions)):
+        raise ArgumentError(
+            f"settings= takes Settings and load= takes LoadOptions, got {settings!r} and {load!r}"
+        )
     if extend and parts is None:
         raise ArgumentError("extend=True continues what an earlier call kept, so it needs parts=")
+    if parts is not None and not isinstance(parts, (str, Path)):
+        raise ArgumentError(f"parts must be the path of a folder, got {parts!r}")
     folder = None if parts is None else Path(parts)
-    if isinstance(run, (str, Path)) or all(isinstance(item, (str, Path)) for item in run):
-        checkpoints = find_checkpoints(cast("str | Path | Sequence[str | Path]", run))
-    else:
+    if isinstance(run, Sequence) and all(isinstance(item, Checkpoint) for item in run):
         checkpoints = in_order(cast("Sequence[Checkpoint]", run))
+    else:
+        checkpoints = find_checkpoints(cast("str | Path | Sequence[str | Path]", run))
     if not checkpoints:
         raise CheckpointError("the list of checkpoints is empty")
     if run_name is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sparsefit.checks import check_choice, check_positive, check_whole
 from sparsefit.collectors.solve import DEFAULT_TOLERANCE
 from sparsefit.errors import ArgumentError
 
@@ -36,6 +37,12 @@ class Settings:
         Largest difference to the target in log perplexity ratio.
     pattern : str or None
         Site pattern (`find_sites`).
+
+    Raises
+    ------
+    ArgumentError
+        A value is none of the choices, or no possible number; one that the metric needs is missing,
+        or belongs to another.
     """
 
     metric: str = "cett_ppl"
@@ -49,15 +56,12 @@ class Settings:
     pattern: str | None = None
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise ArgumentError(f"metric={self.metric!r}: choose one of {', '.join(METRICS)}")
-        if self.cett_scope not in ("run", "checkpoint"):
-            raise ArgumentError(f"cett_scope={self.cett_scope!r}: choose run or checkpoint")
-        if not 0 < self.p_percent <= 1e6:
-            raise ArgumentError(f"p_percent={self.p_percent}: give a positive percentage")
-        if not (isinstance(self.joint, int) and self.joint >= 1):
-            raise ArgumentError(f"joint={self.joint}: solve on at least one checkpoint")
-        if not 0 < self.tolerance < self.target:
+        check_choice("metric", self.metric, METRICS)
+        check_choice("cett_scope", self.cett_scope, ("run", "checkpoint"))
+        if not check_positive("p_percent", self.p_percent) <= 1e6:
+            raise ArgumentError(f"p_percent must be at most 1e6, got {self.p_percent:g}")
+        check_whole("joint", self.joint, 1)
+        if not check_positive("tolerance", self.tolerance) < self.target:
             raise ArgumentError(
                 f"tolerance={self.tolerance} must lie between 0 and the rise in log perplexity "
                 f"that p_percent={self.p_percent:g} allows, {self.target:.2g}: give a larger "
@@ -70,14 +74,21 @@ class Settings:
                 raise ArgumentError(f"metric {metric!r} needs {name}")
             if not needed and value is not None:
                 raise ArgumentError(f"{name} goes with metric {metric!r}, not {self.metric!r}")
-        if self.k is not None and not (isinstance(self.k, int) and self.k >= 1):
-            raise ArgumentError(f"k={self.k}: give a whole number of neurons, at least 1")
-        if self.eps is not None and not 0 <= self.eps < math.inf:
-            raise ArgumentError(f"eps={self.eps}: give a non-negative threshold")
-        if self.cett is not None and not 0 < self.cett < 1:
-            raise ArgumentError(f"cett={self.cett}: give a fraction strictly between 0 and 1")
+        if self.k is not None:
+            check_whole("k", self.k, 1)
+        # 0 keeps what is not exactly zero.
+        if self.eps is not None and not (_is_number(self.eps) and 0 <= self.eps < math.inf):
+            raise ArgumentError(f"eps must be a non-negative threshold, got {self.eps!r}")
+        if self.cett is not None and not (_is_number(self.cett) and 0 < self.cett < 1):
+            raise ArgumentError(
+                f"cett must be a fraction strictly between 0 and 1, got {self.cett!r}"
+            )
 
     @property
     def target(self) -> float:
         """Log perplexity ratio wanted."""
         return math.log1p(self.p_percent / 100)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

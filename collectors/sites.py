@@ -25,7 +25,7 @@ from sparsefit.collectors.refusals import (
     refuse_experts,
     stem_of,
 )
-from sparsefit.errors import ModelError
+from sparsefit.errors import ArgumentError, ModelError
 
 # Last component of the output projection's module name, over the model families of transformers.
 OUTPUT_NAMES = (
@@ -118,7 +118,13 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
     ModelError
         Mixture-of-experts models, decoders of an encoder-decoder, layers without a site, or more
         than one site in a layer: nothing partial is ever measured.
+    ArgumentError
+        Not a model at all.
     """
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(
+            f"model must be a causal language model of transformers, got {type(model).__name__}"
+        )
     kind = type(model).__name__
     refuse_experts(model)
     refuse_encoder(model)

@@ -58,11 +58,22 @@ def response_curve(
     pandas.DataFrame
         One row per value, ascending: ``cett``, ``activation_ratio``, ``loss_dense``,
         ``loss_sparse``, ``ppl_ratio``.
+
+    Raises
+    ------
+    ArgumentError
+        Values outside of (0, 1), or a text that is no `EvaluationText`.
+    ModelError
+        The model is not supported (`find_sites`).
+    TextError
+        The text was tokenized for another model.
+    CurveRangeError
+        A layer has too few active neurons on this text to have the CETT.
     """
     import pandas as pd
 
     loaded = LoadedCheckpoint.of(model, text, checked_batch_size(batch_size, text), pattern=pattern)
-    values = sorted(set(cett))
+    values = _ascending("cett", cett)
     calibration = _calibrate(loaded, text, values)
     rows = []
     for value in values:
@@ -99,20 +110,26 @@ def pareto_sweep(
     pandas.DataFrame
         ``metric``, ``setting`` (CETT, k, or eps), ``activation_ratio``, ``loss_dense``,
         ``loss_sparse``, ``ppl_ratio``. ``relu_zero`` is one row, only for models with exact zeros.
+
+    Raises
+    ------
+    ArgumentError, ModelError, TextError, CurveRangeError
+        As in `response_curve`; also for a model without activation modules.
     """
     import pandas as pd
 
-    if not all(0 < ratio <= 1 for ratio in ratios):
-        raise ArgumentError(f"ratios must lie in (0, 1]: {tuple(ratios)}")
+    shares = _ascending("ratios", ratios)
+    if not all(0 < share <= 1 for share in shares):
+        raise ArgumentError(f"ratios must lie in (0, 1]: {tuple(shares)}")
     loaded = LoadedCheckpoint.of(model, text, checked_batch_size(batch_size, text), pattern=pattern)
-    calibration = _calibrate(loaded, text, sorted(set(cett)))
+    calibration = _calibrate(loaded, text, _ascending("cett", cett))
     rules: list[tuple[str, float, Rule]] = []
     for value in calibration.targets:
         rules.append(("cett", value, _cett_rule(loaded, text, calibration, value)))
-    for ratio in sorted(set(ratios)):
-        k = max(1, round(ratio * min(site.d_ff for site in loaded.sites)))
+    for share in shares:
+        k = max(1, round(share * min(site.d_ff for site in loaded.sites)))
         rules.append(("topk", float(k), TopK(k)))
-    for eps in activation_thresholds(loaded, text, sorted(set(ratios))):
+    for eps in activation_thresholds(loaded, text, shares):
         rules.append(("fat", eps, ForcedThreshold(eps)))
     if activation_name(model, loaded.sites) in EXACT_ZEROS:
         rules.append(("relu_zero", math.nan, NonZero()))
@@ -153,6 +170,14 @@ def activation_thresholds(
     values = np.sort(torch.cat(sizes).cpu().numpy())
     picks = [values[min(values.size - 1, int((1 - ratio) * values.size))] for ratio in ratios]
     return sorted({float(pick) for pick in picks}, reverse=True)
+
+
+def _ascending(name: str, values: Sequence[float]) -> list[float]:
+    """Return numbers in ascending order, each once."""
+    try:
+        return [float(value) for value in np.unique(np.asarray(values, dtype=float))]
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name} must be a sequence of numbers, got {values!r}") from None
 
 
 def _calibrate(

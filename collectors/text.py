@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsefit.checks import check_choice, check_whole
 from sparsefit.collectors.display import number_of
 from sparsefit.collectors.documents import read_documents, token_ids, whole_numbers
 from sparsefit.errors import ArgumentError, TextError
@@ -174,12 +175,13 @@ def pack_windows(
     ------
     TextError
         Nothing to predict is left.
+    ArgumentError
+        `seq_len` or `n_tokens` is too small, or no whole number.
     """
-    body = seq_len - (bos is not None)
-    if body < 2:
-        raise ArgumentError(f"seq_len={seq_len}: a window needs at least two tokens of text")
-    if n_tokens is not None and n_tokens < 2:
-        raise ArgumentError(f"n_tokens={n_tokens}: give at least 2")
+    # Two tokens of text, beside the one that is inserted.
+    body = check_whole("seq_len", seq_len, 2 + (bos is not None)) - (bos is not None)
+    if n_tokens is not None:
+        n_tokens = check_whole("n_tokens", n_tokens, 2)
     streams: list[np.ndarray] = []
     total = 0
     for document in documents:
@@ -252,11 +254,18 @@ def load_text(
     ------
     TextError
         Missing, empty or undecodable text, or text without a tokenizer.
+    ArgumentError
+        An argument is outside what the call accepts.
     """
     if isinstance(source, EvaluationText):
         return source
-    _choice("bos", bos, ("auto", "always", "never"))
-    _choice("documents", documents, ("joined", "separate"))
+    check_choice("bos", bos, ("auto", "always", "never"))
+    check_choice("documents", documents, ("joined", "separate"))
+    if tokenizer is not None and not callable(tokenizer):
+        raise ArgumentError(
+            f"tokenizer must be a tokenizer of transformers, got {tokenizer!r}: give "
+            "AutoTokenizer.from_pretrained(folder)"
+        )
     raw, default_name = read_documents(source)
     label = name or default_name
     if isinstance(raw, np.ndarray) and raw.ndim == 2:
@@ -320,7 +329,7 @@ def _warn_of_unknown(documents: Sequence[Any], tokenizer: Any, name: str) -> Non
     """A tokenizer that knows little of a text is hardly the one that the models learnt with."""
     unknown = getattr(tokenizer, "unk_token_id", None)
     # Some have one token for everything special.
-    special = [getattr(tokenizer, f"{name}_token_id", None) for name in ("eos", "bos", "pad")]
+    special = [getattr(tokenizer, f"{use}_token_id", None) for use in ("eos", "bos", "pad")]
     if unknown is None or unknown in special:
         return
     ids = np.concatenate([np.asarray(document, dtype=np.int64) for document in documents])
@@ -344,8 +353,3 @@ def _bos(tokenizer: Any, bos: str, name: str) -> int | None:
         return int(identity)
     encoded = tokenizer("a")["input_ids"]
     return int(identity) if encoded and encoded[0] == identity else None
-
-
-def _choice(argument: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ArgumentError(f"{argument}={value!r}: choose one of {', '.join(allowed)}")

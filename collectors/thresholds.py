@@ -103,7 +103,22 @@ def thresholds_from_layers(
 
 
 def save_thresholds(thresholds: Thresholds, path: str | Path) -> None:
-    """Write thresholds as JSON."""
+    """Write thresholds as JSON.
+
+    Raises
+    ------
+    ArgumentError
+        Not thresholds, or no path.
+    CollectorError
+        The file cannot be written.
+    """
+    if not isinstance(thresholds, Thresholds):
+        raise ArgumentError(
+            "thresholds must be what thresholds_from_layers returns, got "
+            f"{type(thresholds).__name__}"
+        )
+    if not isinstance(path, str | Path):
+        raise ArgumentError(f"{path!r} is not a path: give a str or a pathlib.Path")
     write_atomically(Path(path), json.dumps(asdict(thresholds), indent=1).encode() + b"\n")
 
 

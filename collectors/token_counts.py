@@ -38,7 +38,7 @@ class TokenCounts:
     @classmethod
     def of(
         cls,
-        tokens_per_step: float | None,
+        tokens_per_step: float | str | None,
         tokens: Mapping[str, float] | str | Path | None,
         tokens_pattern: str | None,
     ) -> TokenCounts:
@@ -49,7 +49,7 @@ class TokenCounts:
         ArgumentError, CheckpointError
             A mapping that holds no numbers, a file that is no mapping, a pattern without a group.
         """
-        return cls(tokens_per_step, _mapping(tokens), _pattern(tokens_pattern))
+        return cls(_per_step(tokens_per_step), _mapping(tokens), _pattern(tokens_pattern))
 
     def count(self, name: str, step: int | None, state: Mapping[str, Any]) -> int:
         """Return a checkpoint's tokens; 0 only where it is step 0.
@@ -143,6 +143,13 @@ def number_of_tokens(value: Any) -> float:
         raise ValueError(f"{value!r}, not a number like 1.2e9 or 1.2B") from None
 
 
+def _per_step(tokens: float | str | None) -> float | None:
+    try:
+        return None if tokens is None else number_of_tokens(tokens)
+    except ValueError as error:
+        raise ArgumentError(f"tokens_per_step= is {error}") from None
+
+
 def _mapping(tokens: Mapping[str, float] | str | Path | None) -> dict[str, float] | None:
     if tokens is None:
         return None
@@ -151,6 +158,10 @@ def _mapping(tokens: Mapping[str, float] | str | Path | None) -> dict[str, float
             return {str(key): number_of_tokens(value) for key, value in tokens.items()}
         except ValueError as error:
             raise ArgumentError(f"tokens= holds {error}") from None
+    if not isinstance(tokens, str | Path):
+        raise ArgumentError(
+            f"tokens must be a mapping of names to tokens or a file, got {tokens!r}"
+        )
     path = Path(tokens)
     try:
         content = path.read_text(encoding="utf-8-sig")
@@ -172,7 +183,7 @@ def _pattern(pattern: str | None) -> re.Pattern[str] | None:
         return None
     try:
         expression = re.compile(pattern)
-    except re.error as error:
+    except (re.error, TypeError) as error:
         raise ArgumentError(
             f"tokens_pattern={pattern!r} is not a regular expression: {error}"
         ) from None

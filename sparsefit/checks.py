@@ -1,4 +1,4 @@
-"""Checks of arguments that the verbs of a fit share."""
+"""Checks of arguments: each returns what it was given, in one form, or raises `ArgumentError`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ def check_positive(name: str, value: Any) -> float:
     if not (number and np.isfinite(value) and value > 0):
         raise ArgumentError(f"{name} must be finite and > 0, got {value!r}")
     return float(value)
+
+
+def check_whole(name: str, value: Any, least: int) -> int:
+    """Return a whole number, at least `least`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not (whole and value >= least):
+        raise ArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
 
 
 def check_tokens(tokens: ArrayLike) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from sparsefit.bayes.likelihood import LIKELIHOODS
 from sparsefit.bayes.posterior import Posterior
 from sparsefit.bayes.priors import Priors, check_priors
 from sparsefit.bayes.result import BayesFit
-from sparsefit.checks import check_choice
+from sparsefit.checks import check_choice, check_whole
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.estimation.draws import Draws, truncated_normal
 from sparsefit.estimation.least_squares import fit_least_squares
@@ -152,8 +152,7 @@ def fit_bayes(
     check_choice("likelihood", likelihood, LIKELIHOODS)
     check_choice("pool", pool, POOLS)
     check_choice("engine", engine, ENGINES)
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 400:
-        raise ArgumentError(f"draws must be a whole number of at least 400, got {draws!r}")
+    draws = check_whole("draws", draws, 400)
     if isinstance(covariates, str) or not isinstance(covariates, Sequence):
         raise ArgumentError(f"covariates must be a sequence of column names, got {covariates!r}")
     if covariates and pool != "scale":
@@ -163,7 +162,7 @@ def fit_bayes(
 
     def alone(run: str) -> BayesFit:
         return fit_run_bayes(
-            by_name[run], law, warmup, response, likelihood, priors, engine, seed, int(draws)
+            by_name[run], law, warmup, response, likelihood, priors, engine, seed, draws
         )
 
     if pool == "scale":

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.checks import check_choice
-from sparsefit.errors import ArgumentError, Fault, TableError
+from sparsefit.checks import check_choice, check_whole
+from sparsefit.errors import Fault, TableError
 from sparsefit.table import checks
 from sparsefit.table.coerce import is_missing, to_numbers, to_text
 from sparsefit.table.remedies import missing_remedy
@@ -94,13 +94,10 @@ def short_runs(table: pd.DataFrame, response: str) -> list[str]:
 def least_points(response: str, law_params: int | None, min_points: int | None) -> int:
     """Points that each run needs, from the arguments of `validate`."""
     check_choice("response", response, RESPONSES)
-    for name, value in (("law_params", law_params), ("min_points", min_points)):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if value is not None and not (whole and value >= 0):
-            raise ArgumentError(f"{name}={value!r}: give a whole number that is not negative")
+    parameters = None if law_params is None else check_whole("law_params", law_params, 0)
     if min_points is not None:
-        return int(min_points)
-    return MIN_POINTS if law_params is None else int(law_params) + 2
+        return check_whole("min_points", min_points, 0)
+    return MIN_POINTS if parameters is None else parameters + 2
 
 
 def usable_rows(table: pd.DataFrame, response: str = "activation_ratio") -> np.ndarray:

@@ -42,10 +42,3 @@ def check_ratios(values: Any) -> Array:
     if array.ndim != 1:
         raise ArgumentError("ratio: expected numbers in one dimension")
     return array
-
-
-def check_draws(draws: Any, least: int) -> int:
-    """Return a whole number of draws, at least `least`."""
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < least:
-        raise ArgumentError(f"draws: expected an integer of at least {least}, got {draws!r}")
-    return int(draws)

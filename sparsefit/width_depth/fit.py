@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from sparsefit.checks import check_choice
+from sparsefit.checks import check_choice, check_whole
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.seeds import Rng, seed_of
-from sparsefit.width_depth.arguments import check_draws, check_numbers
+from sparsefit.width_depth.arguments import check_numbers
 from sparsefit.width_depth.intervals import Inference
 from sparsefit.width_depth.models import MODELS, SIGNS, ModelName, Sign
 from sparsefit.width_depth.points import (
@@ -146,7 +146,7 @@ def fit_points(
     """Fit points that have been read, within the physical range of their values."""
     check_choice("model", model, MODELS)
     check_choice("sign", sign, SIGNS)
-    draws = check_draws(draws, 99)
+    draws = check_whole("draws", draws, 99)
     seed = seed_of(rng)
     scaled = scale(model, points.ratio, points.value, points.se, sign)
     if scaled.weights.df < 1:

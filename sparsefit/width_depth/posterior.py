@@ -7,9 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from sparsefit.checks import check_choice
+from sparsefit.checks import check_choice, check_whole
 from sparsefit.seeds import Rng, seed_of
-from sparsefit.width_depth.arguments import check_draws
 from sparsefit.width_depth.kernel import Array
 from sparsefit.width_depth.models import SIGNS, Sign
 from sparsefit.width_depth.points import Replicates, read_points, require_enough
@@ -57,7 +56,7 @@ def fit_width_depth_bayes(
     """
     check_choice("sign", sign, SIGNS)
     check_choice("engine", engine, ("grid", "nuts"))
-    draws = check_draws(draws, 400)
+    draws = check_whole("draws", draws, 400)
     seed = seed_of(rng)
     read = read_points(points, ratios=ratios, replicates=replicates)
     require_enough(read)

@@ -77,6 +77,21 @@ def test_comparison(trained_relu, trained_silu, text, ragged_text) -> None:
     assert (other["frequency_distance"] > 0).all()
     with pytest.raises(ArgumentError, match="no text in common"):
         compare_activity(relu, measure_activity(trained_relu, {"c": text}, EPS))
+    with pytest.raises(ArgumentError, match="got DataFrame"):
+        compare_activity(relu, silu.neurons)
+
+
+def test_arguments_of_another_kind(trained_relu, text, tmp_path) -> None:
+    with pytest.raises(ArgumentError, match="thresholds must be numbers"):
+        measure_activity(trained_relu, {"a": text}, "low")
+    with pytest.raises(ArgumentError, match="model must be a causal language model"):
+        measure_activity("model", {"a": text}, EPS)
+    with pytest.raises(ArgumentError, match="cett must be a sequence of numbers"):
+        response_curve(trained_relu, text, ["low"])
+    with pytest.raises(ArgumentError, match="ratios must be a sequence of numbers"):
+        pareto_sweep(trained_relu, text, ratios=["half"])
+    with pytest.raises(ArgumentError, match="what thresholds_from_layers returns"):
+        save_thresholds([0.1, 0.2], tmp_path / "t.json")
 
 
 def test_response_curve_rises(trained_silu, text) -> None:

@@ -165,6 +165,26 @@ def test_counts_that_are_none(run, tmp_path, count) -> None:
         find_checkpoints(run, tokens=tmp_path / "t.json")
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tokens_per_step": "many"}, "tokens_per_step= is 'many', not a number"),
+        ({"tokens_per_step": [4]}, "not a number like"),
+        ({"tokens": [1e6]}, "tokens must be a mapping"),
+        ({"tokens_pattern": 5}, "not a regular expression"),
+        ({"revisions": "main"}, "revisions must be a sequence"),
+    ],
+)
+def test_arguments_of_another_kind(run, options, words) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        find_checkpoints(run, **options)
+
+
+def test_tokens_per_step_with_a_suffix(run) -> None:
+    found = find_checkpoints(run, tokens_per_step="4k")
+    assert [c.tokens for c in found] == [4000 * c.step for c in found]
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e400])
 def test_counts_that_are_not_finite(run, value) -> None:
     with pytest.raises(CheckpointError, match=f"checkpoint-30: tokens per step says {value}"):

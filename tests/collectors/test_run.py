@@ -128,10 +128,15 @@ def test_short_texts_are_warned_about(trained_run, text) -> None:
         ({"metric": "cett"}, "needs cett"),
         ({"cett": 0.1}, "goes with"),
         ({"metric": "cett", "cett": 1.5}, "strictly between"),
-        ({"p_percent": -1.0}, "positive"),
-        ({"metric": "other"}, "choose one of"),
-        ({"joint": 0}, "at least one"),
-        ({"joint": 1.5}, "at least one"),
+        ({"p_percent": -1.0}, "p_percent must be finite and > 0"),
+        ({"p_percent": "1"}, "p_percent must be"),
+        ({"metric": "other"}, "metric must be one of"),
+        ({"joint": 0}, "at least 1"),
+        ({"joint": 1.5}, "at least 1"),
+        ({"tolerance": None}, "tolerance must be"),
+        ({"metric": "cett", "cett": "0.1"}, "strictly between"),
+        ({"metric": "topk", "k": True}, "whole number"),
+        ({"metric": "fat", "eps": [0.1]}, "non-negative"),
         ({"metric": "topk", "k": 0}, "whole number"),
         ({"metric": "topk", "k": 1.5}, "whole number"),
         ({"metric": "fat", "eps": -1.0}, "non-negative"),
@@ -162,6 +167,19 @@ def test_what_else_python_users_give(trained_run, text, tmp_path) -> None:
     assert result.table["step"].tolist() == [180, 200]
     with pytest.raises(ArgumentError, match=r"'t\.txt' is not an EvaluationText: give load_text"):
         response_curve(torch.nn.Linear(2, 2), "t.txt", [0.1])
+    for options, words in (
+        ({"settings": "cett"}, "settings= takes Settings"),
+        ({"load": "cpu"}, "load= takes LoadOptions"),
+        ({"parts": 5}, "parts must be the path"),
+        ({"batch_size": "2"}, "batch_size must be a whole number"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            measure_run(folders, small, **options)
+    for run in (5, [5], [folders[0], 5]):
+        with pytest.raises(ArgumentError, match="run must be a folder or a list of checkpoints"):
+            measure_run(run, small)
+    with pytest.raises(ArgumentError, match="dtype must be one of"):
+        LoadOptions(dtype=["float32"])
     with pytest.raises(ArgumentError, match="a per-layer table also has"):
         thresholds_from_layers(result.table)
 

@@ -201,6 +201,14 @@ def test_other_faults(tmp_path) -> None:
         load_text(path, None)
     with pytest.raises(ArgumentError, match="seq_len"):
         load_text(path, Tokenizer(), seq_len=2)
+    with pytest.raises(ArgumentError, match="seq_len must be a whole number"):
+        load_text(path, Tokenizer(), seq_len="long")
+    with pytest.raises(ArgumentError, match="n_tokens must be a whole number"):
+        load_text(path, Tokenizer(), n_tokens=100.5)
+    with pytest.raises(ArgumentError, match=r"AutoTokenizer\.from_pretrained"):
+        load_text(path, "folder")
+    with pytest.raises(TextError, match="5 is no text"):
+        load_text(5, Tokenizer())
     with pytest.raises(TextError, match="integer"):
         load_text(np.zeros(4))
     for documents in ([[1, 2], [2.5, 3.5]], [[1, 2], [[3], [4, 5]]], [[1, 2], None]):
