@@ -261,6 +261,8 @@ def load_text(
         return source
     check_choice("bos", bos, ("auto", "always", "never"))
     check_choice("documents", documents, ("joined", "separate"))
+    if n_tokens is not None:
+        n_tokens = check_whole("n_tokens", n_tokens, 2)
     if tokenizer is not None and not callable(tokenizer):
         raise ArgumentError(
             f"tokenizer must be a tokenizer of transformers, got {tokenizer!r}: give "

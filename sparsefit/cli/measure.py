@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli.printing import print_json
 from sparsefit.cli.values import token_count
+from sparsefit.outputs import writable
 
 if TYPE_CHECKING:
     from sparsefit.collectors.checkpoints import Checkpoint
@@ -203,14 +204,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_output(output: Path, inputs: list[str | None]) -> None:
     from sparsefit.collectors.state import layers_path
-    from sparsefit.errors import ArgumentError, CollectorError
+    from sparsefit.errors import ArgumentError
 
-    written = (output, layers_path(output))
-    if not output.parent.is_dir():
-        raise CollectorError(f"{output.parent}: no such folder for the output")
-    for path in written:
-        if path.is_dir():
-            raise CollectorError(f"{path} is a folder: choose another output")
+    for path in (output, layers_path(output)):
+        writable(path, "--output")
         if any(name and path.resolve() == Path(name).resolve() for name in inputs):
             raise ArgumentError(f"{path} is read by this measurement: choose another output")
 

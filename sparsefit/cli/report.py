@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from sparsefit.cli.printing import print_json
 from sparsefit.cli.selection import add_run
 from sparsefit.cli.targets import add_targets, check_targets
 from sparsefit.cli.width_depth import read_points
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, FitError, NothingToForecastError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,19 +194,32 @@ def _extras(
         from sparsefit.backtesting import compare
 
         rules = {law: (law, arguments.warmup) for law in ("logspace_power", "vanilla_power")}
-        both, failed = fit_ways(table, rules, arguments.seed)
-        comparison = compare(both, rng=arguments.seed)
+        with _asked_by("--compare"):
+            both, failed = fit_ways(table, rules, arguments.seed)
+            comparison = compare(both, rng=arguments.seed)
         missing = tuple(f"Not compared: {why}." for why in failed.values())
         extras["comparison"] = replace(comparison, remarks=(*comparison.remarks, *missing))
     if arguments.backtest:
         from sparsefit.backtesting import backtest
 
-        extras["backtest"] = backtest(table, rng=arguments.seed)
+        with _asked_by("--backtest"):
+            extras["backtest"] = backtest(table, rng=arguments.seed)
     if points is not None:
         from sparsefit.width_depth import fit_width_depth
 
         extras["width_depth"] = fit_width_depth(points, rng=arguments.seed)
     return extras
+
+
+@contextmanager
+def _asked_by(option: str) -> Iterator[None]:
+    """Say which section the runs are too short for, and that the page can do without it."""
+    try:
+        yield
+    except (FitError, NothingToForecastError) as error:
+        raise ArgumentError(
+            f"{option}: {str(error).rstrip('.')}. Leave {option} out for a page without the section"
+        ) from None
 
 
 def _width(text: str) -> str | float:

@@ -296,6 +296,33 @@ def test_a_run_too_short_for_one_of_the_laws_does_not_stop_the_comparison(
     assert "Not compared: run 'five' has 5 usable points" in text
 
 
+@pytest.mark.parametrize(
+    ("points", "words", "said"),
+    [
+        (5, "--compare", "--compare: run 'simulated <silu"),
+        (6, "--compare", "nothing to forecast"),
+        (6, "--backtest", "nothing to forecast"),
+    ],
+)
+def test_runs_too_short_for_a_section_name_its_option(
+    simulated_table: pd.DataFrame,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    points: int,
+    words: str,
+    said: str,
+) -> None:
+    rising = simulated_table[simulated_table["activation"] == "silu"]
+    rising.head(points).to_csv(tmp_path / "points.csv", index=False)
+    page = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "points.csv"), "-o", str(page), words]) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.startswith(f"sparsefit report: {words}: ")
+    assert f"Leave {words} out for a page without the section" in told
+    assert not page.exists()
+
+
 def test_a_file_of_ratios_is_read_before_anything_is_fitted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
