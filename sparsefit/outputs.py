@@ -39,8 +39,21 @@ def writable(path: Any, name: str = "path") -> Path:
     return target
 
 
-def write_text(target: Path, words: str) -> None:
-    """Write a text file that readers see complete or not at all."""
-    partial = target.with_name(target.name + ".part")
-    partial.write_text(words, encoding="utf-8")
-    partial.replace(target)
+def write_whole(target: Path, content: bytes) -> None:
+    """Write a file that readers see complete or not at all, also after a power cut.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; nothing is left of the attempt.
+    """
+    # By process, so that two that write the same file do not write into each other's.
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import ArgumentError
-from sparsefit.outputs import writable, write_text
+from sparsefit.outputs import writable, write_whole
 from sparsefit.reporting.run_section import Settings, run_numbers, run_section
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def report(
         downloads=downloads(fits, numbers, settings, extra),
         footer=f"Written by sparsefit {__version__}. This file needs no network.",
     )
-    write_text(target, html)
+    write_whole(target, html.encode())
     return target
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.notes import Note, kind_of
-from sparsefit.outputs import writable, write_text
+from sparsefit.outputs import writable, write_whole
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -177,7 +177,7 @@ def write_document(content: dict[str, Any], path: str | Path | None) -> str:
     """Return fits as a JSON document; write it to a file where one is named."""
     words = json.dumps({"sparsefit_fit": FORMAT, **content}, allow_nan=False)
     if path is not None:
-        write_text(writable(path), words)
+        write_whole(writable(path), words.encode())
     return words
 
 

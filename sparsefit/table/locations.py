@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sparsefit.errors import ArgumentError, Fault, MissingDependencyError, TableError
+from sparsefit.outputs import write_whole
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".json", ".txt")
 """What a table's file name can end with (.json and .txt: the authors' JSON)."""
@@ -190,16 +191,7 @@ def write_bytes(path: str, content: bytes) -> None:
             system, inner = _filesystem(path)
             system.pipe_file(inner, content)
             return
-        target = Path(path)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(Path(path), content)
     except OSError as error:
         problem = f"the file cannot be written ({error.strerror or error})"
         raise _no_file(path, problem, "Check the folder and its permissions") from error

@@ -44,3 +44,9 @@ def simulated_run() -> Callable[..., pd.DataFrame]:
         return table.assign(activation="relu" if law == "eq4" else "silu", **columns)
 
     return simulate
+
+
+@pytest.fixture(scope="session")
+def fit(simulated_run: Callable[..., pd.DataFrame]) -> sf.Fit:
+    """A run that its law describes, and whose limit is identified."""
+    return sf.fit(simulated_run(n_params=1e8))

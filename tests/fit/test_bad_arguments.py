@@ -14,11 +14,6 @@ from sparsefit.errors import ArgumentError, FitError, TableError
 Simulate = Callable[..., pd.DataFrame]
 
 
-@pytest.fixture(scope="module")
-def fit(simulated_run: Simulate) -> sf.Fit:
-    return sf.fit(simulated_run(n_params=1e8))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

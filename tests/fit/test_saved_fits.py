@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +15,6 @@ from sparsefit.errors import ArgumentError
 Simulate = Callable[..., pd.DataFrame]
 
 
-@pytest.fixture(scope="module")
-def fit(simulated_run: Simulate) -> sf.Fit:
-    return sf.fit(simulated_run(n_params=1e8))
-
-
 def test_json_round_trip(fit: sf.Fit, tmp_path: Path) -> None:
     fit.to_json(tmp_path / "fit.json")
     again = sf.load_fit(tmp_path / "fit.json")
@@ -28,6 +24,21 @@ def test_json_round_trip(fit: sf.Fit, tmp_path: Path) -> None:
     assert fit.limit(0.8) == again.limit(0.8)
     assert fit.summary() == again.summary()
     assert list(tmp_path.iterdir()) == [tmp_path / "fit.json"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(
+    fit: sf.Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "fit.json"
+    path.write_text("old", encoding="utf-8")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        fit.to_json(path)
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("source", [None, 5, b"{}"])

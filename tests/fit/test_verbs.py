@@ -14,11 +14,6 @@ from sparsefit.errors import ArgumentError
 Simulate = Callable[..., pd.DataFrame]
 
 
-@pytest.fixture(scope="module")
-def fit(simulated_run: Simulate) -> sf.Fit:
-    return sf.fit(simulated_run(n_params=1e8))
-
-
 def test_the_same_table_gives_the_same_fit(simulated_run: Simulate) -> None:
     table = simulated_run()
     first, second = sf.fit(table), sf.fit(table.sample(frac=1, random_state=3))
