@@ -26,6 +26,8 @@ from sparsefit.errors import ArgumentError, TextError
 
 _RESUME_SECONDS = 60.0
 _LOG_STEPS = 100
+# The logged loss is a mean over the last tenth of the run, at most so many steps.
+_LOSS_STEPS = 100
 _EVAL_WINDOWS = 64
 
 
@@ -75,9 +77,9 @@ def _validation_loss(model: Any, tokens: np.ndarray, spec: RunSpec) -> float:
         raise TextError(f"{len(tokens)} validation tokens are fewer than one window of {length}")
     starts = np.arange(count) * length
     windows = tokens[starts[:, None] + np.arange(length + 1)].astype(np.int64)
-    losses = [float(model_loss(model, part)) for part in torch.from_numpy(windows).split(8)]
-    weights = [len(part) for part in torch.from_numpy(windows).split(8)]
-    return float(np.average(losses, weights=weights))
+    parts = torch.from_numpy(windows).split(8)
+    losses = [float(model_loss(model, part)) for part in parts]
+    return float(np.average(losses, weights=[len(part) for part in parts]))
 
 
 def _write_run(folder: Path, spec: RunSpec, corpus: Corpus, threads: int) -> None:
@@ -140,6 +142,8 @@ def train(
         If the folder holds a run with another specification or corpus.
     TextError
         If the corpus is too small for one batch.
+    ArgumentError
+        If the corpus has another vocabulary than the run.
     """
     from tqdm import tqdm
 
@@ -182,8 +186,7 @@ def train(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             state.step = step
-            # The logged loss is a mean over the last tenth of the run, at most 100 steps.
-            state.losses = [*state.losses[-99:], float(loss.detach())]
+            state.losses = [*state.losses, float(loss.detach())][-_LOSS_STEPS:]
             bar.update(spec.tokens_per_step)
             if step in saves or step % _LOG_STEPS == 0:
                 _log(state, spec, batches, model, validation if step in saves else None)
@@ -201,7 +204,7 @@ def train(
 def _log(
     state: Progress, spec: RunSpec, batches: Batches, model: Any, validation: np.ndarray | None
 ) -> None:
-    recent = state.losses[-max(1, min(100, state.step // 10)) :]
+    recent = state.losses[-max(1, min(_LOSS_STEPS, state.step // 10)) :]
     row = {
         "step": state.step,
         "epoch": state.step / batches.steps_per_epoch,

@@ -124,7 +124,8 @@ def measure_other_metrics(
         loss_sparse, ppl_ratio, se.
     """
     from sparsefit.collectors.checkpoints import find_checkpoints
-    from sparsefit.collectors.run import Settings, measure_run
+    from sparsefit.collectors.run import measure_run
+    from sparsefit.collectors.settings import Settings
 
     last = find_checkpoints(finished_checkpoints(spec, out)[-1:])
     text = evaluation_text(corpus, spec, n_tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +91,6 @@ def write_family(
     CollectorError
         If a checkpoint could not be measured.
     """
-    import sys
-
     import pandas as pd
     import torch
 

@@ -261,7 +261,7 @@ def _text(
     settings: Settings,
     load: LoadOptions,
 ) -> EvaluationText:
-    from sparsefit.collectors.run import default_text
+    from sparsefit.collectors.run_text import default_text
 
     return default_text(
         arguments.text,

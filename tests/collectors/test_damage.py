@@ -18,7 +18,7 @@ import sparsefit as sf
 from sparsefit.collectors import Settings, find_checkpoints, measure_run
 from sparsefit.errors import CheckpointError, CollectorError, TextError
 
-pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run.SmallTextWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run_text.SmallTextWarning")
 
 
 def truncate(folder: Path) -> None:

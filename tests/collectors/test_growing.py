@@ -15,11 +15,11 @@ from sparsefit.cli import main
 from sparsefit.collectors import Settings, find_checkpoints, measure_run
 from sparsefit.collectors.growing import warn_of_drift
 from sparsefit.collectors.loading import LoadOptions
-from sparsefit.collectors.run import default_text
+from sparsefit.collectors.run_text import default_text
 from sparsefit.errors import ArgumentError, CheckpointError
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::sparsefit.collectors.run.SmallTextWarning",
+    "ignore::sparsefit.collectors.run_text.SmallTextWarning",
     "ignore::sparsefit.collectors.growing.DriftWarning",
 )
 EARLY, LATER = (20, 40, 60, 80), (100, 120)

@@ -16,7 +16,7 @@ from sparsefit.collectors.series import Series
 from sparsefit.collectors.state import Parts
 from sparsefit.errors import CheckpointError
 
-pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run.SmallTextWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run_text.SmallTextWarning")
 STEPS = (140, 160, 180, 200)
 
 

@@ -29,11 +29,11 @@ from sparsefit.collectors import (
     response_curve,
     thresholds_from_layers,
 )
-from sparsefit.collectors.run import SmallTextWarning
+from sparsefit.collectors.run_text import SmallTextWarning
 from sparsefit.collectors.state import Parts, clear, file_name
 from sparsefit.errors import ArgumentError, CheckpointError, CollectorError
 
-pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run.SmallTextWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run_text.SmallTextWarning")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from sparsefit.errors import CheckpointError
 
 pytestmark = pytest.mark.filterwarnings(
     # The texts here are tiny on purpose.
-    "ignore::sparsefit.collectors.run.SmallTextWarning"
+    "ignore::sparsefit.collectors.run_text.SmallTextWarning"
 )
 
 SMALLEST = RunSpec(

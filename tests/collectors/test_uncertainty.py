@@ -15,7 +15,7 @@ from sparsefit.collectors.uncertainty import (
     target_influence,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run.SmallTextWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sparsefit.collectors.run_text.SmallTextWarning")
 
 
 @pytest.mark.slow

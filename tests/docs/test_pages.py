@@ -33,7 +33,7 @@ def drawing_without_a_screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::sparsefit.collectors.run.SmallTextWarning")
+@pytest.mark.filterwarnings("ignore::sparsefit.collectors.run_text.SmallTextWarning")
 @pytest.mark.parametrize(
     "page",
     # Notebooks are executed when CI builds the site.
