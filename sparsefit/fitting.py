@@ -103,12 +103,7 @@ def warmup_rule(
     most = n - law.least_points
     if warmup is None or (isinstance(warmup, str) and warmup == "none"):
         return np.array([0]), "none"
-    if isinstance(warmup, str):
-        if warmup != "auto":
-            raise ArgumentError(
-                "warmup must be 'auto', 'none' (or None), a number of points or of tokens, got "
-                f"{warmup!r}"
-            )
+    if isinstance(warmup, str) and warmup == "auto":
         return warmup_choices(n, law.n_parameters), "auto"
     if isinstance(warmup, bool) or not isinstance(warmup, int | float | np.number):
         raise ArgumentError(

@@ -2,7 +2,7 @@
 
 Every plot has the form ``plot(result, ax=None, *, ...)``: it draws on `ax` (a new figure without),
 returns the axes, and changes no global setting of matplotlib, which is imported only when a plot is
-drawn.
+drawn. A result of another kind, or an option that the plot cannot use, raises `ArgumentError`.
 
 - ``sf.fit`` and ``sf.fit_bayes``, one run or many: `fit`, `runs`, `residuals`,
   `warmup_sensitivity`, `limits`, `derivative`, `budget`

@@ -72,6 +72,11 @@ class Fit:
         Seed of the draws.
     provenance : dict
         Versions and command behind the fit.
+
+    Notes
+    -----
+    Every verb raises `ArgumentError` for an argument that it cannot use: a level outside (0, 1),
+    token counts that are none or in another unit, a word that is none of its choices.
     """
 
     run: str

@@ -53,6 +53,8 @@ def validate(
     ------
     TableError
         With one `Fault` for each thing wrong, each naming row, column and remedy.
+    ArgumentError
+        For another response, or a number of points that is none.
     """
     least = least_points(response, law_params, min_points)
     copy, faults = check(table, response=response, min_points=least)

@@ -78,6 +78,10 @@ class PosteriorFit:
         Physical range of the values.
     seed : int
         Seed.
+
+    Notes
+    -----
+    Every verb raises `ArgumentError` for an argument that it cannot use, as in `BreakpointFit`.
     """
 
     draws_table: pd.DataFrame = field(repr=False)

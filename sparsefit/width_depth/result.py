@@ -61,6 +61,11 @@ class BreakpointFit:
         Physical range of the values; interval ends are kept to it.
     draws, seed : int
         Simulated samples behind intervals and tests, and their seed.
+
+    Notes
+    -----
+    Every verb raises `ArgumentError` for an argument that it cannot use: a level outside (0, 1) or
+    too high for `draws`, ratios that are no numbers, a word that is none of its choices.
     """
 
     model: str
