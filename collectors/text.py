@@ -263,11 +263,6 @@ def load_text(
     check_choice("documents", documents, ("joined", "separate"))
     if n_tokens is not None:
         n_tokens = check_whole("n_tokens", n_tokens, 2)
-    if tokenizer is not None and not callable(tokenizer):
-        raise ArgumentError(
-            f"tokenizer must be a tokenizer of transformers, got {tokenizer!r}: give "
-            "AutoTokenizer.from_pretrained(folder)"
-        )
     raw, default_name = read_documents(source)
     label = name or default_name
     if isinstance(raw, np.ndarray) and raw.ndim == 2:
@@ -277,6 +272,11 @@ def load_text(
         if tokenizer is None:
             raise TextError(
                 f"{label}: text needs a tokenizer; give one (--tokenizer), or a file of token ids"
+            )
+        if not callable(tokenizer):
+            raise ArgumentError(
+                f"tokenizer must be a tokenizer of transformers, got {tokenizer!r}: give "
+                "AutoTokenizer.from_pretrained(folder)"
             )
         items = list(_encode(items, tokenizer, n_tokens))
         _warn_of_unknown(items, tokenizer, label)
