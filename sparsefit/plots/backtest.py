@@ -168,11 +168,12 @@ def forecast_fan(
     points = result.points[(result.points["run"] == chosen) & (result.points["method"] == name)]
     if points.empty:
         raise ArgumentError(
-            f"run: {name} forecast nothing for {chosen!r}; runs: {', '.join(known)}."
+            f"run: {name} forecast nothing for {chosen!r}; runs: {', '.join(known)}"
         )
     measured = points.drop_duplicates("tokens").sort_values("tokens")
     tokens, values = measured["tokens"].to_numpy(), measured["observed"].to_numpy()
     if table is not None:
+        canvas.check_table("table", table, "activation_ratio")
         rows = table[(table["run"] == chosen) & table["activation_ratio"].notna()]
         tokens, values = rows["tokens"].to_numpy(), rows["activation_ratio"].to_numpy()
     with looks.applied(style):
@@ -214,15 +215,13 @@ def _check_backtest(result: Any) -> None:
 def _chosen(result: Backtest, methods: Sequence[str] | None) -> list[str]:
     if methods is None:
         return [str(name) for name in result.table().sort_values("crps")["method"]]
-    if isinstance(methods, str):
-        raise ArgumentError(
-            f"methods: a sequence of names is expected, got the string {methods!r}."
-        )
+    if isinstance(methods, str) or not isinstance(methods, Sequence):
+        raise ArgumentError(f"methods must be a sequence of names, got {methods!r}")
     unknown = [name for name in methods if name not in result.methods]
     if unknown or not len(methods):
         raise ArgumentError(
             f"methods: {', '.join(map(str, unknown)) or 'nothing'} is not in this backtest, which "
-            f"ran {', '.join(result.methods)}."
+            f"ran {', '.join(result.methods)}"
         )
     return list(methods)
 

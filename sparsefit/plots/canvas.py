@@ -215,6 +215,15 @@ def sparsity_axis(axes: Any, which: str = "y") -> Any:
     return second
 
 
+def check_table(name: str, table: Any, response: str) -> None:
+    """Refuse what is no table of checkpoints with a response."""
+    if not {"run", "tokens", response} <= set(getattr(table, "columns", ())):
+        raise ArgumentError(
+            f"{name} must be a measurement table with the columns run, tokens and {response}, got "
+            f"{type(table).__name__}"
+        )
+
+
 def check_factor(name: str, value: float, least: float) -> float:
     """Return a finite number above `least`."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):

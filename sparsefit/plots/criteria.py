@@ -51,7 +51,7 @@ def comparison(
     -------
     Axes
     """
-    if not hasattr(result, "table"):
+    if not hasattr(getattr(result, "table", None), "columns"):
         raise ArgumentError(
             f"comparison draws what sf.compare returns, got {type(result).__name__}"
         )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.checks import check_choice
-from sparsefit.errors import ArgumentError
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
 from sparsefit.plots.bracket import CENTRE, STRIP, draw_bracket
@@ -214,10 +213,7 @@ def draw_held_out(
     """Draw a run's points at other tokens than the `known` ones; returns their values."""
     if table is None:
         return np.empty(0)
-    if not {"run", "tokens", response} <= set(getattr(table, "columns", ())):
-        raise ArgumentError(
-            f"held_out must be a measurement table with the columns run, tokens and {response}"
-        )
+    canvas.check_table("held_out", table, response)
     later = (table["run"].astype(str) == run) & table[response].notna()
     later &= ~table["tokens"].isin(known)
     rows = table[later]

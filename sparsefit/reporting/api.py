@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,10 +130,13 @@ def report(
     settings = Settings(
         level=check_level(level),
         until=until,
-        targets=tuple(targets),
-        sparsities=tuple(sparsities),
+        targets=_numbers("targets", targets),
+        sparsities=_numbers("sparsities", sparsities),
         style=style,
     )
+    _check_made_by("sf.compare", "remarks", comparison=comparison)
+    _check_made_by("sf.backtest", "calibration", backtest=backtest)
+    _check_made_by("sf.fit_width_depth", "breakpoint_distribution", width_depth=width_depth)
     fits = fits_of(source, law=law, warmup=warmup, response=response, rng=rng)
     numbers = {run: run_numbers(fit, settings) for run, fit in fits.items()}
     sections = [overview(fits, numbers, settings, {**fits.left_out, **(left_out or {})})]
@@ -192,6 +195,24 @@ def fits_of(source: Any, **options: Any) -> Fits:
         found = ", ".join(sorted(responses)) or "no run"
         raise ArgumentError(f"a report is about one response, got {found}: write one page for each")
     return fits
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...]:
+    """Return a sequence of positive numbers as a tuple."""
+    from sparsefit.checks import check_positive
+
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ArgumentError(f"{name} must be a sequence of numbers, got {values!r}")
+    return tuple(check_positive(f"each of {name}", value) for value in values)
+
+
+def _check_made_by(function: str, attribute: str, **given: Any) -> None:
+    """Refuse a result of another kind before anything is fitted or drawn."""
+    for name, result in given.items():
+        if result is not None and not hasattr(result, attribute):
+            raise ArgumentError(
+                f"{name} must be what {function} returns, got {type(result).__name__}"
+            )
 
 
 def _subtitle(fits: Fits, made: Mapping[str, Any], settings: Settings) -> str:

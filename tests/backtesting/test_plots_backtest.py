@@ -59,11 +59,15 @@ def test_wrong_names_are_typed_errors(result):
         forecast_fan(result, run="nobody")
     with pytest.raises(ArgumentError, match="log_linear"):
         calibration_curve(result, methods=["nobody"])
-    for methods in ("log_linear", []):
+    for methods in ("log_linear", [], 3):
         with pytest.raises(ArgumentError, match="methods"):
             calibration_curve(result, methods=methods)
     for draw in (error_by_horizon, calibration_curve, forecast_fan):
         with pytest.raises(ArgumentError, match=r"sf\.backtest returns, got int"):
             draw(3)
+    with pytest.raises(ArgumentError, match=r"sf\.compare returns, got Backtest"):
+        sf.plots.comparison(result)
+    with pytest.raises(ArgumentError, match="table must be a measurement table"):
+        forecast_fan(result, table="points.csv")
     with pytest.raises(ArgumentError, match="score"):
         error_by_horizon(result, score="rmse")

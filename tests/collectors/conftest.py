@@ -156,3 +156,17 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(memory, "load_model", load)
     return names
+
+
+@pytest.fixture
+def measure_command(markov, tmp_path: Path) -> Callable[..., int]:
+    """Return a function that measures a run on a small text from the command line: exit status."""
+    from sparsefit.cli import main
+
+    np.save(tmp_path / "t.npy", markov(512, seed=4))
+    words = ["--text", str(tmp_path / "t.npy"), "--seq-len", "32", "--joint", "2", "--quiet"]
+
+    def measure(run: Path, output: Path, *more: str) -> int:
+        return main(["measure", str(run), *words, "-o", str(output), *more])
+
+    return measure

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sparsefit.cli import main
 from sparsefit.collectors import Settings, find_checkpoints, measure_run
 from sparsefit.collectors.growing import warn_of_drift
 from sparsefit.collectors.loading import LoadOptions
@@ -37,13 +36,11 @@ def _add(trained: Path, run: Path, steps: tuple[int, ...]) -> None:
 
 
 @pytest.fixture
-def command(run, markov, tmp_path):
+def command(run, measure_command, tmp_path):
     """Return a function that measures: status and table."""
-    np.save(tmp_path / "t.npy", markov(512, seed=4))
 
     def measure(*more: str, output: str = "points.csv") -> tuple[int, pd.DataFrame]:
-        words = [str(run), "--text", str(tmp_path / "t.npy"), "--seq-len", "32", "--joint", "2"]
-        status = main(["measure", *words, "--quiet", "-o", str(tmp_path / output), *more])
+        status = measure_command(run, tmp_path / output, *more)
         return status, pd.read_csv(tmp_path / output)
 
     return measure

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sparsefit.cli import main
 from sparsefit.collectors import Settings, find_checkpoints, measure_run
 from sparsefit.collectors.joint import JointSolver
 from sparsefit.collectors.series import Series
@@ -29,16 +28,13 @@ def run(trained_run, tmp_path) -> Path:
 
 
 @pytest.fixture
-def command(run, markov, tmp_path):
+def command(run, measure_command, tmp_path):
     """Return a function that measures into a folder of its own: status and table, as bytes."""
-    np.save(tmp_path / "t.npy", markov(512, seed=4))
 
     def measure(name: str, *more: str) -> tuple[int, bytes]:
         (tmp_path / name).mkdir(exist_ok=True)
         output = tmp_path / name / "points.csv"
-        words = [str(run), "--text", str(tmp_path / "t.npy"), "--seq-len", "32", "--joint", "2"]
-        status = main(["measure", *words, "--quiet", "-o", str(output), *more])
-        return status, output.read_bytes()
+        return measure_command(run, output, *more), output.read_bytes()
 
     return measure
 

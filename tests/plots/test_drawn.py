@@ -250,6 +250,8 @@ def test_budget_line_and_band_are_those_of_tokens_to(fits, axes):
     for bad in ([7.0, 8.0], "many", [0.1, "x"]):
         with pytest.raises(ArgumentError, match="fractions"):
             sf.plots.budget(fit, axes, targets=bad)
+    with pytest.raises(ArgumentError, match="held_out must be a measurement table"):
+        sf.plots.fit(fit, axes, held_out="later.csv")
 
 
 def test_budget_hatches_what_may_never_be_met(fits, axes):

@@ -227,8 +227,24 @@ def test_refuses_a_path_that_cannot_be_written(simulated_fits: Any, tmp_path: Pa
         sf.report(simulated_fits, tmp_path / "absent" / "page.html")
     with pytest.raises(ArgumentError, match="name of a file"):
         sf.report(simulated_fits, None)
-    with pytest.raises(ArgumentError, match="until must be finite"):
-        sf.report(simulated_fits, tmp_path / "page.html", until=[1e10, 2e10])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"until": [1e10, 2e10]}, "until must be finite"),
+        ({"targets": 0.08}, "targets must be a sequence"),
+        ({"sparsities": ["0.9"]}, "each of sparsities must be finite and > 0"),
+        ({"comparison": "both laws"}, r"comparison must be what sf\.compare returns, got str"),
+        ({"backtest": pd.DataFrame()}, r"what sf\.backtest returns, got DataFrame"),
+        ({"width_depth": 3.0}, r"what sf\.fit_width_depth returns, got float"),
+    ],
+)
+def test_options_of_another_kind_are_refused_before_any_work(
+    tmp_path: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        sf.report("nothing that could be fitted", tmp_path / "page.html", **options)
 
 
 def test_a_failed_report_leaves_the_old_page(
