@@ -39,7 +39,7 @@ def test_prior_and_posterior(fit: BayesFit, ax: Any, quantity: str) -> None:
 
 
 def test_unknown_quantity(fit: BayesFit, ax: Any) -> None:
-    with pytest.raises(ArgumentError, match="limit, alpha, change or sigma"):
+    with pytest.raises(ArgumentError, match="quantity must be one of 'limit'"):
         plots.prior(fit, ax, quantity="beta")
 
 
