@@ -25,8 +25,9 @@ class FitOptions:
     ----------
     law, warmup, response, robust
         See `sf.fit`.
-    method : {"fit", "bayes", "pooled"}
-        `sf.fit`, `sf.fit_bayes`, or `sf.fit_bayes` pooled over the runs of one activation.
+    method : {"fit", "bayes", "pooled", "best"}
+        `sf.fit`, `sf.fit_bayes`, `sf.fit_bayes` pooled over the runs of one activation, or
+        `sf.forecast_best`, which `cli.stacked` calls.
     seed : int
         Seed of the draws.
     """
