@@ -22,12 +22,17 @@ def check_level(level: float) -> float:
     return float(level)
 
 
+def check_above(name: str, value: Any, least: float) -> float:
+    """Return a finite number > `least`."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not (number and np.isfinite(value) and value > least):
+        raise ArgumentError(f"{name} must be finite and > {least:g}, got {value!r}")
+    return float(value)
+
+
 def check_positive(name: str, value: Any) -> float:
     """Return a finite number > 0."""
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not (number and np.isfinite(value) and value > 0):
-        raise ArgumentError(f"{name} must be finite and > 0, got {value!r}")
-    return float(value)
+    return check_above(name, value, 0.0)
 
 
 def check_whole(name: str, value: Any, least: int) -> int:

@@ -222,12 +222,3 @@ def check_table(name: str, table: Any, response: str) -> None:
             f"{name} must be a measurement table with the columns run, tokens and {response}, got "
             f"{type(table).__name__}"
         )
-
-
-def check_factor(name: str, value: float, least: float) -> float:
-    """Return a finite number above `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise ArgumentError(f"{name} must be a number, got {value!r}")
-    if not (np.isfinite(value) and float(value) > least):
-        raise ArgumentError(f"{name} must be finite and > {least:g}, got {value!r}")
-    return float(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.checks import check_choice
+from sparsefit.checks import check_choice, check_positive
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
 from sparsefit.plots.bracket import CENTRE, STRIP, draw_bracket
@@ -79,7 +79,7 @@ def fit(
         return runs(result, ax, until=until, level=level, xscale=xscale, style=style)
     check_choice("xscale", xscale, ("log", "linear"))
     seen = float(one.tokens[-1])
-    last = 4.0 * seen if until is None else canvas.check_factor("until", until, 0.0)
+    last = 4.0 * seen if until is None else check_positive("until", until)
     with looks.applied(style):
         axes = canvas.new_axes(ax)
         axes.set_xscale(xscale)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.checks import check_choice
+from sparsefit.checks import check_choice, check_positive
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
 from sparsefit.plots.fits import token_grid
@@ -71,7 +71,7 @@ def runs(
     check_choice("xscale", xscale, ("log", "linear"))
     check_choice("yscale", yscale, ("auto", "log", "linear"))
     if until is not None:
-        canvas.check_factor("until", until, 0.0)
+        check_positive("until", until)
     if yscale == "auto":
         values = np.concatenate([fit.points.y for fit in chosen.values()])
         yscale = "log" if values.max() > _LOG_FROM * values.min() else "linear"

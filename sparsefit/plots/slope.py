@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.checks import WRT, check_choice
+from sparsefit.checks import WRT, check_above, check_choice
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
 from sparsefit.plots.fits import token_grid
@@ -71,7 +71,7 @@ def derivative(
     chosen = canvas.all_fits(result, runs)
     response = canvas.one_response(chosen)
     check_choice("wrt", wrt, ("auto", *WRT))
-    canvas.check_factor("until", until, 1.0)
+    check_above("until", until, 1.0)
     if wrt == "auto":
         known = all(fit.n_params is not None for fit in chosen.values())
         wrt = "data_scale_ratio" if known else "tokens"

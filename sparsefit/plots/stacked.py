@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.backtesting.past_errors import NEGLIGIBLE
+from sparsefit.checks import check_above, check_choice
 from sparsefit.errors import ArgumentError
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
@@ -66,13 +67,12 @@ def best_forecast(
     Axes
     """
     name = _chosen(result, run)
-    if xscale not in ("log", "linear"):
-        raise ArgumentError(f"xscale must be 'log' or 'linear', got {xscale!r}")
+    check_choice("xscale", xscale, ("log", "linear"))
     rows = result.points_table()
     rows = rows[rows["run"] == name]
     used = rows[rows["role"] == "used"]
     seen = float(used["tokens"].max())
-    last = 4.0 * seen if until is None else canvas.check_factor("until", until, seen)
+    last = 4.0 * seen if until is None else check_above("until", until, seen)
     grid = token_grid(seen, last, seen, xscale)
     bands = result.predictive(grid, name).table(level)
     with looks.applied(style):

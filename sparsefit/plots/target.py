@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsefit.checks import check_above
 from sparsefit.errors import ArgumentError
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
@@ -66,7 +67,7 @@ def budget(
     """
     chosen = canvas.all_fits(result, runs)
     response = canvas.one_response(chosen)
-    canvas.check_factor("most", most, 1.0)
+    check_above("most", most, 1.0)
     given = None if targets is None else _check_targets(targets, response)
     single = len(chosen) == 1
     with looks.applied(style):
