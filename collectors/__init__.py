@@ -17,7 +17,7 @@ _EXPORTS = {
     "Checkpoint": "checkpoints",
     "EvaluationText": "text",
     "LoadOptions": "loading",
-    "RunMeasurement": "run",
+    "RunMeasurement": "result",
     "Settings": "settings",
     "Thresholds": "thresholds",
     "compare_activity": "activity",
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sparsefit.collectors.checkpoints import find_checkpoints as find_checkpoints
     from sparsefit.collectors.loading import LoadOptions as LoadOptions
     from sparsefit.collectors.masking import sparse as sparse
-    from sparsefit.collectors.run import RunMeasurement as RunMeasurement
+    from sparsefit.collectors.result import RunMeasurement as RunMeasurement
     from sparsefit.collectors.run import measure_run as measure_run
     from sparsefit.collectors.settings import Settings as Settings
     from sparsefit.collectors.sites import find_sites as find_sites

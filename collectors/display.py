@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sparsefit.collectors.activity import Activity
-    from sparsefit.collectors.run import RunMeasurement
+    from sparsefit.collectors.result import RunMeasurement
 
 _COLUMNS = ("tokens", "activation_ratio", "se", "se_shared", "cett", "ppl_ratio", "status")
 

@@ -7,12 +7,11 @@ its last five checkpoints, then applied to every checkpoint.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from sparsefit.collectors.checkpoints import Checkpoint, find_checkpoints, in_order
-from sparsefit.collectors.display import run_html, run_line, run_summary
 from sparsefit.collectors.forward import checked_batch_size
 from sparsefit.collectors.growing import (
     check_weights,
@@ -23,52 +22,14 @@ from sparsefit.collectors.growing import (
 )
 from sparsefit.collectors.loading import LoadOptions
 from sparsefit.collectors.progress import Progress
+from sparsefit.collectors.result import RunMeasurement
 from sparsefit.collectors.run_text import check_context, default_text, warn_if_small
 from sparsefit.collectors.series import Series
 from sparsefit.collectors.settings import Settings
 from sparsefit.collectors.state import Parts, parts_of, plan_of
+from sparsefit.collectors.tables import build_tables
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.errors import ArgumentError, CheckpointError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class RunMeasurement:
-    """A measured run.
-
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        Measurement table, one row per checkpoint (failed ones included).
-    layers : pandas.DataFrame
-        Per-layer table: run, tokens, layer, threshold, cett, activation_ratio.
-    solutions : dict
-        CETT found by solved group ("run", or the checkpoint's name), with status and evaluations.
-    """
-
-    table: pd.DataFrame
-    layers: pd.DataFrame
-    solutions: dict[str, dict[str, Any]]
-
-    @property
-    def failed(self) -> int:
-        """Number of failed checkpoints."""
-        return int((self.table["status"] == "failed").sum())
-
-    def summary(self) -> str:
-        """Return the rows, how each CETT was found, and the reasons of failed rows, as text."""
-        return run_summary(self)
-
-    def __repr__(self) -> str:
-        return run_line(self)
-
-    def __str__(self) -> str:
-        return self.summary()
-
-    def _repr_html_(self) -> str:
-        return run_html(self)
 
 
 def measure_run(
@@ -181,8 +142,6 @@ def measure_run(
     with Progress(progress, text.n_tokens, solved=solved, fixed=left) as bar:
         series = Series(checkpoints, text, settings, load, store, size, bar, growing=extend)
         measured = series.measure_all()
-    from sparsefit.collectors.tables import build_tables
-
     result = build_tables(run_name, checkpoints, text, settings, measured, series.solutions())
     if extend:
         note_weights(checkpoints, [n for n, one in measured.items() if one["failed"]], store)

@@ -12,12 +12,12 @@ import numpy as np
 
 from sparsefit.collectors.checkpoint_measure import Measurement
 from sparsefit.collectors.checkpoints import Checkpoint
+from sparsefit.collectors.result import RunMeasurement
 from sparsefit.collectors.solve import Evaluation, root_exponent
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.uncertainty import split_errors, target_influence
 
 if TYPE_CHECKING:
-    from sparsefit.collectors.run import RunMeasurement
     from sparsefit.collectors.settings import Settings
 
 
@@ -47,8 +47,6 @@ def build_tables(
         Solved groups.
     """
     import pandas as pd
-
-    from sparsefit.collectors.run import RunMeasurement
 
     measured = {
         name: record["measurement"]

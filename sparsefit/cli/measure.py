@@ -15,7 +15,7 @@ from sparsefit.outputs import writable
 if TYPE_CHECKING:
     from sparsefit.collectors.checkpoints import Checkpoint
     from sparsefit.collectors.loading import LoadOptions
-    from sparsefit.collectors.run import RunMeasurement
+    from sparsefit.collectors.result import RunMeasurement
     from sparsefit.collectors.settings import Settings
     from sparsefit.collectors.text import EvaluationText
 
