@@ -39,7 +39,7 @@ def test_prior_and_posterior(fit: BayesFit, ax: Any, quantity: str) -> None:
 
 
 def test_unknown_quantity(fit: BayesFit, ax: Any) -> None:
-    with pytest.raises(ArgumentError, match="quantity must be one of 'limit'"):
+    with pytest.raises(ArgumentError, match="must be one of 'limit', 'alpha', 'change', 'sigma'"):
         plots.prior(fit, ax, quantity="beta")
 
 
