@@ -228,9 +228,13 @@ def finish(
 ) -> BayesFit:
     """Assemble the result of one run."""
     model = sampled.model
+    # Numbers of points left out count from the first of the run.
+    measured = replace(sampled.draws, drop=sampled.draws.drop + model.left_out)
+    sampled = replace(sampled, draws=measured)
+    se, _, _ = measured_errors(data, model.law.response)
     shifted = shift_draws(model.law, sampled.draws, shared, generator)
     summary = averaged(sampled, shifted)
-    drop = int(model.drops[int(np.argmax(summary.drop_weight))])
+    drop = int(summary.drops[int(np.argmax(summary.drop_weight))])
     best = fit_least_squares(model.law, data.points.since(drop))
     found = fit_notes(data, model.law, best, summary, drop, rule)
     if not sampled.sampling.reliable:
@@ -256,7 +260,7 @@ def finish(
             likelihood=likelihood,
             sampling=sampled.sampling,
             measured=sampled.draws,
-            se=model.likelihood.se,
+            se=se,
             se_shared=shared,
             population=model.population,
         ),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sparsefit.bayes.importance import Flat, Model, flat_posterior, resample, sample_posterior
 from sparsefit.bayes.likelihood import Likelihood, likelihood_models
+from sparsefit.bayes.population import Located
 from sparsefit.bayes.posterior import Sampling
 from sparsefit.bayes.priors import Priors
 from sparsefit.checks import check_choice
@@ -16,6 +17,7 @@ from sparsefit.errors import MissingDependencyError
 from sparsefit.estimation.draws import Draws
 from sparsefit.estimation.engine import Averaged
 from sparsefit.estimation.limit_likelihood import limit_likelihood
+from sparsefit.estimation.noise import NoiseModel
 from sparsefit.estimation.points import Points
 from sparsefit.laws import Law
 
@@ -46,11 +48,28 @@ def build_model(
     priors: Priors,
     se: Array | None,
 ) -> Model:
-    """Model of one run; `points` carry no relative errors, `se` are known standard errors."""
-    plain = Points(points.d, points.y)
-    return Model(
-        law, plain, drops, priors, Likelihood(law, plain, likelihood_models(likelihood), se)
-    )
+    """Model of one run; `se` are known standard errors.
+
+    With one choice of warm-up it is the model of the points that stay: priors of the value at the
+    last point and of the change are about those.
+    """
+    return posterior_model(law, points, drops, likelihood_models(likelihood), priors, se)
+
+
+def posterior_model(
+    law: Law,
+    points: Points,
+    drops: NDArray[np.intp],
+    noises: tuple[NoiseModel, ...],
+    priors: Priors,
+    se: Array | None,
+    population: Located | None = None,
+) -> Model:
+    """The model with given noise models, see `build_model`."""
+    first = int(drops[0]) if drops.size == 1 else 0
+    plain = Points(points.d[first:], points.y[first:])
+    likelihood = Likelihood(law, plain, noises, None if se is None else se[first:])
+    return Model(law, plain, drops - first, priors, likelihood, population, first)
 
 
 def sample_model(model: Model, engine: str, rng: np.random.Generator, size: int = DRAWS) -> Sampled:
@@ -99,14 +118,15 @@ def averaged(sampled: Sampled, shifted: Draws) -> Averaged:
     noises = model.likelihood.noises
     size = len(measured)
     share = np.bincount(measured.noise, minlength=len(noises)) / size
-    drop = np.array([np.mean(measured.drop == k) for k in model.drops])
+    drops = model.drops + model.left_out
+    drop = np.array([np.mean(measured.drop == k) for k in drops])
     # Which bounds of the limit the data exclude, whatever the prior.
     flat = sampled.flat
     return Averaged(
         draws=shifted,
         noises=noises,
         likelihood=limit_likelihood(flat.problem, flat.cells, flat.sample),
-        drops=model.drops,
+        drops=drops,
         drop_weight=drop,
         noise_weight=share,
         log_evidence=sampled.log_evidence,

@@ -76,6 +76,8 @@ class Model:
         Noise models and measured errors.
     population : Located, optional
         Prior that other runs give this one. It is mixed with `priors`, whose bounds stay.
+    left_out : int
+        Number of points before these that the user left out as warm-up.
     """
 
     law: Law
@@ -84,6 +86,7 @@ class Model:
     priors: Priors
     likelihood: Likelihood
     population: Located | None = None
+    left_out: int = 0
 
     def log_prior(self, d: Described, spread: Array | float = 0.0) -> dict[str, Array]:
         """Log prior density by term, -inf for the impossible; their sum is over coordinates.
@@ -114,6 +117,10 @@ class Model:
             np.log(EXCHANGEABLE) + like, np.log1p(-EXCHANGEABLE) + alone[possible]
         )
         return {"population": found}
+
+    def log_likelihood(self, draws: Draws) -> Array:
+        """Log likelihood of draws, whose points left out count from the first of the run."""
+        return self.likelihood.of(replace(draws, drop=draws.drop - self.left_out), self.drops)
 
     def log_target(self, u: Array, rng: np.random.Generator) -> tuple[Array, Index, Index]:
         """Log posterior density at coordinates, models summed out; one draw of the models each.

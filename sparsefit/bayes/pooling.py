@@ -100,7 +100,7 @@ def level_prior(
     """Mean and standard deviation of each feature under the prior of a run alone."""
     drawn = []
     for fit in fits:
-        law, span = fit.law, fit.points.span
+        law, span = fit.law, fit.posterior.measured.span
         parts = draw_prior(law, fit.posterior.priors, span, _STAND_INS, rng)
         drawn.append(features(law, d_ref, span, *parts))
     z = np.concatenate(drawn)

@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sparsefit import checks
-from sparsefit.bayes.likelihood import Likelihood
 from sparsefit.bayes.posterior import Posterior
 from sparsefit.estimation.predictive import observations
 from sparsefit.results.bands import within_range
@@ -68,19 +67,16 @@ class BayesFit(Fit):
     @property
     def model(self) -> Model:
         """The posterior as a function of draws, to weigh or check them."""
-        from sparsefit.bayes.importance import Model
-        from sparsefit.estimation.points import Points
+        from sparsefit.bayes.engine import posterior_model
 
-        points = Points(self.points.d, self.points.y)
-        likelihood = Likelihood(self.law, points, self.averaged.noises, self.posterior.se)
-        posterior = self.posterior
-        return Model(
+        return posterior_model(
             self.law,
-            points,
+            self.points,
             self.averaged.drops,
-            posterior.priors,
-            likelihood,
-            posterior.population,
+            self.averaged.noises,
+            self.posterior.priors,
+            self.posterior.se,
+            self.posterior.population,
         )
 
     # Coefficients ---------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def power_scaling(fit: BayesFit) -> pd.DataFrame:
     described = from_coordinates(fit.law, draws.span, to_coordinates(fit.law, draws))
     terms = model.log_prior(described, spread)
     terms.pop("jacobian", None)
-    terms["likelihood"] = model.likelihood.of(draws, model.drops)
+    terms["likelihood"] = model.log_likelihood(draws)
     rows = []
     for name, values in quantities.items():
         for component, log in terms.items():

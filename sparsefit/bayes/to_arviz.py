@@ -64,7 +64,7 @@ def inference_data(fit: BayesFit) -> Any:
 
     predicted = fit.simulate(fit.tokens, "observation")
     model = fit.model
-    log_likelihood = model.likelihood.of(fit.posterior.measured, model.drops)
+    log_likelihood = model.log_likelihood(fit.posterior.measured)
     prior = variables(prior_draws(fit, 1000, fit.seed))
     return az.from_dict(
         posterior={k: chained(v) for k, v in variables(draws).items()},

@@ -38,7 +38,8 @@ class Draws:
     drop : ndarray of int, shape (m,)
         Number of warm-up points left out.
     span : tuple of float
-        First and last D of the run, warm-up included.
+        First and last D that the shapes refer to: of the run, warm-up included, or of the points
+        that stay where the warm-up was given.
     """
 
     shape: Array

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,16 @@ def average(
         Measure over shapes; the reference measure by default.
     size : int
         Number of draws.
+
+    Notes
+    -----
+    With one choice of warm-up the measure is that of the points which stay: the fit is that of the
+    run without the others, of which only the numbers in `Averaged.drops` remind.
     """
+    if drops.size == 1 and drops[0] > 0:
+        alone = average(law, points.since(int(drops[0])), drops - drops, rng, prior, size)
+        draws = replace(alone.draws, drop=alone.draws.drop + drops[0])
+        return replace(alone, draws=draws, drops=drops, white_drop=int(drops[0]))
     prior = prior or reference_prior(law)
     noises = noise_grid(points.relative_se is not None, transient=drops.size > 1)
     problem = Problem.of(law, points, noises, drops, prior)
