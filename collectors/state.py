@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from sparsefit.errors import ArgumentError, CollectorError
+from sparsefit.outputs import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,16 +35,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     CollectorError
         The folder cannot be written (read-only, full).
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
+        write_whole(path, content)
         _sync_folder(path.parent)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise CollectorError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 

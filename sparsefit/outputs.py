@@ -48,7 +48,7 @@ def write_whole(target: Path, content: bytes) -> None:
         It cannot be written; nothing is left of the attempt.
     """
     # By process, so that two that write the same file do not write into each other's.
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with part.open("wb") as stream:
             stream.write(content)
