@@ -212,7 +212,8 @@ def fit_run_bayes(
         if engine == "nuts" or (engine == "auto" and not sampled.sampling.reliable):
             again = sample_model(sampled.model, engine, generator, size)
             sampled = replace(again, log_evidence=sampled.log_evidence)
-    return finish(data, sampled, reason, rule, likelihood, shared, seed, notes, generator)
+    errors = (se, shared)
+    return finish(data, sampled, reason, rule, likelihood, errors, seed, notes, generator)
 
 
 def finish(
@@ -221,17 +222,17 @@ def finish(
     reason: str,
     rule: str,
     likelihood: str,
-    shared: float,
+    errors: tuple[Array | None, float],
     seed: int,
     notes: tuple[Note, ...],
     generator: np.random.Generator,
 ) -> BayesFit:
-    """Assemble the result of one run."""
+    """Assemble the result of one run; `errors` are those of its points, own and shared."""
     model = sampled.model
     # Numbers of points left out count from the first of the run.
     measured = replace(sampled.draws, drop=sampled.draws.drop + model.left_out)
     sampled = replace(sampled, draws=measured)
-    se, _, _ = measured_errors(data, model.law.response)
+    se, shared = errors
     shifted = shift_draws(model.law, sampled.draws, shared, generator)
     summary = averaged(sampled, shifted)
     drop = int(summary.drops[int(np.argmax(summary.drop_weight))])
@@ -279,7 +280,7 @@ def rebuild(fit: BayesFit, sampled: Sampled, notes: tuple[Note, ...]) -> BayesFi
         fit.law_reason,
         fit.warmup,
         posterior.likelihood,
-        posterior.se_shared,
+        (posterior.se, posterior.se_shared),
         fit.seed,
         (*measured, *notes),
         generator,

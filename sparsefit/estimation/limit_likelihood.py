@@ -96,8 +96,9 @@ def _student_t_kernel(t: Array, dof: int) -> Array:
 def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLikelihood:
     """Integrated likelihood of the limit from the cells of the grid.
 
-    Each cell contributes its exact Student-t conditional of the limit, so the curve is smooth,
-    reaches the tails and holds no Monte Carlo error.
+    Each cell contributes the Student-t conditional of the limit at its centre, widened by the
+    limits within the cell, so the curve is smooth, reaches the tails and holds no Monte Carlo
+    error.
 
     Parameters
     ----------

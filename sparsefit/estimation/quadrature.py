@@ -89,7 +89,7 @@ class Problem:
     noises : tuple of NoiseModel
         Noise models averaged over.
     drops : ndarray of int
-        Warm-up choices averaged over: numbers of first points left out.
+        Warm-up choices averaged over: numbers of first points left out, ascending from 0.
     prior : ShapePrior
         Measure over shapes.
     log_width : float
@@ -151,7 +151,7 @@ class Problem:
         return conditional(
             sums,
             kept,
-            len(self.points) - int(self.drops[0]) - kept,
+            len(self.points) - kept,
             self.whiteners[j].log_det[kept - 1],
             self.law.limit_bounds,
             self.points.range,
