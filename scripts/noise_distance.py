@@ -29,14 +29,22 @@ from sparsefit.estimation.warmup import warmup_choices
 DATASETS = ("reference_scales", "reference_scales_repeated")
 
 
-class InTokens(Points):
+class Measured(Points):
+    """Points whose distance is given by `count` also between themselves."""
+
+    @property
+    def counts(self) -> np.ndarray:
+        return self.count(self.d)
+
+
+class InTokens(Measured):
     """Points whose distance is that in tokens over the median gap."""
 
     def count(self, d: np.ndarray) -> np.ndarray:
         return np.asarray((d - self.d[0]) / np.median(np.diff(self.d)))
 
 
-class InLogTokens(Points):
+class InLogTokens(Measured):
     """Points whose distance is that in log tokens over the median gap."""
 
     def count(self, d: np.ndarray) -> np.ndarray:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sparsefit as sf
 from sparsefit.estimation.noise import NoiseModel
 from sparsefit.estimation.points import Points
 
@@ -71,3 +75,11 @@ def test_a_fading_start_counts_checkpoints() -> None:
     fading = NoiseModel("transient", 2.0, 0.0, 0.0, 1.0)
     even, log = _points(np.linspace(1.0, 30.0, 12)), _points(np.geomspace(1.0, 1000.0, 12))
     np.testing.assert_allclose(fading.transient_covariance(even), fading.transient_covariance(log))
+
+
+def test_the_script_that_compares_distances_changes_them() -> None:
+    """It once overrode the count of other points only, and every difference was 0."""
+    script = Path(__file__).resolve().parents[2] / "scripts" / "noise_distance.py"
+    table = sf.datasets.load("reference_scales")
+    found = runpy.run_path(str(script))["evidences"](table[table["run"] == "0.11m_relu_s0"])
+    assert len({round(value, 6) for value in found.values()}) == 3
