@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from sparsefit.estimation.blocks import blocks
-from sparsefit.estimation.evidence import Conditional, cumulative_sums, reversed_basis
+from sparsefit.estimation.evidence import (
+    Conditional,
+    cumulative_sums,
+    log_change_kept,
+    reversed_basis,
+)
 from sparsefit.estimation.quadrature import Cells, Problem
 from sparsefit.laws import Law
 
@@ -179,12 +184,12 @@ def conditionals(
             # Entries that share a shape are whitened once.
             rows, column = np.unique(which[chosen], return_inverse=True)
             sizes, row = np.unique(n - drop[chosen], return_inverse=True)
-            sums = cumulative_sums(
-                problem.points, problem.whiteners[j], basis[:, rows - block.start], sizes
-            )
+            own = basis[:, rows - block.start]
+            sums = cumulative_sums(problem.points, problem.whiteners[j], own, sizes)
+            log_change = log_change_kept(own, sizes)[row, column]
             # The first four do not depend on the shape.
             at = tuple(v[row, 0] if i < 4 else v[row, column] for i, v in enumerate(sums))
-            found = problem.conditional(at, n - drop[chosen], j)
+            found = problem.conditional(at, n - drop[chosen], j, log_change)
             for name, values in vars(found).items():
                 parts.setdefault(name, np.empty(m))[chosen] = values
     return Conditional(**parts)
@@ -202,12 +207,12 @@ def sample(problem: Problem, cells: Cells, size: int, rng: np.random.Generator) 
     rng : numpy.random.Generator
         Source of randomness.
     """
-    weight = cells.weight.ravel()
-    cumulative = np.cumsum(weight)
+    proposed = cells.proposal().ravel()
+    cumulative = np.cumsum(proposed)
     picks = np.searchsorted(
         cumulative, (np.arange(size) + rng.random(size)) / size * cumulative[-1]
     )
-    picks = np.minimum(picks, weight.size - 1)
+    picks = np.minimum(picks, proposed.size - 1)
     noise, which_drop, cell = np.unravel_index(picks, cells.log_weight.shape)
     drop = problem.drops[which_drop]
     jitter = 2.0 * rng.random((size, problem.law.n_shape)) - 1.0
@@ -222,8 +227,8 @@ def sample(problem: Problem, cells: Cells, size: int, rng: np.random.Generator) 
         + problem.prior.log_density(np.exp(log_shape), problem.points.span)
         + log_shape.sum(1)
     )
-    proposal = cells.log_weight.ravel()[picks] - np.log(2 * cells.half[cell]).sum(1)
-    log_weights = target - proposal
+    density = np.log(proposed[picks]) - np.log(2 * cells.half[cell]).sum(1)
+    log_weights = target - density - cells.log_weight.max()
     importance = np.exp(log_weights - log_weights.max())
     ess = float(importance.sum() ** 2 / (importance**2).sum())
     cumulative = np.cumsum(importance)
