@@ -9,12 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from sparsefit.estimation.blocks import blocks
-from sparsefit.estimation.evidence import (
-    Conditional,
-    cumulative_sums,
-    log_change_kept,
-    reversed_basis,
-)
+from sparsefit.estimation.evidence import Conditional, cumulative_sums, reversed_basis
 from sparsefit.estimation.quadrature import Cells, Problem
 from sparsefit.laws import Law
 
@@ -184,12 +179,12 @@ def conditionals(
             # Entries that share a shape are whitened once.
             rows, column = np.unique(which[chosen], return_inverse=True)
             sizes, row = np.unique(n - drop[chosen], return_inverse=True)
-            own = basis[:, rows - block.start]
-            sums = cumulative_sums(problem.points, problem.whiteners[j], own, sizes)
-            log_change = log_change_kept(own, sizes)[row, column]
+            sums = cumulative_sums(
+                problem.points, problem.whiteners[j], basis[:, rows - block.start], sizes
+            )
             # The first four do not depend on the shape.
             at = tuple(v[row, 0] if i < 4 else v[row, column] for i, v in enumerate(sums))
-            found = problem.conditional(at, n - drop[chosen], j, log_change)
+            found = problem.conditional(at, n - drop[chosen], j)
             for name, values in vars(found).items():
                 parts.setdefault(name, np.empty(m))[chosen] = values
     return Conditional(**parts)

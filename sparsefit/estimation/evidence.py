@@ -172,30 +172,11 @@ def cumulative_sums(
     )
 
 
-def log_change_kept(basis: Array, kept: NDArray[np.intp]) -> Array:
-    """Log of the change over the last points of the run as a share of that over all of them.
-
-    Parameters
-    ----------
-    basis : ndarray, shape (n, m)
-        `reversed_basis` of m shapes.
-    kept : ndarray of int, shape (k,)
-        Numbers of points kept.
-
-    Returns
-    -------
-    ndarray, shape (k, m)
-    """
-    share = (basis[kept - 1] - basis[0]) / (basis[-1] - basis[0])
-    return np.asarray(np.log(np.maximum(share, 1e-300)))
-
-
 def conditional(
     sums: tuple[Array, ...],
     kept: NDArray[np.intp],
     left_out: NDArray[np.intp],
     log_det: Array,
-    log_change: Array,
     bounds: tuple[float, float],
     data_range: float,
     log_width: float,
@@ -212,9 +193,6 @@ def conditional(
         Number of points that are data but not kept: those that another warm-up choice keeps.
     log_det : ndarray
         Log determinant of the covariance of the points kept.
-    log_change : ndarray
-        `log_change_kept`: the change whose measure is flat is that over the points kept. A law
-        fitted to them may change by any amount before them, where it was not asked.
     bounds : tuple of float
         Physical bounds of the limit.
     data_range : float
@@ -239,7 +217,7 @@ def conditional(
     log_ssr = np.log(ssr)
     # What does not depend on the shape is added up first.
     alone = gammaln(dof / 2.0) - dof / 2.0 * np.log(np.pi) - 0.5 * log_det - left_out * log_width
-    evidence = alone + log_change - 0.5 * dof * log_ssr - 0.5 * np.log(det)
+    evidence = alone - 0.5 * dof * log_ssr - 0.5 * np.log(det)
     scale = np.sqrt(ssr / dof / det)
     evidence += log_share_within(limit, scale * np.sqrt(s_gg), dof, bounds)
     evidence += log_share_within(amplitude, scale * np.sqrt(s_oo), dof, (0.0, np.inf))

@@ -145,22 +145,18 @@ def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLik
         normal_score((lower - centre) / spread, dof)
     )
     share = weight / (np.maximum(inside, 1e-12) * spread)
-    likelihood = np.zeros(grid.size)
+    density = np.zeros(grid.size)
     for k in np.unique(drop):
         cells_of = drop == k
         # One choice has one number of degrees of freedom.
         freedom = int(dof[cells_of][0])
         t = (grid[:, None] - centre[cells_of]) / spread[cells_of]
-        density = _student_t_kernel(t, freedom) @ share[cells_of]
-        # And the measure of the points that it keeps.
-        span = (float(points.d[problem.drops[k]]), points.span[1])
-        first = float(np.median(draws.curve(law, np.array(span[:1]))))
-        change = max(abs(first - last), 1e-3 * points.range)
-        # Closer than the noise, the measure is not resolved by the data and would diverge.
-        excess = np.maximum(law.sign * (last - grid), max(noise, 1e-3 * change))
-        likelihood += density * np.exp(-problem.prior.log_limit_density(excess, change, span))
+        density += _student_t_kernel(t, freedom) @ share[cells_of]
+    # Closer than the noise, the measure is not resolved by the data and would diverge.
+    excess = np.maximum(law.sign * (last - grid), max(noise, 1e-3 * change))
+    measure = problem.prior.log_limit_density(excess, change, points.span)
     with np.errstate(divide="ignore"):
-        total = np.log(likelihood)
+        total = np.log(density) - measure
     # Integrating over the shape leaves a likelihood with as many degrees of freedom fewer.
     above = float(np.median(sample.limit_dof)) - law.n_shape
     return LimitLikelihood(

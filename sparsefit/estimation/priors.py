@@ -1,8 +1,7 @@
 """Reference measures for the shape of a law: what is assumed before seeing any curve.
 
 Both laws are described by what the data show, the value at the last point and the change over the
-data, plus what they do not show. Those two shown quantities get a flat measure (where points are
-left out as warm-up, the change is that over the points kept: `evidence.log_change_kept`). The rest:
+data, plus what they do not show. Those two shown quantities get a flat measure. The rest:
 
 * alpha: exponential with mean 1. Exponential relaxation (Eq. 4) and 1/D convergence (Eq. 5) are the
   centre, plain power laws and logarithms (alpha near 0) are as likely as alpha near 1.

@@ -13,13 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.estimation.blocks import blocks
-from sparsefit.estimation.evidence import (
-    Conditional,
-    conditional,
-    cumulative_sums,
-    log_change_kept,
-    reversed_basis,
-)
+from sparsefit.estimation.evidence import Conditional, conditional, cumulative_sums, reversed_basis
 from sparsefit.estimation.noise import NoiseModel
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import ShapePrior
@@ -163,27 +157,22 @@ class Problem:
         out = np.full((len(self.noises), self.drops.size, log_shape.shape[0]), -np.inf)
         for block in blocks(n, log_shape.shape[0]):
             basis = reversed_basis(self.law, self.points, np.exp(log_shape[block]))
-            log_change = log_change_kept(basis, n - self.drops)
             for j in subset:
                 drops = self.drops_of(j)
                 kept = (n - drops)[:, None]
                 sums = cumulative_sums(self.points, self.whiteners[j], basis, kept[::-1, 0])
-                ascending = tuple(values[::-1] for values in sums)
-                found = self.conditional(ascending, kept, j, log_change[: drops.size])
+                found = self.conditional(tuple(values[::-1] for values in sums), kept, j)
                 prior = np.log(self.noises[j].prior) - np.log(drops.size)
                 out[j, : drops.size, block] = found.log_evidence + prior
         return out
 
-    def conditional(
-        self, sums: tuple[Array, ...], kept: NDArray[np.intp], j: int, log_change: Array
-    ) -> Conditional:
+    def conditional(self, sums: tuple[Array, ...], kept: NDArray[np.intp], j: int) -> Conditional:
         """`evidence.conditional` of noise model `j` from sums over the points kept."""
         return conditional(
             sums,
             kept,
             len(self.points) - kept,
             self.whiteners[j].log_det[kept - 1],
-            log_change,
             self.law.limit_bounds,
             self.points.range,
             self.log_width,
@@ -216,6 +205,19 @@ def _narrow_columns(margin: Array, low: Array, high: Array) -> tuple[Array, Arra
     return low + first * width, low + last * width
 
 
+def _finer_rows(edges: Array, mass: Array, size: int) -> Array:
+    """`size` edges in the range of `edges`: half of the rows go where the mass is, half are even.
+
+    Rows that only the likelihood keeps can span far more than the posterior, whose ridge an even
+    grid would then cross in a single row.
+    """
+    # A row stands for its neighbours too: its mass is known at its centre only.
+    mass = mass + np.convolve(mass, [0.5, 0.0, 0.5], mode="same")
+    share = 0.5 * np.diff(edges) / np.ptp(edges) + 0.5 * mass / mass.sum()
+    cumulative = np.concatenate([[0.0], np.cumsum(share)])
+    return np.interp(np.linspace(0.0, cumulative[-1], size), cumulative, edges)
+
+
 def integrate(problem: Problem) -> Cells:
     """Evaluate the evidence on a grid that adapts to it."""
     n_shape = problem.law.n_shape
@@ -245,15 +247,14 @@ def integrate(problem: Problem) -> Cells:
             weighty - weighty.max() + _DEPTH, likely - likely.max() + _LIKELY
         ).reshape(rows.size - 1, -1)
         heavy = np.flatnonzero(margin.max(axis=1) >= 0)
-        first, last = max(heavy[0] - 1, 0), min(heavy[-1] + 2, rows.size - 1)
-        finer = np.linspace(rows[first], rows[last], rows.size)
+        kept = slice(max(heavy[0] - 1, 0), min(heavy[-1] + 2, rows.size - 1))
+        mass = np.exp(weighty - weighty.max()).reshape(rows.size - 1, -1).sum(axis=1)
+        finer = _finer_rows(rows[kept.start : kept.stop + 1], mass[kept], rows.size)
         if n_shape == 2:
             new_low, new_high = _narrow_columns(margin, low, high)
-            old, new = (rows[1:] + rows[:-1]) / 2, (finer[1:] + finer[:-1]) / 2
-            step = rows[1] - rows[0]
             # The ridge is oblique: take the union of a row's and its neighbours' ranges.
-            at = [np.clip(new + shift, old[0], old[-1]) for shift in (-step, 0.0, step)]
-            low = np.min([np.interp(x, old, new_low) for x in at], axis=0)
-            high = np.max([np.interp(x, old, new_high) for x in at], axis=0)
+            inside = np.searchsorted(rows, (finer[1:] + finer[:-1]) / 2) - 1
+            around = np.clip(inside + np.array([[-1], [0], [1]]), 0, rows.size - 2)
+            low, high = new_low[around].min(axis=0), new_high[around].max(axis=0)
         rows = finer
     raise AssertionError("unreachable")

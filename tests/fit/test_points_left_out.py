@@ -104,36 +104,3 @@ def test_the_measure_is_that_of_the_points_that_stay(method: str) -> None:
     bands = [one.forecast([6e10]) for one in (left_out, cut)]
     for column in ("median", "curve_lower", "curve_upper", "obs_lower", "obs_upper"):
         assert bands[0][column].item() == pytest.approx(bands[1][column].item(), abs=3e-4)
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_within_the_average_each_choice_has_the_measure_of_its_points(seed: int) -> None:
-    """A rising run that starts far off: alphas of the choices were too large, limits too near."""
-    law = laws.get("vanilla_power")
-    d = np.linspace(1.0, 30.0, 30)
-    response = law.value(d, np.array([1.0, 0.08, 0.39]))
-    response = response + 1e-3 * np.random.default_rng(seed).standard_normal(d.size)
-    response[:8] += 0.02 * np.linspace(2.0, 1.0, 8) * np.array([1, -1] * 4)
-    table = pd.DataFrame(
-        {
-            "run": "run",
-            "tokens": np.round(1e9 * d).astype(np.int64),
-            "activation_ratio": response,
-            "activation": "silu",
-        }
-    )
-    draws = sf.fit(table).averaged.draws
-    alone = sf.fit(table, warmup=8).averaged.draws
-    same = draws.drop == 8
-    assert same.sum() > 400
-    theta, expected = draws.theta(law)[same], alone.theta(law)
-    for column in (0, 2):
-        found = np.quantile(theta[:, column], [0.1, 0.5, 0.9])
-        wanted = np.quantile(expected[:, column], [0.1, 0.5, 0.9])
-        assert found == pytest.approx(wanted, rel=0.12 if column == 0 else 0.01)
-
-
-def test_draws_of_quiet_runs_are_many() -> None:
-    """One draw in the corner of a cell outweighed the others: two counted of two thousand."""
-    sizes = [sf.fit(_table(seed, 1e-4).iloc[LEFT_OUT:]).averaged.ess for seed in range(6)]
-    assert min(sizes) > 400
