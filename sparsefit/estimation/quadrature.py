@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 _ROWS = {1: 240, 2: 40}
 _COLUMNS = 28
-_PASSES = {1: 2, 2: 3}
+_PASSES = {1: 2, 2: 4}
 # Cells this many nats below the best carry no visible weight.
 _DEPTH = 9.0
 # Share of a cell's weight that is proposed in each neighbour.

@@ -37,5 +37,5 @@ def test_effective_draws_of_runs_whose_ridge_is_narrow(
             }
         )
         sizes.append(sf.fit(table).averaged.ess)
-    assert min(sizes) > 200
+    assert min(sizes) > 700
     assert np.median(sizes) > 1200
