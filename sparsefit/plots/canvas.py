@@ -10,6 +10,7 @@ import numpy as np
 
 from sparsefit.counts import count_text
 from sparsefit.errors import ArgumentError
+from sparsefit.plots.style import paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,9 @@ RESPONSE_LABELS = {
     "activation_ratio": "activation ratio (fraction)",
     "loss": "training loss (nats per token)",
 }
+
+# Of more points than these in a run, single ones need not be seen.
+FEW = 200
 
 
 def new_axes(ax: Axes | None) -> Axes:
@@ -163,40 +167,72 @@ def legend_below(axes: Any, columns: int = 2) -> None:
     )
 
 
+def legend_inside(axes: Any, loc: str) -> None:
+    """Put the legend into the axes, on a ground that keeps it legible over bands and hatching."""
+    axes.legend(loc=loc, frameon=True, facecolor=paper(), framealpha=0.85, edgecolor="none")
+
+
 def legend_of_runs(axes: Any, count: int, loc: str | None = None) -> None:
     """Put the legend to the right of the axes; that of few runs into them, given a place."""
     if loc is not None and count <= 5:
-        axes.legend(loc=loc)
+        legend_inside(axes, loc)
         return
     crowded = {"fontsize": "x-small", "labelspacing": 0.25} if count > 15 else {}
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), **crowded)
 
 
+def crowd(n: int) -> dict[str, float]:
+    """Markers that leave the curve to be seen: small and below it where there are hundreds."""
+    if n <= FEW:
+        return {"zorder": 4}
+    return {"zorder": 1.5, "markersize": max(1.0, 5.0 * (FEW / n) ** 0.5), "markeredgewidth": 0.0}
+
+
 def token_axis(axes: Any, which: str = "x", label: str = "training tokens") -> None:
     """Show tokens with k, M, B, T; on log axes at 1, 2, 5 of each decade."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter
 
     axis = axes.xaxis if which == "x" else axes.yaxis
     if axis.get_scale() == "log":
-        low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
-        decades = np.log10(max(high, 1e-300) / max(low, 1e-300))
-        subs = (1.0, 2.0, 5.0) if decades < 3.5 else (1.0,)
-        axis.set_major_locator(LogLocator(subs=subs, numticks=20))
-        axis.set_minor_formatter(NullFormatter())
+        _place_log_ticks(axis, [1.0, 2.0, 5.0])
     axis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value)))
     axis.set_label_text(label)
 
 
 def plain_log_axis(axis: Any) -> None:
     """Label a log axis with plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter
 
     low, high = sorted(axis.get_view_interval())
-    wide = high > 20.0 * max(low, 1e-300)
-    subs = (1.0, 2.0, 5.0) if wide else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
-    axis.set_major_locator(LogLocator(subs=subs, numticks=20))
+    # Beside a short upright axis there is room for more numbers.
+    many = axis.axis_name == "y" and high < 20.0 * max(low, 1e-300)
+    more = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    _place_log_ticks(axis, more if many else [1.0, 2.0, 5.0])
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+
+
+def _place_log_ticks(axis: Any, subs: Sequence[float]) -> None:
+    """Place ticks at `subs` of each decade; by decades on a long axis, evenly on a short one."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+    low, high = sorted(axis.get_view_interval())
+    factor = max(high, 1e-300) / max(low, 1e-300)
     axis.set_minor_formatter(NullFormatter())
+    if factor < 18.0 / len(subs):
+        # One of the round numbers, or none, might be in view.
+        axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_minor_locator(NullLocator())
+    elif factor < 10.0**3.5:
+        axis.set_major_locator(LogLocator(subs=subs, numticks=20))
+    else:
+        axis.set_major_locator(LogLocator(numticks=9))
+
+
+def few_ticks(axis: Any) -> None:
+    """Place at most six ticks: limits of many digits would run into one another."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
 
 
 def sparsity_axis(axes: Any, which: str = "y") -> Any:

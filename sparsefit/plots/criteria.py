@@ -70,6 +70,7 @@ def _draw(result: Comparison, axes: Axes, criterion: str) -> None:
     label, higher_is_better, relative = _CRITERIA[criterion]
     runs = list(result.table["run"].drop_duplicates())
     names = list(result.table["fit"].drop_duplicates())
+    texts = canvas.run_texts(names)
     for index, name in enumerate(names):
         places, values, wins = [], [], []
         for place, run in enumerate(runs):
@@ -98,7 +99,7 @@ def _draw(result: Comparison, axes: Axes, criterion: str) -> None:
             facecolors="none",
             edgecolors=colour,
             s=45,
-            label=canvas.run_text(name),
+            label=texts[name],
         )
     axes.set_yticks(range(len(runs)), list(canvas.run_texts(runs).values()))
     axes.set_ylim(len(runs) - 0.5, -0.5)

@@ -179,7 +179,11 @@ def _draw_points(axes: Any, one: Fit) -> tuple[float, float]:
         rows = table[table["role"] == role]
         if len(rows):
             axes.plot(
-                rows["tokens"], rows[one.response], linestyle="none", **_crowd(len(rows)), **look
+                rows["tokens"],
+                rows[one.response],
+                linestyle="none",
+                **canvas.crowd(len(rows)),
+                **look,
             )
     failed = table[table["role"] == "failed"]
     if len(failed):
@@ -194,13 +198,6 @@ def _draw_points(axes: Any, one: Fit) -> tuple[float, float]:
             clip_on=False,
         )
     return float(one.points.y.min()), float(one.points.y.max())
-
-
-def _crowd(n: int) -> dict[str, float]:
-    """Markers that leave the curve to be seen: small and below it where there are hundreds."""
-    if n <= 200:
-        return {"zorder": 4}
-    return {"zorder": 1.5, "markersize": max(1.0, 5.0 * (200 / n) ** 0.5), "markeredgewidth": 0.0}
 
 
 def draw_held_out(
@@ -336,21 +333,22 @@ def _legend_size(axes: Any) -> tuple[float, float]:
 def forecast_zone(axes: Any, seen: float, last: float) -> Any:
     """Set the forecast apart from the data; return the line between them."""
     border = axes.axvline(seen, color=looks.GREY, linewidth=0.8, zorder=1)
-    text = {"va": "top", "fontsize": "small", "color": looks.tone(0.25)}
-    axes.annotate(
-        f"seen: {canvas.count_text(seen)} ",
-        (seen, 0.995),
-        xycoords=axes.get_xaxis_transform(),
-        ha="right",
-        **text,
-    )
+    before, after = f"seen: {canvas.count_text(seen)}", ""
     if last > seen:
         axes.axvspan(seen, last, color=looks.tone(0.93), linewidth=0, zorder=0)
+        after = f"forecast to {canvas.count_text(last)}"
+    edge = axes.transAxes.inverted().transform(axes.transData.transform((seen, 0.0)))[0]
+    if edge < 0.25:
+        # Data that take up little of the axis leave no room for words above them.
+        before, after = "", ", ".join(filter(None, (before, after)))
+    for words, side in ((f"{before} ", "right"), (f" {after}", "left")):
         axes.annotate(
-            f" forecast to {canvas.count_text(last)}",
+            words,
             (seen, 0.995),
             xycoords=axes.get_xaxis_transform(),
-            ha="left",
-            **text,
+            va="top",
+            ha=side,
+            fontsize="small",
+            color=looks.tone(0.25),
         )
     return border

@@ -62,10 +62,12 @@ def limits(
         for row, limit in enumerate(found.values()):
             _draw_row(axes, row, limit, left, right)
         axes.set_yticks(range(len(found)), list(canvas.run_texts(found).values()))
-        axes.tick_params(axis="y", length=0)
+        # Room for the arrow heads at the edge.
+        axes.tick_params(axis="y", length=0, pad=8)
+        canvas.few_ticks(axes.xaxis)
         axes.set_xlabel(f"limit {canvas.RESPONSE_LABELS[response]}, {100 * level:g}% interval")
         if sparsity and response == "activation_ratio":
-            canvas.sparsity_axis(axes, "x")
+            canvas.few_ticks(canvas.sparsity_axis(axes, "x").xaxis)
     return axes
 
 

@@ -130,10 +130,9 @@ def _draw_run(
                 own[fit.response],
                 linestyle="none",
                 marker=marker,
-                markersize=3.5,
                 markerfacecolor=face,
                 markeredgecolor=colour,
-                zorder=4,
+                **{"markersize": 3.5, **canvas.crowd(len(own))},
             )
     return float(grid[-1]), float(table["median"].iloc[-1]), colour
 

@@ -78,7 +78,8 @@ def _draw_one(axes: Any, fit: Fit, response: str) -> None:
     name = canvas.run_text(fit.run)
     correlation = neighbour_correlation(fit.residuals())
     axes.set_title(f"{name}: neighbouring residuals correlate {correlation:+.2f}", loc="left")
-    axes.legend(loc="best")
+    # Beside the axes: points may lie anywhere in them, those beyond the view in the corners.
+    canvas.legend_below(axes, 4)
 
 
 def _draw_rows(axes: Any, chosen: dict[str, Fit]) -> None:
@@ -117,6 +118,8 @@ def _draw_points(
             continue
         tokens, values = rows["tokens"].to_numpy(), (rows["residual"] / unit).to_numpy()
         drawn: dict[str, Any] = {"color": hue, "markerfacecolor": face}
+        # A line through thousands of points would be an area.
+        line = line if len(rows) <= canvas.FEW else 0.0
         inside = np.abs(values) <= edge
         axes.plot(
             tokens[inside],
@@ -126,6 +129,7 @@ def _draw_points(
             linestyle="-" if line else "none",
             label=role if names else "_",
             **drawn,
+            **canvas.crowd(len(rows)),
         )
         for far, arrow, sign in ((values > edge, "^", 1.0), (values < -edge, "v", -1.0)):
             if far.any():

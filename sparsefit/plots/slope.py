@@ -99,7 +99,7 @@ def derivative(
             frozenset(falls), "change of"
         )
         axes.set_ylabel(f"{verb} {noun}\n{_UNITS[wrt]}")
-        canvas.legend_of_runs(axes, len(chosen), "lower left")
+        canvas.legend_of_runs(axes, len(chosen), "best")
     return axes
 
 
@@ -121,7 +121,8 @@ def _draw_run(
     band, forecast = (f"{100 * level:g}% band", "forecast") if single else ("_", "_")
     axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, label=band)
     label = f"{name}: not described by its law" if fit.misfit else name
-    axes.plot(x[past], middle[past], color=colour, label=label)
+    # The marker stands where the last checkpoint was seen.
+    last = {"marker": marker, "markevery": [int(past.sum()) - 1]}
+    axes.plot(x[past], middle[past], color=colour, label=label, **last)
     axes.plot(x[ahead], middle[ahead], color=colour, linestyle=(0, (3, 1.5)), label=forecast)
-    axes.plot([x[past][-1]], [middle[past][-1]], color=colour, marker=marker)
     return float(middle[past].min()), float(middle[past].max())

@@ -99,7 +99,7 @@ def best_forecast(
         if sparsity:
             canvas.sparsity_axis(axes)
         if legend:
-            axes.legend(loc="best")
+            canvas.legend_inside(axes, "best")
     return axes
 
 

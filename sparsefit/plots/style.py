@@ -120,10 +120,10 @@ def tone(share: float) -> str:
 
 
 def series_look(index: int) -> tuple[str, str, Any]:
-    """Colour, marker and dash of the `index`-th series."""
+    """Colour, marker and dash of the `index`-th series; no two of 64 share colour and marker."""
     colour = CYCLE[index % len(CYCLE)]
     return (
         ink() if colour == BLACK else colour,
-        MARKERS[index % len(MARKERS)],
+        MARKERS[(index + index // len(CYCLE)) % len(MARKERS)],
         DASHES[index % len(DASHES)],
     )

@@ -51,7 +51,7 @@ def budget(
         Runs to draw, in this order (default: all).
     targets : array_like, optional
         Targets in the unit of the response (activation ratios as fractions); by default from the
-        curve at half the tokens seen to the limit and a little beyond.
+        curve at half the tokens seen, or at the first point used, to the limit and a little beyond.
     level : float
         Level of the intervals.
     most : float
@@ -104,7 +104,7 @@ def budget(
         axes.set_xlabel(f"further change of the {noun}" if relative else f"target {noun}")
         if sparsity and not relative and response == "activation_ratio":
             canvas.sparsity_axis(axes, "x")
-        canvas.legend_of_runs(axes, len(chosen), "upper left")
+        canvas.legend_of_runs(axes, len(chosen), "upper left" if single else "best")
     return axes
 
 
@@ -123,7 +123,9 @@ def _check_targets(targets: ArrayLike, response: str) -> NDArray[np.float64]:
 def _targets(fit: Fit, level: float) -> NDArray[np.float64]:
     """Targets from the curve at half the tokens seen to a little beyond the limit."""
     seen = float(fit.tokens[-1])
-    start, now, far = fit.forecast([0.5 * seen, seen, 100.0 * seen], level)["median"]
+    # Before its first point a young run's curve may go anywhere.
+    early = max(0.5 * seen, float(fit.tokens[fit.n_warmup]))
+    start, now, far = fit.forecast([early, seen, 100.0 * seen], level)["median"]
     beyond = far - fit.law.sign * 0.25 * abs(now - far)
     low, high = sorted((float(start), float(beyond)))
     top = 1.0 if fit.response == "activation_ratio" else np.inf
@@ -170,13 +172,13 @@ def _draw_run(
         linewidth=0,
         label=f"{percent} interval" if single else "_",
     )
-    open_end = np.isinf(upper)
+    open_end = np.isinf(upper) & (lower < top)
     if single and open_end.any():
         axes.fill_between(
             x,
             np.clip(lower, floor, 10 * top),
             10 * top,
-            where=open_end & np.isfinite(lower),
+            where=open_end,
             facecolor="none",
             edgecolor=colour,
             alpha=0.5,

@@ -13,6 +13,7 @@ from sparsefit.plots import style as looks
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from sparsefit.results.estimates import Limit
     from sparsefit.results.fit import Fit
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Share of the height that the bars of weights take at most.
 _BARS = 0.22
+# The numbers above more bars than these would run into one another.
+_MANY = 20
 
 
 def warmup_sensitivity(
@@ -70,15 +73,19 @@ def warmup_sensitivity(
             unit = "activation ratio" if response == "activation_ratio" else "nats per token"
             axes.set_ylabel(f"limit minus limit of the choice made\n({unit})")
             canvas.legend_of_runs(axes, len(chosen))
+            _whole_ticks(axes)
         axes.set_xlabel("first points left out")
-        _whole_ticks(axes)
     return axes
 
 
-def _whole_ticks(axes: Any) -> None:
-    from matplotlib.ticker import MaxNLocator
+def _whole_ticks(axes: Any, counts: Sequence[int] | None = None) -> None:
+    """Place ticks at whole numbers; `counts` are what stands at 0, 1, 2, ..., if not these."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if counts is not None:
+        known = dict(enumerate(counts))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: str(known.get(at, ""))))
 
 
 def _view(table: pd.DataFrame, limit: Limit) -> tuple[float, float]:
@@ -113,13 +120,14 @@ def _draw_one(axes: Any, fit: Fit, level: float) -> None:
         linewidth=0,
         label=f"{percent} interval, averaged",
     )
-    _draw_intervals(axes, table, limit, percent)
-    dropped = table["n_dropped"].to_numpy()
-    axes.plot(dropped, table["limit"], "o", color=looks.ink(), label="least-squares limit")
-    made = table[table["chosen"]]
+    # Side by side: of long runs the numbers left out grow in steps, from 0 and 1 to hundreds.
+    at = np.arange(len(table))
+    _draw_intervals(axes, at, table, limit, percent)
+    axes.plot(at, table["limit"], "o", color=looks.ink(), label="least-squares limit")
+    made = table["chosen"].to_numpy()
     axes.plot(
-        made["n_dropped"],
-        made["limit"],
+        at[made],
+        table["limit"][made],
         "D",
         color=looks.VERMILLION,
         markersize=8,
@@ -127,22 +135,24 @@ def _draw_one(axes: Any, fit: Fit, level: float) -> None:
         label="choice made",
         zorder=4,
     )
-    _draw_weights(axes, dropped, table["weight"].to_numpy())
+    _draw_weights(axes, at, table["weight"].to_numpy())
     # The room of the bars may reach below the physical bound: no tick there.
     axes.set_yticks([tick for tick in axes.get_yticks() if tick >= limit.bounds[0]])
     axes.set_ylim(bottom, top)
-    axes.set_xlim(dropped.min() - 0.7, dropped.max() + 0.7)
+    axes.set_xlim(-0.7, at[-1] + 0.7)
+    _whole_ticks(axes, table["n_dropped"].tolist())
     canvas.legend_below(axes)
 
 
-def _draw_intervals(axes: Any, table: pd.DataFrame, limit: Limit, percent: str) -> None:
+def _draw_intervals(
+    axes: Any, at: NDArray[np.int_], table: pd.DataFrame, limit: Limit, percent: str
+) -> None:
     """Profile interval of each choice; ends on a bound or beyond the view are arrows."""
     bottom, top = axes.get_ylim()
-    dropped = table["n_dropped"].to_numpy()
     low = table["limit_lower"].to_numpy()
     high = table["limit_upper"].to_numpy()
     axes.vlines(
-        dropped,
+        at,
         np.maximum(low, bottom),
         np.minimum(high, top),
         color=looks.BLUE,
@@ -154,10 +164,10 @@ def _draw_intervals(axes: Any, table: pd.DataFrame, limit: Limit, percent: str) 
         (high, "^", high >= limit.bounds[1] - 1e-9, high > top),
     ):
         arrows = on_bound | off_view
-        axes.plot(dropped[~arrows], ends[~arrows], "_", color=looks.BLUE, markersize=7)
+        axes.plot(at[~arrows], ends[~arrows], "_", color=looks.BLUE, markersize=7)
         if arrows.any():
             axes.plot(
-                dropped[arrows],
+                at[arrows],
                 np.clip(ends[arrows], bottom, top),
                 marker,
                 color=looks.BLUE,
@@ -166,10 +176,10 @@ def _draw_intervals(axes: Any, table: pd.DataFrame, limit: Limit, percent: str) 
             )
 
 
-def _draw_weights(axes: Any, dropped: Any, weight: Any) -> None:
+def _draw_weights(axes: Any, at: Any, weight: Any) -> None:
     """Bars at the foot: how much the data favour each choice."""
     axes.bar(
-        dropped,
+        at,
         _BARS * weight / max(float(weight.max()), 1e-300),
         width=0.7,
         transform=axes.get_xaxis_transform(),
@@ -179,8 +189,8 @@ def _draw_weights(axes: Any, dropped: Any, weight: Any) -> None:
         zorder=0,
         label="weight",
     )
-    for x, share in zip(dropped, weight, strict=True):
-        if share >= 0.005:
+    for x, share in zip(at, weight, strict=True):
+        if share >= (0.005 if len(weight) <= _MANY else float(weight.max())):
             axes.annotate(
                 f"{100 * share:.0f}%",
                 (x, _BARS * share / float(weight.max())),
@@ -190,6 +200,8 @@ def _draw_weights(axes: Any, dropped: Any, weight: Any) -> None:
                 ha="center",
                 fontsize="x-small",
                 color=looks.tone(0.35),
+                # An interval that is open below runs through the number.
+                bbox={"facecolor": looks.paper(), "alpha": 0.8, "edgecolor": "none", "pad": 0.3},
             )
 
 
