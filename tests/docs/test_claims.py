@@ -15,6 +15,7 @@ METHODS = {
     "Levenberg-Marquardt, 100 starts": "lm_multistart",
     "last value": "last_value",
 }
+OURS, AUTHORS = "### On our own runs\n", "### On the authors' series\n"
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -32,21 +33,42 @@ def after(page: str, heading: str) -> str:
 
 @pytest.mark.parametrize(
     ("columns", "heading"),
-    [((0, 1), "### On our own runs\n"), ((2, 3), "### On the authors' series\n")],
+    [((0, 1), OURS), ((2, 3), AUTHORS)],
 )
 def test_the_readme_compares_methods_as_the_backtest_page_does(columns, heading) -> None:
     claimed = rows(after("README.md", "## Why not `curve_fit`\n"))
-    shown = rows(after("docs/backtest.md", heading))
-    place = {name: at for at, name in enumerate(shown["method"])}
+    table = rows(after("docs/backtest.md", heading))
+    place = {name: at for at, name in enumerate(table["method"])}
     for label, method in METHODS.items():
-        line = shown[f"`{method}`"]
+        line = table[f"`{method}`"]
         expected = [line[place["MAE"]], line[place["cover 90%"]].split()[0]]
         assert [claimed[label][column] for column in columns] == expected
 
 
+def shown(method: str, column: str, heading: str = OURS) -> str:
+    table = rows(after("docs/backtest.md", heading))
+    return table[f"`{method}`"][table["method"].index(column)]
+
+
 def test_the_readme_tells_the_coverage_of_single_fits() -> None:
-    shown = rows(after("docs/backtest.md", "### On our own runs\n"))
-    place = shown["method"].index("cover 90%")
     limits = after("README.md", "## Limits of what it can tell\n")
     for method in ("fit", "best"):
-        assert shown[f"`{method}`"][place] in limits
+        assert shown(method, "cover 90%") in limits
+
+
+def test_the_limits_of_validity_tell_the_coverage_of_the_backtest_page() -> None:
+    claimed = " ".join(after("docs/validity.md", "**Coverage on real curves").split())
+    assert f"`sf.fit` cover {shown('fit', 'cover 90%')} of the later points" in claimed
+    assert f"authors they cover {shown('fit', 'cover 90%', AUTHORS)}." in claimed
+    ours, theirs = (shown("best", "cover 90%", at).split()[0] for at in (OURS, AUTHORS))
+    assert f"cover {ours} and {theirs} (" in claimed
+
+
+def test_the_page_on_bayesian_fits_tells_what_pooling_gains_on_the_backtest_page() -> None:
+    claimed = " ".join(after("docs/bayes.md", "## Pooling across scales\n").split())
+    pooled, alone = (
+        (f"{float(shown(method, 'MAE')):.2f}".lstrip("0"), shown(method, "cover 90%").split()[0])
+        for method in ("fit_bayes_pooled", "fit_bayes")
+    )
+    assert f"mean error {pooled[0]} against {alone[0]} percentage points" in claimed
+    assert f"intervals cover {pooled[1]} against {alone[1]}" in claimed
