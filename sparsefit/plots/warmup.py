@@ -195,7 +195,7 @@ def _draw_weights(axes: Any, at: Any, weight: Any) -> None:
                 f"{100 * share:.0f}%",
                 (x, _BARS * share / float(weight.max())),
                 xycoords=axes.get_xaxis_transform(),
-                xytext=(0, 1),
+                xytext=(0, 2),
                 textcoords="offset points",
                 ha="center",
                 fontsize="x-small",
