@@ -40,8 +40,10 @@ class OutputLexer(TextLexer):
     def get_tokens_unprocessed(self, text: str) -> _Tokens:  # type: ignore[override]
         """Yield each line as a sentence or as text."""
         at = 0
+        # The help of a command has columns whose lines the program has wrapped already.
+        wraps = not text.startswith("usage:")
         for line in text.splitlines(keepends=True):
-            yield at, PROSE if is_prose(line) else Text, line
+            yield at, PROSE if wraps and is_prose(line) else Text, line
             at += len(line)
 
 

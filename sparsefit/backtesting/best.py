@@ -61,16 +61,17 @@ def forecast_best(
     table : DataFrame
         Measurement table of one or more runs.
     methods : names, functions or a mapping, optional
-        Candidates, as in `backtest`, the one that the prior favours first. The default is
-        `choice.CANDIDATES`, with the pooled fit only if several runs have known sizes.
+        Candidates, as in `backtest`, the one that the prior favours first. The default is ``fit``,
+        ``fit_bayes_pooled`` (only if several runs have known sizes), ``log_linear``,
+        ``damped_smoothing`` and ``lm_multistart``.
     cuts : sequence of float
-        Where the runs are cut for the choice.
+        Where the runs are cut for the choice, as shares of their checkpoints.
     min_seen : int
         Fewest points that a candidate is fitted to.
     strength : float
-        Weight of the prior, in cells (see `stacking.stacking_weights`).
-    rng : int or Generator
-        Seed.
+        Weight of the prior: the number of cells (one run at one cut) that it counts as.
+    rng : int or numpy.random.Generator
+        Seed of the draws, or a Generator that gives one. The same seed gives the same result.
     jobs : int
         Processes for the backtest.
     progress : callable, optional
@@ -79,6 +80,7 @@ def forecast_best(
     Returns
     -------
     BestForecast
+        Forecasts and budgets of every run, the weights, and why they are so.
     """
     table = validate(table, min_points=0)
     chosen = resolve(methods) if methods is not None else default_candidates(table)

@@ -26,6 +26,18 @@ def test_lexers_mark_sentences_and_keep_every_character(layout: ModuleType) -> N
     assert [value for token, value in output if token is layout.PROSE] == [f"{SENTENCE}\n"]
 
 
+def test_the_columns_of_a_commands_help_stay(layout: ModuleType) -> None:
+    usage = f"usage: sparsefit fit [-h] FILE\n\n  --json                {SENTENCE.strip()}\n"
+    assert layout.PROSE not in [token for token, _ in layout.OutputLexer().get_tokens(usage)]
+
+
+def test_a_command_may_go_on_in_further_lines(layout: ModuleType) -> None:
+    session = list(
+        layout.SessionLexer().get_tokens(f"$ sparsefit \\\n    forecast a.csv\n{SENTENCE}\n")
+    )
+    assert [value for token, value in session if token is layout.PROSE] == [f"{SENTENCE}\n"]
+
+
 def test_no_line_breaks_inside_of_an_interval(layout: ModuleType) -> None:
     from docutils import nodes
 
