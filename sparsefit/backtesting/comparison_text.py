@@ -85,10 +85,11 @@ def _shown_or_not(future: Backtest, name: str) -> str:
 
 def shown(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Header and cells of the table as text."""
+    # What the sentence goes by comes first: on a screen the right end of so wide a table is hidden.
     digits = {
-        "aicc": 1, "aicc_weight": 2, "bic": 1, "log_evidence": 1, "evidence_weight": 2, "loo": 1,
-        "loo_se": 1, "loo_max_k": 2, "future_mae": 3, "future_crps": 3, "future_covered90": 2,
-        "stacking": 2,
+        "future_mae": 3, "future_crps": 3, "future_covered90": 2, "stacking": 2, "log_evidence": 1,
+        "evidence_weight": 2, "loo": 1, "loo_se": 1, "loo_max_k": 2, "aicc": 1, "aicc_weight": 2,
+        "bic": 1,
     }  # fmt: skip
     header = ["run", "fit", "n_warmup", *digits]
     rows = [
