@@ -64,3 +64,19 @@ def test_limit_of_a_precise_rising_run(seed: int) -> None:
     # Rounding once let alpha = 0 fit exactly: limits of 0.82 and 1, noise of 1e-8.
     assert limit.lower - 0.002 < THETA[2] < limit.upper + 0.002 < 0.43
     assert 5e-5 < float(np.median(fit.averaged.draws.sigma)) < 6e-4
+
+
+def test_a_precise_run_of_many_points_is_fitted() -> None:
+    d = np.linspace(1.0, 100.0, 400)
+    noise = 2e-5 * np.random.default_rng(3).standard_normal(d.size)
+    table = pd.DataFrame(
+        {
+            "run": "run",
+            "tokens": np.round(1e9 * d).astype(np.int64),
+            "activation_ratio": np.exp(-1.2 * d**0.4 - 2.0) + 0.07 + noise,
+            "activation": "relu",
+        }
+    )
+    # Its weight lies in one row or two of the grid's first pass, which ended in an error.
+    limit = sf.fit(table).limit()
+    assert 0.0699 < limit.lower < 0.07 < limit.upper < 0.0701
