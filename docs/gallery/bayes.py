@@ -7,7 +7,8 @@ from sparsefit.plots.bayes import prior
 
 shipped = sf.datasets.load("reference_scales")
 fit = sf.fit_bayes(shipped[shipped["run"] == "0.11m_relu_s0"], engine="importance")
-figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.0), layout="constrained")
+with plt.rc_context({"font.size": 8}):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.0), layout="constrained")
 prior(fit, left, quantity="limit")
 prior(fit, right, quantity="alpha")
-right.set_ylabel("")
+right.set(title="", ylabel="")

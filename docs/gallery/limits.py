@@ -10,7 +10,8 @@ parts = {
     "from the first half of the checkpoints": shipped.groupby("run").head(10),
     "from all checkpoints": shipped,
 }
-figure, axes = plt.subplots(2, 1, figsize=(6.4, 4.2), layout="constrained", sharex=True)
+with plt.rc_context({"font.size": 8}):
+    figure, axes = plt.subplots(2, 1, figsize=(6.4, 4.2), layout="constrained", sharex=True)
 for ax, (title, rows) in zip(axes, parts.items(), strict=True):
     sf.plots.limits(sf.fit(rows), ax, sparsity=False)
     ax.set_title(title, loc="left", fontsize=9)

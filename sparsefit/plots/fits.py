@@ -122,7 +122,8 @@ def limit_words(limit: Limit) -> str:
     """
     percent = f"{100 * limit.level:g}%"
     if limit.identified == "yes":
-        return f"limit {limit.estimate:.4f} [{limit.lower:.4f}, {limit.upper:.4f}] ({percent})"
+        told = canvas.interval_text(limit.estimate, limit.lower, limit.upper)
+        return f"limit {told} ({percent})"
     if limit.identified == "no":
         return "limit not identified"
     if limit.bounded[0]:

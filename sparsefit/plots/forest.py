@@ -96,7 +96,7 @@ def _words(limit: Limit) -> str:
         return f"≤ {limit.upper:.4f}, one-sided"
     if not ceiling:
         return f"≥ {limit.lower:.4f}, one-sided"
-    return f"{limit.estimate:.4f} [{limit.lower:.4f}, {limit.upper:.4f}]"
+    return canvas.interval_text(limit.estimate, limit.lower, limit.upper)
 
 
 def _draw_row(axes: Any, row: int, limit: Limit, left: float, right: float) -> None:

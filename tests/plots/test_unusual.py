@@ -61,6 +61,19 @@ def test_limits_of_many_digits_do_not_run_into_one_another(wide):
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
+def test_a_narrow_interval_has_two_ends(wide):
+    fit = sf.fit(falling(np.linspace(1e9, 1e11, 400), 2e-5))
+    limit = fit.limit()
+    assert f"{limit.lower:.4f}" == f"{limit.upper:.4f}"
+    sf.plots.limits(fit, wide)
+    (words,) = [text.get_text() for text in wide.texts]
+    low, high = (float(end) for end in words.split("[")[1].rstrip("]").split(","))
+    assert limit.lower == pytest.approx(low, abs=6e-6)
+    assert low < high == pytest.approx(limit.upper, abs=6e-6)
+    sf.plots.fit(fit, wide)
+    assert words in wide.get_title("left")
+
+
 def test_a_single_choice_of_warm_up_is_a_whole_number(wide):
     fit = sf.fit(falling(np.linspace(1e9, 1e11, 6)))
     sf.plots.warmup_sensitivity(fit, wide)
