@@ -54,7 +54,8 @@ def measure_run(
         `find_checkpoints` (which takes tokens per step, a mapping, a pattern); in any order.
     text : path or EvaluationText
         The evaluation text; a path is read with the defaults of `load_text` and the last
-        checkpoint's tokenizer, 16k tokens (128k where a root is solved on a single checkpoint).
+        checkpoint's tokenizer, 16,384 tokens (131,072 if the CETT is solved on a single
+        checkpoint).
     settings : Settings, optional
         Metric and protocol; default CETT-PPL-1% with one CETT for the run.
     load : LoadOptions, optional

@@ -90,6 +90,7 @@ def backtest(
     Returns
     -------
     Backtest
+        Scores of every method by cut, horizon and series, and every single forecast.
 
     Raises
     ------

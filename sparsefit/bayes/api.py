@@ -110,14 +110,16 @@ def fit_bayes(
     law, warmup, response
         As in `sf.fit`.
     likelihood : {"auto", "gaussian", "white", "ar1", "ou", "student_t"}
-        Noise models averaged over, see `bayes.likelihood.likelihood_models`.
+        Noise models averaged over. ``"auto"``: independent residuals (white), AR(1), half white
+        noise and half a departure that fades over log tokens (Ornstein-Uhlenbeck), and Student-t;
+        ``"gaussian"``: these without Student-t; else one kind alone.
     priors : Priors or mapping, optional
         Priors by name (``last``, ``change``, ``alpha``, ``excess``, ``sigma``), for example
         ``{"alpha": sparsefit.bayes.LogNormal(0.7, 0.8)}``; the others keep their defaults, which
         `summary` prints.
     pool : {"none", "scale"}
         Fit each run alone, or let the runs of one activation share what they say about how the law
-        changes with the parameter count; see `sparsefit.bayes.pooling`.
+        changes with the parameter count.
     engine : {"auto", "importance", "nuts"}
         Importance sampling from the exact flat-prior posterior, No-U-Turn sampling with PyMC, or
         the first and, where its checks fail, the second. With ``pool="scale"`` this is the engine
