@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.notes import Note, kind_of
 from sparsefit.outputs import writable, write_whole
+from sparsefit.results.frames import frame_from_dict, frame_to_dict
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -49,7 +50,7 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
         "run": fit.run,
         "law": fit.law.name,
         "law_reason": fit.law_reason,
-        "frame": json.loads(fit.frame.to_json(orient="split", double_precision=15)),
+        "frame": frame_to_dict(fit.frame),
         "points": {
             "d": pack(fit.points.d),
             "y": pack(fit.points.y),
@@ -107,8 +108,6 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
 
 def fit_from_dict(plain: dict[str, Any]) -> Fit:
     """Inverse of `fit_to_dict`."""
-    import pandas as pd
-
     from sparsefit import laws
     from sparsefit.estimation.draws import Draws
     from sparsefit.estimation.engine import Averaged
@@ -122,12 +121,11 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
     best, averaged, points = plain["least_squares"], plain["averaged"], plain["points"]
     draws = {name: unpack(packed) for name, packed in averaged["draws"].items()}
     arrays = {name: None if packed is None else unpack(packed) for name, packed in points.items()}
-    frame = pd.DataFrame(**plain["frame"])
     fit = Fit(
         run=plain["run"],
         law=law,
         law_reason=plain["law_reason"],
-        frame=frame,
+        frame=frame_from_dict(plain["frame"]),
         points=Points(**arrays),  # type: ignore[arg-type]
         n_warmup=plain["n_warmup"],
         warmup=plain["warmup"],
