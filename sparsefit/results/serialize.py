@@ -7,7 +7,7 @@ import json
 import os
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,13 @@ from sparsefit.outputs import writable, write_whole
 from sparsefit.results.frames import frame_from_dict, frame_to_dict
 
 if TYPE_CHECKING:
+    from sparsefit.backtesting import BestForecast
+    from sparsefit.backtesting.registry import MethodsGiven
     from sparsefit.results.fit import Fit
     from sparsefit.results.fits import Fits
     from sparsefit.width_depth import BreakpointFit, PosteriorFit
+
+    Loaded: TypeAlias = Fit | Fits | BreakpointFit | PosteriorFit | BestForecast
 
 FORMAT = 1
 
@@ -193,23 +197,28 @@ def dump_fits(
     return write_document(content if pooled is None else {**content, "pooled": pooled}, path)
 
 
-def load_fit(source: str | Path) -> Fit | Fits | BreakpointFit | PosteriorFit:
+def load_fit(source: str | Path, *, methods: MethodsGiven | None = None) -> Loaded:
     """Read a fit written by `to_json`.
 
     Parameters
     ----------
     source : path-like or str
         A file, or the JSON document itself.
+    methods : functions or a mapping, optional
+        For a forecast of `sf.forecast_best` with methods of your own, which a file cannot hold:
+        these methods, in any of the forms in which `sf.forecast_best` took them. Methods that are
+        made known by `sf.register_method`, or that take no part, need not be given.
 
     Returns
     -------
-    Fit, Fits, PooledFits, BreakpointFit or PosteriorFit
+    Fit, Fits, PooledFits, BreakpointFit, PosteriorFit or BestForecast
         What was written. Forecasts, intervals and draws are those of the original.
 
     Raises
     ------
     ArgumentError
-        If the document is not one of ours or of a later format.
+        If the document is not one of ours, is damaged or of a later format, or if it needs methods
+        that are not given.
     """
     if not isinstance(source, str | os.PathLike):
         raise ArgumentError(f"a path or a JSON document is expected, got {source!r}")
@@ -232,8 +241,8 @@ def load_fit(source: str | Path) -> Fit | Fits | BreakpointFit | PosteriorFit:
             "update sparsefit"
         )
     try:
-        return _read(document)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        return _read(document, methods)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, zlib.error) as error:
         # A registered law or an argument that is missing says so itself.
         if isinstance(error, ArgumentError):
             raise
@@ -243,7 +252,15 @@ def load_fit(source: str | Path) -> Fit | Fits | BreakpointFit | PosteriorFit:
         ) from error
 
 
-def _read(document: dict[str, Any]) -> Fit | Fits | BreakpointFit | PosteriorFit:
+def _read(document: dict[str, Any], methods: MethodsGiven | None) -> Loaded:
+    if "forecast_best" in document:
+        from sparsefit.backtesting.serialize import best_from
+
+        return best_from(document["forecast_best"], methods)
+    if methods is not None:
+        raise ArgumentError(
+            "methods: only forecasts of sf.forecast_best have methods, and this is none"
+        )
     if "fits" not in document:
         from sparsefit.width_depth.serialize import width_depth_from
 
