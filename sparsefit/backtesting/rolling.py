@@ -114,7 +114,7 @@ def backtest(
         *(item for item in formed if isinstance(item, Skipped)),
     ]
     if not cells or not chosen:
-        reasons = "; ".join(f"{s.run} at {s.cut:g}: {s.reason}" for s in skipped[:5])
+        reasons = "; ".join(f"{s.place}: {s.reason}" for s in skipped[:5])
         why = reasons or "no pooled method given"
         raise NothingToForecastError(f"table: nothing to forecast ({why}).")
     seed = seed_of(rng)

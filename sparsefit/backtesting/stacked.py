@@ -102,7 +102,8 @@ class BestForecast:
         lost = int((self.table["run"] == run).sum()) - len(own)
         if lost:
             rows = "row has" if lost == 1 else "rows have"
-            words = f"{lost} {rows} no value (failed measurements) and took no part"
+            failed = f"failed measurement{'s' * (lost != 1)}"
+            words = f"{lost} {rows} no value ({failed}) and took no part"
             notes.append(Note(words, "failed rows"))
         if wanted.min() < own.max():
             words = (
