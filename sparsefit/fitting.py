@@ -174,14 +174,7 @@ def fit_notes(
             f"coefficients {rest}"
         )
         notes.append(Note(words, "fading start"))
-    failed = len(data.frame) - len(data.points)
-    if failed:
-        one = failed == 1
-        words = (
-            f"{failed} {'row has' if one else 'rows have'} no value (failed "
-            f"{'measurement' if one else 'measurements'}) and {'is' if one else 'are'} not fitted"
-        )
-        notes.append(Note(words, "failed rows"))
+    notes += [Note(words, "failed rows") for words in _failed_rows(data, law.response)]
     if _zero_errors(data, law.response):
         words = "standard errors of zero are treated as not given: no point is known exactly"
         notes.append(Note(words, "standard errors"))
@@ -192,6 +185,28 @@ def fit_notes(
         )
         notes.append(Note(words, "few draws"))
     return tuple(notes)
+
+
+def _failed_rows(data: RunData, response: str) -> list[str]:
+    """Rows that are not fitted: those without a value, and those with one that are marked."""
+    unusable = ~usable_rows(data.frame, response)
+    marked = int((unusable & data.frame[response].notna().to_numpy()).sum())
+    said = []
+    for count, one, many in (
+        (
+            int(unusable.sum()) - marked,
+            "row has no value (failed measurement) and is",
+            "rows have no value (failed measurements) and are",
+        ),
+        (
+            marked,
+            f"row has a value of {response} but the status 'failed' and is",
+            f"rows have a value of {response} but the status 'failed' and are",
+        ),
+    ):
+        if count:
+            said.append(f"{count} {one if count == 1 else many} not fitted")
+    return said
 
 
 def _zero_errors(data: RunData, response: str) -> bool:

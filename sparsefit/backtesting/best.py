@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from sparsefit.backtesting.choice import (
 )
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.past_errors import kind_of, stacked_errors
-from sparsefit.backtesting.registry import Method, MethodFunction, resolve
+from sparsefit.backtesting.registry import Method, MethodsGiven, resolve
 from sparsefit.backtesting.seen import kin_of, target_of
 from sparsefit.backtesting.stacked import BestForecast
 from sparsefit.errors import ArgumentError, NothingToForecastError
@@ -34,7 +34,7 @@ MIN_SEEN = 6
 
 def forecast_best(
     table: pd.DataFrame,
-    methods: Iterable[str | Method | MethodFunction] | Mapping[str, MethodFunction] | None = None,
+    methods: MethodsGiven | None = None,
     *,
     cuts: Sequence[float] = INNER_CUTS,
     min_seen: int = MIN_SEEN,

@@ -33,11 +33,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A cell that could not be formed, and why."""
+    """A cell that could not be formed, and why; of rows that no cut can use, the cut is NaN."""
 
     run: str
     cut: float
     reason: str
+
+    @property
+    def place(self) -> str:
+        """The cell in words."""
+        return self.run if np.isnan(self.cut) else f"{self.run} at {self.cut:g}"
 
 
 def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Skipped]]:

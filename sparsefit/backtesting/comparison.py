@@ -195,8 +195,7 @@ def compare(
             for _, row in future.cells[future.cells["status"] != "ok"].iterrows()
         ]
         remarks += [
-            f"leave-future-out: {item.run} at {item.cut:g} skipped: {item.reason}"
-            for item in future.skipped
+            f"leave-future-out, skipped: {item.place}: {item.reason}" for item in future.skipped
         ]
     else:
         for name in ("future_mae", "future_crps", "future_covered90", "stacking"):

@@ -58,6 +58,8 @@ class Method:
         return getattr(importlib.import_module(module), attribute)
 
 
+MethodsGiven: TypeAlias = Iterable[str | Method | MethodFunction] | Mapping[str, MethodFunction]
+
 _HERE = "sparsefit.backtesting"
 
 METHODS: dict[str, Method] = {
@@ -153,7 +155,7 @@ def register_method(
 
 
 def resolve(
-    methods: Iterable[str | Method | MethodFunction] | Mapping[str, MethodFunction] | str | None,
+    methods: MethodsGiven | str | None,
 ) -> tuple[Method, ...]:
     """Turn what a user passes as `methods` into a tuple of `Method`; None is all registered.
 

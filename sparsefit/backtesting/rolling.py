@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,7 @@ import numpy as np
 from sparsefit.backtesting import scores
 from sparsefit.backtesting.cells import Cell, Others, Scheme, Skipped, alone, form_cells, usable
 from sparsefit.backtesting.forecast import MethodForecast
-from sparsefit.backtesting.registry import Method, MethodFunction, resolve
+from sparsefit.backtesting.registry import Method, MethodsGiven, resolve
 from sparsefit.errors import ArgumentError, NothingToForecastError, SparsefitError
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import validate
@@ -38,10 +38,7 @@ BUDGET_SHARES = (0.25, 0.5, 0.75)
 
 def backtest(
     table: pd.DataFrame,
-    methods: Iterable[str | Method | MethodFunction]
-    | Mapping[str, MethodFunction]
-    | str
-    | None = None,
+    methods: MethodsGiven | str | None = None,
     cuts: Sequence[float] = (0.3, 0.5, 0.7),
     *,
     runs: Sequence[str] | str | None = None,
@@ -118,7 +115,7 @@ def backtest(
         *(item for item in formed if isinstance(item, Skipped)),
     ]
     if not cells or not chosen:
-        reasons = "; ".join(f"{s.run} at {s.cut:g}: {s.reason}" for s in skipped[:5])
+        reasons = "; ".join(f"{s.place}: {s.reason}" for s in skipped[:5])
         why = reasons or "no pooled method given"
         raise NothingToForecastError(f"table: nothing to forecast ({why}).")
     seed = seed_of(rng)

@@ -28,6 +28,8 @@ from sparsefit.results.fits import as_row
 from sparsefit.table import usable_rows
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from sparsefit.backtesting.result import Backtest
@@ -100,7 +102,8 @@ class BestForecast:
         lost = int((self.table["run"] == run).sum()) - len(own)
         if lost:
             rows = "row has" if lost == 1 else "rows have"
-            words = f"{lost} {rows} no value (failed measurements) and took no part"
+            failed = f"failed measurement{'s' * (lost != 1)}"
+            words = f"{lost} {rows} no value ({failed}) and took no part"
             notes.append(Note(words, "failed rows"))
         if wanted.min() < own.max():
             words = (
@@ -309,6 +312,27 @@ class BestForecast:
         from sparsefit.backtesting.text import align
 
         return "\n".join([self.why, "", *align(*self._cells())])
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Write the forecast as JSON; `sf.load_fit` reads it back without another backtest.
+
+        What the backtest found is stored with the table. Methods are stored by name and run again
+        on the table when the loaded forecast is asked. Methods of your own have to be given to
+        `sf.load_fit`.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            File to write (atomically).
+
+        Returns
+        -------
+        str
+            The JSON document.
+        """
+        from sparsefit.backtesting.serialize import dump_best
+
+        return dump_best(self, path)
 
     def __repr__(self) -> str:
         return f"BestForecast({self.method}, weight {self.weights.max():.2f})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,16 @@ from sparsefit.strict_json import plain
 if TYPE_CHECKING:
     from sparsefit.backtesting.result import Backtest
 
+# From a flat sum of squares, textbook intervals become endless.
+_HUGE = 1e6
+
 
 def number(value: Any, digits: int = 3) -> str:
-    """Fixed-point number, or a dash where there is none."""
+    """Fixed-point number, or a dash where there is none; a huge one in three digits."""
     value = plain(value)
-    return "-" if value is None else f"{value:.{digits}f}"
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" if abs(value) < _HUGE else f"{value:.2e}"
 
 
 def with_range(row: Any, name: str, digits: int = 2) -> str:
@@ -44,6 +48,8 @@ def align(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def _overall(result: Backtest) -> tuple[list[str], list[list[str]]]:
     table = result.table().sort_values("crps", na_position="last")
     by_cut = result.table("cut").pivot(index="method", columns="cut", values="mae")
+    # A cut at which every run is too short has no scores, and is shown without.
+    by_cut = by_cut.reindex(columns=list(result.cuts))
     header = ["method", *(f"MAE {100 * cut:.0f}%" for cut in result.cuts), "MAE", "CRPS", "Winkler"]
     header += ["cover 50%", "cover 90%", "width 90%", "budget 90%", "fallback", "failed"]
     rows = []
@@ -110,8 +116,7 @@ def _remarks(result: Backtest) -> list[str]:
     for _, row in result.cells[result.cells["fallback"].notna()].iterrows():
         lines.append(f"fallback: {row['run']} at {row['cut']:g}: {row['fallback']}")
     for item in result.skipped:
-        place = item.run if math.isnan(item.cut) else f"{item.run} at {item.cut:g}"
-        lines.append(f"skipped: {place}: {item.reason}")
+        lines.append(f"skipped: {item.place}: {item.reason}")
     return lines
 
 

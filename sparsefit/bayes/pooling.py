@@ -164,7 +164,14 @@ def pool_run(
         evaluated=len(weighted.draws),
     )
     draws = resample(weighted, len(fit.averaged.draws), rng)
-    notes = [f"pooled with {len(others)} runs: {', '.join(population.runs)}"]
+    count = f"{len(others)} run{'s' * (len(others) != 1)}"
+    notes = [f"pooled with {count}: {', '.join(population.runs)}"]
+    against = [other.run for other in others if other.misfit]
+    if against:
+        notes.append(
+            f"pooling: the points of {', '.join(against)} go against {fit.law.name}, so that what "
+            "they contribute says little; a table without them avoids it"
+        )
     weak = [o.run for o, ess in zip(others, stand_ins, strict=True) if ess < _FEW]
     if weak:
         notes.append(

@@ -65,7 +65,11 @@ def add_fit_arguments(parser: argparse.ArgumentParser, *, stacked: bool = False)
         "--level", type=values.level, default=0.9, help="level of the intervals (default: 0.9)"
     )
     parser.add_argument("--out", metavar="FIGURE", help="write a figure (.png, .pdf, .svg)")
-    parser.add_argument("--save-json", metavar="FILE", help="save the fits for sf.load_fit")
+    parser.add_argument(
+        "--save-json",
+        metavar="FILE",
+        help=f"save the {'result' if stacked else 'fits'} for sf.load_fit",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -185,7 +189,11 @@ def report_side(outcome: Outcome, arguments: argparse.Namespace) -> None:
 
 
 def say_beside(
-    notes: tuple[str, ...], failed: dict[str, str], what: str, arguments: argparse.Namespace
+    notes: tuple[str, ...],
+    failed: dict[str, str],
+    what: str,
+    arguments: argparse.Namespace,
+    saved: str = "fits",
 ) -> None:
     """Print to standard error notes on the files, runs that failed, and the files written."""
     for note in notes[:_NOTES]:
@@ -195,6 +203,6 @@ def say_beside(
         print(f"note: {more} more on the files; sparsefit validate lists them", file=sys.stderr)
     for message in failed.values():
         print(f"{what}: {message}", file=sys.stderr)
-    for option, path in (("figure", arguments.out), ("fits", arguments.save_json)):
+    for written, path in (("figure", arguments.out), (saved, arguments.save_json)):
         if path:
-            print(f"{option} written to {path}", file=sys.stderr)
+            print(f"{written} written to {path}", file=sys.stderr)

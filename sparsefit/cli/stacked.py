@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sparsefit.cli import fitting
 from sparsefit.cli.forecast import counts_at, default_at, forecast_lines
 from sparsefit.cli.methods import STACKED, FitOptions
-from sparsefit.cli.outputs import check_figure
+from sparsefit.cli.outputs import check_figure, check_file
 from sparsefit.cli.printing import print_json, show
 from sparsefit.cli.progress import Progress, counter
 from sparsefit.counts import count_text
@@ -37,7 +37,6 @@ _REFUSED: tuple[tuple[str, Any, str], ...] = (
     ("law", "auto", "its methods take the law of the run's activation; use --method fit"),
     ("warmup", "auto", "each of its methods treats the warm-up in its own way; use --method fit"),
     ("robust", False, "it weights several methods; use --method fit"),
-    ("save_json", None, "it cannot be saved; --json prints its numbers"),
 )
 
 
@@ -77,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_options(arguments)
     check_figure("--out", arguments.out)
+    check_file("--save-json", arguments.save_json)
     options = FitOptions(method=STACKED, seed=arguments.seed)
     table, notes = fitting.read(arguments.files, arguments.run, options)
     steps = counter("choosing by a backtest, forecasts", jobs=None)
@@ -85,13 +85,15 @@ def run(arguments: argparse.Namespace) -> int:
     found, failed = _each(wanted, lambda name: _forecast(best, name, arguments))
     if not found:
         raise FitError("; ".join(failed.values()))
+    if arguments.save_json:
+        best.to_json(arguments.save_json)
     if arguments.out:
         _draw(best, found, arguments)
     if arguments.json:
         print_json(_document(best, found, failed, arguments))
     else:
         show("\n\n".join([f"{best.summary()}\n\n{NO_LIMIT}", *_texts(best, found, arguments)]))
-    fitting.say_beside(notes, failed, "not forecast", arguments)
+    fitting.say_beside(notes, failed, "not forecast", arguments, saved="forecast")
     return 3 if failed else 0
 
 

@@ -6,7 +6,8 @@ drawn. A result of another kind, or an option that the plot cannot use, raises `
 
 - ``sf.fit`` and ``sf.fit_bayes``, one run or many: `fit`, `runs`, `residuals`,
   `warmup_sensitivity`, `limits`, `derivative`, `budget`
-- ``sf.fit_bayes`` only: ``sparsefit.plots.bayes.prior`` (one run) and ``pooled_limits``
+- ``sf.fit_bayes`` only: ``sparsefit.plots.bayes.prior`` (one run) and ``pooled_limits``; of its
+  forecast of a size without data (``predict_scale``) `scale_forecast`
 - ``sf.backtest``: `error_by_horizon`, `calibration_curve`, `forecast_fan`
 - ``sf.forecast_best``: `best_forecast`
 - ``sf.compare``: `comparison`
@@ -31,6 +32,7 @@ _EXPORTS: dict[str, str] = {
     "calibration_curve": "sparsefit.plots.backtest",
     "forecast_fan": "sparsefit.plots.backtest",
     "best_forecast": "sparsefit.plots.stacked",
+    "scale_forecast": "sparsefit.plots.unseen",
     "comparison": "sparsefit.plots.criteria",
     "width_depth": "sparsefit.plots.breakpoints",
 }
@@ -47,6 +49,7 @@ __all__ = [
     "limits",
     "residuals",
     "runs",
+    "scale_forecast",
     "warmup_sensitivity",
     "width_depth",
 ]
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
     from sparsefit.plots.slope import derivative
     from sparsefit.plots.stacked import best_forecast
     from sparsefit.plots.target import budget
+    from sparsefit.plots.unseen import scale_forecast
     from sparsefit.plots.warmup import warmup_sensitivity
 
 

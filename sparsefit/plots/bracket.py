@@ -14,6 +14,8 @@ STRIP = 0.13
 CENTRE = 0.925
 """Centre of the bracket in axes fractions."""
 _CAP = 0.016
+_ROOM = 0.07
+"""Share of the plot's height that a word takes."""
 
 
 def draw_bracket(axes: Any, limit: Limit) -> None:
@@ -54,7 +56,7 @@ def draw_bracket(axes: Any, limit: Limit) -> None:
             transform=across,
             zorder=5,
         )
-    if not ceiling and low <= bottom:
+    if not ceiling and low <= bottom + _ROOM * (top - bottom):
         # Neither end leaves room: below stands the axis with its sign for infinity.
         _write(axes, "limit", CENTRE - 1.4 * _CAP, 0.5 * (bottom + top), 0, "right", "center", 90)
     elif not ceiling:

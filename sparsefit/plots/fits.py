@@ -103,7 +103,7 @@ def fit(
         border = forecast_zone(axes, seen, last)
         draw_bracket(axes, limit)
         canvas.token_axis(axes)
-        _end_at_infinity(axes, max(last, seen))
+        end_at_infinity(axes, max(last, seen))
         axes.set_ylabel(canvas.RESPONSE_LABELS[one.response])
         said = "not described by its law" if one.misfit else limit_words(limit)
         axes.set_title(f"{canvas.run_text(one.run)}: {said}", loc="left")
@@ -240,16 +240,7 @@ def _set_limits(
 ) -> None:
     """Fit the view to the data, the forecast and as much of the limit's interval as is near."""
     tokens = bands["tokens"].to_numpy()
-    first, last = tokens[0], tokens[-1]
-    if xscale == "log":
-        reach = np.log(last / first)
-        left = first * np.exp(-0.03 * reach)
-        right = last * np.exp(STRIP / (1 - STRIP) * 1.03 * reach)
-    else:
-        reach = last - first
-        left, right = first - 0.03 * reach, last + STRIP / (1 - STRIP) * 1.03 * reach
-    axes.set_xlim(left, right)
-
+    set_token_limits(axes, tokens[0], tokens[-1], xscale)
     shown = np.concatenate([list(data), extra])
     span = max(float(np.ptp(shown)), 1e-12)
     # A wild band must not squeeze the data: it may take up three times their height, each way.
@@ -265,7 +256,19 @@ def _set_limits(
     axes.set_ylim(max(low - pad, limit.bounds[0] - pad), high + 1.8 * pad)
 
 
-def _end_at_infinity(axes: Any, last: float) -> None:
+def set_token_limits(axes: Any, first: float, last: float, xscale: str) -> None:
+    """Fit the token axis to a forecast, with the strip for the limit behind it."""
+    if xscale == "log":
+        reach = np.log(last / first)
+        left = first * np.exp(-0.03 * reach)
+        right = last * np.exp(STRIP / (1 - STRIP) * 1.03 * reach)
+    else:
+        reach = last - first
+        left, right = first - 0.03 * reach, last + STRIP / (1 - STRIP) * 1.03 * reach
+    axes.set_xlim(left, right)
+
+
+def end_at_infinity(axes: Any, last: float) -> None:
     """Turn the strip of the limit into the place of infinitely many tokens on the axis."""
     from matplotlib.ticker import FixedLocator, FuncFormatter
 
@@ -331,20 +334,22 @@ def _legend_size(axes: Any) -> tuple[float, float]:
     return wide / max(points[0], 1.0), tall / max(points[1], 1.0)
 
 
-def forecast_zone(axes: Any, seen: float, last: float) -> Any:
-    """Set the forecast apart from the data; return the line between them."""
+def forecast_zone(
+    axes: Any, seen: float, last: float, words: tuple[str, str] = ("seen", "forecast to")
+) -> Any:
+    """Set the forecast apart from the data, by line and `words`; return the line between them."""
     border = axes.axvline(seen, color=looks.GREY, linewidth=0.8, zorder=1)
-    before, after = f"seen: {canvas.count_text(seen)}", ""
+    before, after = f"{words[0]}: {canvas.count_text(seen)}", ""
     if last > seen:
         axes.axvspan(seen, last, color=looks.tone(0.93), linewidth=0, zorder=0)
-        after = f"forecast to {canvas.count_text(last)}"
+        after = f"{words[1]} {canvas.count_text(last)}"
     edge = axes.transAxes.inverted().transform(axes.transData.transform((seen, 0.0)))[0]
     if edge < 0.25:
         # Data that take up little of the axis leave no room for words above them.
         before, after = "", ", ".join(filter(None, (before, after)))
-    for words, side in ((f"{before} ", "right"), (f" {after}", "left")):
+    for text, side in ((f"{before} ", "right"), (f" {after}", "left")):
         axes.annotate(
-            words,
+            text,
             (seen, 0.995),
             xycoords=axes.get_xaxis_transform(),
             va="top",

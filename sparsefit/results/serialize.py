@@ -7,7 +7,7 @@ import json
 import os
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.notes import Note, kind_of
 from sparsefit.outputs import writable, write_whole
+from sparsefit.results.frames import frame_from_dict, frame_to_dict
 
 if TYPE_CHECKING:
+    from sparsefit.backtesting import BestForecast
+    from sparsefit.backtesting.registry import MethodsGiven
     from sparsefit.results.fit import Fit
     from sparsefit.results.fits import Fits
     from sparsefit.width_depth import BreakpointFit, PosteriorFit
+
+    Loaded: TypeAlias = Fit | Fits | BreakpointFit | PosteriorFit | BestForecast
 
 FORMAT = 1
 
@@ -49,7 +54,7 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
         "run": fit.run,
         "law": fit.law.name,
         "law_reason": fit.law_reason,
-        "frame": json.loads(fit.frame.to_json(orient="split", double_precision=15)),
+        "frame": frame_to_dict(fit.frame),
         "points": {
             "d": pack(fit.points.d),
             "y": pack(fit.points.y),
@@ -107,8 +112,6 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
 
 def fit_from_dict(plain: dict[str, Any]) -> Fit:
     """Inverse of `fit_to_dict`."""
-    import pandas as pd
-
     from sparsefit import laws
     from sparsefit.estimation.draws import Draws
     from sparsefit.estimation.engine import Averaged
@@ -122,12 +125,11 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
     best, averaged, points = plain["least_squares"], plain["averaged"], plain["points"]
     draws = {name: unpack(packed) for name, packed in averaged["draws"].items()}
     arrays = {name: None if packed is None else unpack(packed) for name, packed in points.items()}
-    frame = pd.DataFrame(**plain["frame"])
     fit = Fit(
         run=plain["run"],
         law=law,
         law_reason=plain["law_reason"],
-        frame=frame,
+        frame=frame_from_dict(plain["frame"]),
         points=Points(**arrays),  # type: ignore[arg-type]
         n_warmup=plain["n_warmup"],
         warmup=plain["warmup"],
@@ -195,23 +197,28 @@ def dump_fits(
     return write_document(content if pooled is None else {**content, "pooled": pooled}, path)
 
 
-def load_fit(source: str | Path) -> Fit | Fits | BreakpointFit | PosteriorFit:
+def load_fit(source: str | Path, *, methods: MethodsGiven | None = None) -> Loaded:
     """Read a fit written by `to_json`.
 
     Parameters
     ----------
     source : path-like or str
         A file, or the JSON document itself.
+    methods : functions or a mapping, optional
+        For a forecast of `sf.forecast_best` with methods of your own, which a file cannot hold:
+        these methods, in any of the forms in which `sf.forecast_best` took them. Methods that are
+        made known by `sf.register_method`, or that take no part, need not be given.
 
     Returns
     -------
-    Fit, Fits, PooledFits, BreakpointFit or PosteriorFit
+    Fit, Fits, PooledFits, BreakpointFit, PosteriorFit or BestForecast
         What was written. Forecasts, intervals and draws are those of the original.
 
     Raises
     ------
     ArgumentError
-        If the document is not one of ours or of a later format.
+        If the document is not one of ours, is damaged or of a later format, or if it needs methods
+        that are not given.
     """
     if not isinstance(source, str | os.PathLike):
         raise ArgumentError(f"a path or a JSON document is expected, got {source!r}")
@@ -234,8 +241,8 @@ def load_fit(source: str | Path) -> Fit | Fits | BreakpointFit | PosteriorFit:
             "update sparsefit"
         )
     try:
-        return _read(document)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        return _read(document, methods)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, zlib.error) as error:
         # A registered law or an argument that is missing says so itself.
         if isinstance(error, ArgumentError):
             raise
@@ -245,7 +252,15 @@ def load_fit(source: str | Path) -> Fit | Fits | BreakpointFit | PosteriorFit:
         ) from error
 
 
-def _read(document: dict[str, Any]) -> Fit | Fits | BreakpointFit | PosteriorFit:
+def _read(document: dict[str, Any], methods: MethodsGiven | None) -> Loaded:
+    if "forecast_best" in document:
+        from sparsefit.backtesting.serialize import best_from
+
+        return best_from(document["forecast_best"], methods)
+    if methods is not None:
+        raise ArgumentError(
+            "methods: only forecasts of sf.forecast_best have methods, and this is none"
+        )
     if "fits" not in document:
         from sparsefit.width_depth.serialize import width_depth_from
 

@@ -274,7 +274,9 @@ def test_rows_without_a_value_take_no_part_and_are_noted(make_run):
     pd.testing.assert_frame_equal(found.forecast([6e10]), without.forecast([6e10]))
     assert found.predictive([6e10]).fallback is None
     assert found.tokens_to(0.0745).tokens_seen == 29e9
-    assert "2 rows have no value" in found.notes["note"][0]
+    assert "2 rows have no value (failed measurements)" in found.notes["note"][0]
+    one = stacked(broken.drop(index=29), PEERS).notes["note"][0]
+    assert one == "1 row has no value (failed measurement) and took no part"
     assert list(found.points_table()["role"].value_counts()) == [28, 2]
 
 

@@ -72,3 +72,81 @@ def test_arviz_groups(fit: BayesFit) -> None:
     assert data.posterior["A0"].shape == (4, 1000)
     assert data.posterior_predictive["activation_ratio"].shape == (4, 1000, 20)
     assert set(data.groups()) >= {"posterior", "prior", "log_likelihood", "observed_data"}
+
+
+@pytest.fixture(scope="module")
+def pooled(run_table: Run) -> sf.PooledFits:
+    runs = [run_table(f"r{i}", n_params=1e8 * 2**i, seed=i, n=12) for i in range(3)]
+    return sf.fit_bayes(pd.concat(runs, ignore_index=True), pool="scale", engine="importance")
+
+
+def test_the_forecast_of_a_size_without_data(pooled: sf.PooledFits, ax: Any) -> None:
+    found = pooled.predict_scale(3e8)
+    assert sf.plots.scale_forecast(found, ax, until=1e11, level=0.8) is ax
+    ax.figure.draw_without_rendering()
+    (line,) = [one for one in ax.lines if one.get_label() == "forecast (median)"]
+    tokens = line.get_xdata()
+    assert tokens[0] == pytest.approx(5e9) and tokens[-1] == pytest.approx(1e11)
+    expected = found.forecast(tokens, level=0.8)
+    np.testing.assert_allclose(line.get_ydata(), expected["median"])
+    bands = {band.get_label(): band.get_paths()[0].vertices for band in ax.collections}
+    for label, name in (("80% band, curve", "curve"), ("80% band, new measurement", "obs")):
+        end = bands[label][np.isclose(bands[label][:, 0], 1e11), 1]
+        assert end.min() == pytest.approx(expected[f"{name}_lower"].iloc[-1])
+        assert end.max() == pytest.approx(expected[f"{name}_upper"].iloc[-1])
+    limit = found.limit(0.8)
+    title = ax.get_title("left")
+    assert title.startswith(f"300M parameters, no points: limit {limit.estimate:.4f} [")
+    assert title.endswith("learnt from 3 runs of 100M to 400M parameters")
+    low, high = ax.get_ylim()
+    assert low < limit.lower < limit.upper < high
+    said = [text.get_text().strip() for text in ax.texts]
+    assert "runs end: 60B" in said and "beyond them, to 100B" in said and "limit" in said
+    assert ax.xaxis.get_major_formatter()(2e11) == "∞"
+
+
+def test_the_title_says_how_far_out_a_size_is(pooled: sf.PooledFits, ax: Any) -> None:
+    for size, words in (
+        (8e8, "extrapolated: 2 times the greatest of the 3 runs learnt from"),
+        (5e7, "extrapolated: 2 times below the least of the 3 runs learnt from"),
+        (8e9, "too far out: 20 times the greatest of the 3 runs learnt from"),
+    ):
+        ax.clear()
+        sf.plots.scale_forecast(pooled.predict_scale(size), ax)
+        assert ax.get_title("left").endswith(words)
+    assert "limit not identified" in ax.get_title("left")
+    assert [text.get_text() for text in ax.texts].count("unbounded") == 2
+
+
+def test_later_points_of_a_size_are_drawn_and_seen(
+    pooled: sf.PooledFits, run_table: Run, ax: Any
+) -> None:
+    later = run_table("later", n_params=3e8, seed=9).assign(
+        activation_ratio=lambda t: t["activation_ratio"] + 0.2
+    )
+    found = pooled.predict_scale(3e8)
+    sf.plots.scale_forecast(found, ax, held_out=later, xscale="linear", until=4e10, legend=False)
+    (points,) = [one for one in ax.lines if one.get_label() == "later, not used"]
+    np.testing.assert_array_equal(points.get_ydata(), later["activation_ratio"])
+    assert ax.get_ylim()[0] < later["activation_ratio"].min()
+    assert ax.get_ylim()[1] > later["activation_ratio"].max()
+    # The runs learnt from go on beyond what is drawn: there is no border to show.
+    assert not [text for text in ax.texts if "runs end" in text.get_text()]
+    assert ax.get_legend() is None
+
+
+def test_what_is_no_forecast_of_a_size_is_a_typed_error(
+    pooled: sf.PooledFits, run_table: Run, ax: Any
+) -> None:
+    found = pooled.predict_scale(3e8)
+    with pytest.raises(ArgumentError, match="what predict_scale returns, got PooledFits"):
+        sf.plots.scale_forecast(pooled, ax)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="until must be finite and > 5e"):
+        sf.plots.scale_forecast(found, ax, until=1e9)
+    with pytest.raises(ArgumentError, match="xscale"):
+        sf.plots.scale_forecast(found, ax, xscale="cubic")
+    two = pd.concat([run_table("a"), run_table("b")], ignore_index=True)
+    with pytest.raises(ArgumentError, match="one run of the size that is drawn, got 2: 'a', 'b'"):
+        sf.plots.scale_forecast(found, ax, held_out=two)
+    with pytest.raises(ArgumentError, match="held_out must be a measurement table"):
+        sf.plots.scale_forecast(found, ax, held_out=[1])  # type: ignore[arg-type]

@@ -298,3 +298,17 @@ def test_the_others_share_of_the_likelihood_is_the_ratio_of_the_priors() -> None
     offset = ratio - expected
     assert np.all(np.abs(offset - offset.mean()) < 0.25)
     assert found.relative.max() == 1.0 and found.dof == own.dof
+
+
+def test_a_run_that_goes_against_the_law_is_named_to_those_that_learn_from_it(
+    run_table: Run,
+) -> None:
+    rising = run_table("up", n_params=2e8).assign(
+        activation_ratio=lambda t: 0.3 - t["activation_ratio"]
+    )
+    both = pd.concat([run_table("down", n_params=1e8), rising], ignore_index=True)
+    found = sf.fit_bayes(both, pool="scale", engine="importance")
+    said = [str(note) for note in found["down"].notes if kind_of(note) == "pooling"]
+    assert said[0] == "pooled with 1 run: up"
+    assert "the points of up go against logspace_power" in said[1]
+    assert not any("go against" in note for note in found["up"].notes if "pooling" in note)

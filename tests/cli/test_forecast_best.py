@@ -63,7 +63,7 @@ def test_text_says_who_leads_and_why_and_that_there_is_no_limit(command, folder)
         (["--within", "0.01"], "it has no limit to come near to; use --method fit"),
         (["--response", "loss"], "it forecasts activation ratios only"),
         (["--target-loss", "2"], "use --method fit --response loss"),
-        (["--save-json", "fits.json"], "--json prints its numbers"),
+        (["--save-json", "absent/best.json"], "--save-json absent/best.json: there is no folder"),
         (["--out", "figure.docx"], ".png"),
         (["--run", "nobody"], "no such run; runs: falling_sim, rising_sim"),
     ],
@@ -113,3 +113,15 @@ def test_the_figure_has_a_panel_for_each_run(command, folder, tmp_path):
     status, _, err = command("forecast", folder / "two.csv", *BEST, "--at", "200B", "--out", figure)
     assert status == 0 and f"figure written to {figure}" in err
     assert "<svg" in figure.read_text(encoding="utf-8")
+
+
+def test_the_forecast_is_saved_whole_and_can_be_asked_further(command, folder, tmp_path):
+    path = tmp_path / "best.json"
+    words = ("forecast", folder / "two.csv", *BEST, "--run", "falling_sim", "--at", "80B")
+    status, _, err = command(*words, "--save-json", path)
+    assert status == 0 and f"forecast written to {path}" in err
+    best = sf.forecast_best(sf.read_table(folder / "two.csv"))
+    back = sf.load_fit(path)
+    assert back.summary() == best.summary()
+    # Also for the run that was not printed.
+    pd.testing.assert_frame_equal(back.forecast([8e10]), best.forecast([8e10]), check_exact=True)

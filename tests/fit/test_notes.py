@@ -114,3 +114,20 @@ def test_a_shared_error_that_varies_is_noted(simulated_run: Simulate) -> None:
     run = simulated_run(n=15)
     found = sf.fit_bayes(run.assign(se_shared=[1e-3] * 14 + [2e-3]))
     assert "standard errors" in kinds(found)
+
+
+def test_rows_that_are_not_fitted_are_told_by_the_reason(simulated_run: Simulate) -> None:
+    """A row whose measurement failed may hold a loss: it has a value and is still not fitted."""
+    table = simulated_run(status="ok")
+    table["loss"] = 2.0 + 5.0 * table["activation_ratio"]
+    table.loc[[5, 6, 7], "status"] = "failed"
+    table.loc[[5, 6], "activation_ratio"] = float("nan")
+    said = [str(note) for note in sf.fit(table).notes if note.kind == "failed rows"]
+    assert said == [
+        "2 rows have no value (failed measurements) and are not fitted",
+        "1 row has a value of activation_ratio but the status 'failed' and is not fitted",
+    ]
+    said = [
+        str(note) for note in sf.fit(table, response="loss").notes if note.kind == "failed rows"
+    ]
+    assert said == ["3 rows have a value of loss but the status 'failed' and are not fitted"]

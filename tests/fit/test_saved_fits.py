@@ -63,3 +63,18 @@ def test_a_fit_is_not_saved_into_a_folder_that_is_not_there(
         found.to_json(tmp_path)
     with pytest.raises(ArgumentError, match="the name of a file is expected, got 5"):
         found.to_json(5)  # type: ignore[arg-type]
+
+
+def test_the_rows_given_are_read_back_bit_by_bit(simulated_run: Simulate) -> None:
+    run = simulated_run(
+        se=1e-4 / 3,
+        tiny=1e-13 / 3,
+        measured=pd.date_range("2026-01-01", periods=30, tz="UTC"),
+        counts=pd.array([None, *range(29)], dtype="Int64"),
+        remark=["warm", None, *["fine"] * 28],
+        open_end=float("inf"),
+    )
+    found = sf.fit(run)
+    again = sf.load_fit(found.to_json())
+    assert isinstance(again, sf.Fit)
+    pd.testing.assert_frame_equal(again.frame, found.frame, check_exact=True)
