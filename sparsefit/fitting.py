@@ -28,7 +28,7 @@ from sparsefit.provenance import provenance
 from sparsefit.results.fit import Fit
 from sparsefit.results.fits import Fits
 from sparsefit.seeds import Rng, seed_of
-from sparsefit.table import usable_rows, validate
+from sparsefit.table import unusable_rows, usable_rows, validate
 
 Array = NDArray[np.float64]
 F = TypeVar("F")
@@ -174,7 +174,9 @@ def fit_notes(
             f"coefficients {rest}"
         )
         notes.append(Note(words, "fading start"))
-    notes += [Note(words, "failed rows") for words in _failed_rows(data, law.response)]
+    for count, words in unusable_rows(data.frame, law.response):
+        fate = "is not fitted" if count == 1 else "are not fitted"
+        notes.append(Note(f"{words} and {fate}", "failed rows"))
     if _zero_errors(data, law.response):
         words = "standard errors of zero are treated as not given: no point is known exactly"
         notes.append(Note(words, "standard errors"))
@@ -185,28 +187,6 @@ def fit_notes(
         )
         notes.append(Note(words, "few draws"))
     return tuple(notes)
-
-
-def _failed_rows(data: RunData, response: str) -> list[str]:
-    """Rows that are not fitted: those without a value, and those with one that are marked."""
-    unusable = ~usable_rows(data.frame, response)
-    marked = int((unusable & data.frame[response].notna().to_numpy()).sum())
-    said = []
-    for count, one, many in (
-        (
-            int(unusable.sum()) - marked,
-            "row has no value (failed measurement) and is",
-            "rows have no value (failed measurements) and are",
-        ),
-        (
-            marked,
-            f"row has a value of {response} but the status 'failed' and is",
-            f"rows have a value of {response} but the status 'failed' and are",
-        ),
-    ):
-        if count:
-            said.append(f"{count} {one if count == 1 else many} not fitted")
-    return said
 
 
 def _zero_errors(data: RunData, response: str) -> bool:

@@ -25,7 +25,7 @@ from sparsefit.estimation.notes import kind_of as kind_of_note
 from sparsefit.results.budgets import target_and_words
 from sparsefit.results.estimates import Budget
 from sparsefit.results.fits import as_row
-from sparsefit.table import usable_rows
+from sparsefit.table import unusable_rows, usable_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,13 +98,10 @@ class BestForecast:
 
     def _own_notes(self, run: str, wanted: np.ndarray, own: pd.Series) -> list[Note]:
         """What the stack itself notes: rows without a value, forecasts of what was seen."""
-        notes = []
-        lost = int((self.table["run"] == run).sum()) - len(own)
-        if lost:
-            rows = "row has" if lost == 1 else "rows have"
-            failed = f"failed measurement{'s' * (lost != 1)}"
-            words = f"{lost} {rows} no value ({failed}) and took no part"
-            notes.append(Note(words, "failed rows"))
+        notes = [
+            Note(f"{words} and took no part", "failed rows")
+            for _, words in unusable_rows(self.table[self.table["run"] == run])
+        ]
         if wanted.min() < own.max():
             words = (
                 f"{count_text(wanted.min())} tokens lie within the data, where methods that only "

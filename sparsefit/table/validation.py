@@ -122,6 +122,35 @@ def usable_rows(table: pd.DataFrame, response: str = "activation_ratio") -> np.n
     return present
 
 
+def unusable_rows(table: pd.DataFrame, response: str = "activation_ratio") -> list[tuple[int, str]]:
+    """Tell the rows of a validated table that no fit may use, by reason.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame, n rows
+    response : str
+        Column to be fitted.
+
+    Returns
+    -------
+    list of (int, str)
+        Number of rows and what is the matter with them, the beginning of a sentence: first those
+        without a value, then those with one that are marked as failed.
+    """
+    unusable = ~usable_rows(table, response)
+    marked = int((unusable & table[response].notna().to_numpy()).sum())
+    missing = int(unusable.sum()) - marked
+    said = []
+    if missing == 1:
+        said.append((1, "1 row has no value (failed measurement)"))
+    elif missing:
+        said.append((missing, f"{missing} rows have no value (failed measurements)"))
+    if marked:
+        rows = "row has" if marked == 1 else "rows have"
+        said.append((marked, f"{marked} {rows} a value of {response} but the status 'failed'"))
+    return said
+
+
 def check(
     table: Any,
     *,

@@ -277,6 +277,9 @@ def test_rows_without_a_value_take_no_part_and_are_noted(make_run):
     assert "2 rows have no value (failed measurements)" in found.notes["note"][0]
     one = stacked(broken.drop(index=29), PEERS).notes["note"][0]
     assert one == "1 row has no value (failed measurement) and took no part"
+    marked = run.assign(status=np.where(run.index == 7, "failed", "ok"))
+    one = stacked(marked, PEERS).notes["note"][0]
+    assert one == "1 row has a value of activation_ratio but the status 'failed' and took no part"
     assert list(found.points_table()["role"].value_counts()) == [28, 2]
 
 
