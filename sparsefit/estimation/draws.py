@@ -79,8 +79,6 @@ class Sample:
         Effective sample size of the importance weights before resampling.
     limit_centre, limit_scale, limit_dof : ndarray, shape (m,)
         Student-t conditional of the limit behind each draw (before truncation to its bounds).
-    log_weights : ndarray, shape (m,)
-        Log importance weights before resampling.
     """
 
     draws: Draws
@@ -88,7 +86,6 @@ class Sample:
     limit_centre: Array
     limit_scale: Array
     limit_dof: Array
-    log_weights: Array
 
 
 def truncated_normal(
@@ -223,7 +220,7 @@ def sample(problem: Problem, cells: Cells, size: int, rng: np.random.Generator) 
         + log_shape.sum(1)
     )
     density = np.log(proposed[picks]) - np.log(2 * cells.half[cell]).sum(1)
-    log_weights = target - density - cells.log_weight.max()
+    log_weights = target - density
     importance = np.exp(log_weights - log_weights.max())
     ess = float(importance.sum() ** 2 / (importance**2).sum())
     cumulative = np.cumsum(importance)
@@ -236,4 +233,4 @@ def sample(problem: Problem, cells: Cells, size: int, rng: np.random.Generator) 
     limit, amplitude = linear_pair(found, sigma, problem.law.limit_bounds, rng)
     amplitude = np.maximum(amplitude, 1e-12 * problem.points.range)
     draws = Draws(np.exp(log_shape), amplitude, limit, sigma, noise, drop, problem.points.span)
-    return Sample(draws, ess, found.limit, found.limit_scale, found.dof, log_weights)
+    return Sample(draws, ess, found.limit, found.limit_scale, found.dof)

@@ -224,14 +224,14 @@ def plain_log_axis(axis: Any) -> None:
 
 def _place_log_ticks(axis: Any, subs: Sequence[float]) -> None:
     """Place ticks at `subs` of each decade; by decades on a long axis, evenly on a short one."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     low, high = sorted(axis.get_view_interval())
     factor = max(high, 1e-300) / max(low, 1e-300)
     axis.set_minor_formatter(NullFormatter())
     if factor < 18.0 / len(subs):
         # One of the round numbers, or none, might be in view.
-        axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+        few_ticks(axis)
         axis.set_minor_locator(NullLocator())
     elif factor < 10.0**3.5:
         axis.set_major_locator(LogLocator(subs=subs, numticks=20))

@@ -251,7 +251,11 @@ def _set_limits(
     ends.append(limit.lower if floor else limit.estimate - 0.4 * span)
     ends.append(limit.upper if ceiling else limit.estimate + 0.4 * span)
     near = np.clip(ends, *reachable)
-    low, high = min(shown.min(), near.min()), max(shown.max(), near.max())
+    set_response_limits(axes, min(shown.min(), near.min()), max(shown.max(), near.max()), limit)
+
+
+def set_response_limits(axes: Any, low: float, high: float, limit: Limit) -> None:
+    """Show this range with some room, more above it, where words stand, and little past a bound."""
     pad = 0.06 * (high - low)
     axes.set_ylim(max(low - pad, limit.bounds[0] - pad), high + 1.8 * pad)
 

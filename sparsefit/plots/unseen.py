@@ -19,6 +19,7 @@ from sparsefit.plots.fits import (
     end_at_infinity,
     forecast_zone,
     limit_words,
+    set_response_limits,
     set_token_limits,
     token_grid,
 )
@@ -165,5 +166,4 @@ def _set_limits(axes: Any, bands: pd.DataFrame, limit: Limit, extra: NDArray[np.
     # An end that is no end only needs room for its arrow.
     low = min(low, shown.min(), limit.lower if floor else limit.estimate - 0.4 * span)
     high = max(high, shown.max(), limit.upper if ceiling else limit.estimate + 0.4 * span)
-    pad = 0.06 * (high - low)
-    axes.set_ylim(max(low - pad, limit.bounds[0] - pad), high + 1.8 * pad)
+    set_response_limits(axes, low, high, limit)
