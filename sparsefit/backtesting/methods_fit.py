@@ -155,13 +155,18 @@ class Repeated:
 
 
 def from_fit(found: Fit, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
-    """Draws of the curve and of new measurements, with what the fit has to say about itself."""
-    drawn = MethodForecast.from_draws(
-        tokens,
-        found.simulate(tokens, "observation", rng=seed_of(rng)),
-        curve_draws=found.simulate(tokens, "curve"),
-    )
-    return replace(drawn, notes=found.notes)
+    """Draws of the curve and of new measurements, with what the fit has to say about itself.
+
+    Its bands are those of `Fit.forecast`.
+    """
+    from sparsefit.results.limits import edge_of
+
+    seen = found.simulate(tokens, "observation", rng=seed_of(rng))
+    curve = found.simulate(tokens, "curve")
+    drawn = MethodForecast.from_draws(tokens, seen, curve_draws=curve)
+    edge = edge_of(found)
+    edges = () if edge is None else (edge.draws(curve, seen),)
+    return replace(drawn, notes=found.notes, edges=edges)
 
 
 def _own(seen: pd.DataFrame) -> pd.DataFrame:

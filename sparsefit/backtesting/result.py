@@ -198,10 +198,8 @@ class Backtest:
         rows = []
         for method in self.methods:
             points = self.points[self.points["method"] == method]
-            # A central interval of level L holds the observation if |PIT - 1/2| <= L/2.
-            distance = 2 * np.abs(points["pit"] - 0.5)
             for level in levels:
-                hits = (distance <= level).astype(float)
+                hits = (points["level_holding"] <= level).astype(float)
                 series = _series_means(points.assign(hit=hits), ["hit"])["hit"].to_numpy()
                 rng = np.random.default_rng([self.seed, 2])
                 lower, upper = cluster_interval(series, rng)

@@ -171,7 +171,7 @@ def joined(parts: Sequence[Backtest]) -> Backtest:
 POINT_COLUMNS = [
     "method", "run", "cut", "tokens", "horizon", "bucket", "observed", "median",
     "lower50", "upper50", "lower90", "upper90", "abs_error", "crps", "winkler90",
-    "covered50", "covered90", "width50", "width90", "pit",
+    "covered50", "covered90", "width50", "width90", "pit", "level_holding",
 ]  # fmt: skip
 BUDGET_COLUMNS = ["method", "run", "cut", "target", "tokens", "covered"]
 # Scores in percentage points of the activation ratio.
@@ -327,6 +327,7 @@ def _score_points(head: dict[str, Any], cell: Cell, forecast: MethodForecast) ->
         100 * (upper50 - lower50),
         100 * (upper90 - lower90),
         scores.probability_integral(sample, observed),
+        forecast.level_holding(observed),
     ]  # fmt: skip
     return [[*head.values(), *values] for values in zip(*columns, strict=True)]
 
@@ -341,7 +342,7 @@ def _score_budgets(head: dict[str, Any], cell: Cell, forecast: MethodForecast) -
         return []
     rising = cell.observed[-1] > cell.observed[0]
     truth = scores.isotonic(cell.observed, bool(rising))
-    lower, upper = forecast.curve.quantile([0.05, 0.95])
+    lower, upper = forecast.curve_interval(0.9)
     rows = []
     for share in BUDGET_SHARES:
         target = truth[0] + share * (truth[-1] - truth[0])

@@ -133,7 +133,11 @@ class BestForecast:
         return self._corrected(mixture(parts, self.seed), table, run)
 
     def _corrected(self, found: MethodForecast, table: pd.DataFrame, run: str) -> MethodForecast:
-        """The stacked forecast moved and widened by the errors of runs of the same kind."""
+        """The stacked forecast moved and widened by the errors of runs of the same kind.
+
+        Those tell how far forecasts go astray. Without any, bands contain what those of the
+        methods contain beside their quantiles (`MethodForecast.edges`).
+        """
         own = table[table["run"] == run]
         kind = kind_of(own)
         errors = [one for one in self.errors if one.kind == kind and one.run != run]
@@ -238,15 +242,16 @@ class BestForecast:
                 f"until must lie beyond the {seen:g} tokens that run {run!r} has seen, got {last:g}"
             )
 
-        def forecast_on() -> tuple[Curve, bool]:
+        def forecast_on() -> tuple[Curve, list[tuple[Curve, float]], bool]:
             tokens = outlook.grid_ahead(seen, last)
             parts = self._parts(table, run, tokens)
             outlook.check_curves(parts)
-            found = self._stacked(parts, table, run).curve
-            assert found is not None and found.draws is not None
-            return Curve.of_draws(tokens, found.draws), outlook.says_misfit(parts)
+            found = self._stacked(parts, table, run)
+            assert found.curve is not None and found.curve.draws is not None
+            edges = [(Curve.of_draws(tokens, one.curve), one.from_level) for one in found.edges]
+            return Curve.of_draws(tokens, found.curve.draws), edges, outlook.says_misfit(parts)
 
-        ahead, misfit = self._kept_or(("ahead", run, last), forecast_on)
+        ahead, edges, misfit = self._kept_or(("ahead", run, last), forecast_on)
         rising = outlook.moves_up(ahead, series.values, rises(table))
 
         def look_back() -> Curve:
@@ -261,7 +266,7 @@ class BestForecast:
         def within() -> Curve:
             return self._kept_or(("within", run, rising), look_back)
 
-        return outlook.Outlook(series.tokens, ahead, within, rising, misfit)
+        return outlook.Outlook(series.tokens, ahead, edges, within, rising, misfit)
 
     def _kept_or(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
         if key not in self._kept:

@@ -11,7 +11,7 @@ from sparsefit import checks
 from sparsefit.errors import ArgumentError
 from sparsefit.results.bands import budget, without_answer
 from sparsefit.results.estimates import Budget
-from sparsefit.results.limits import draws_near_bound
+from sparsefit.results.limits import edge_of
 
 if TYPE_CHECKING:
     from sparsefit.laws import Law
@@ -48,7 +48,10 @@ def tokens_to(
     crossing = fit.law.inverse(target, fit.averaged.draws.theta(fit.law))
     if sparsity is not None:
         crossing = _ahead(fit.law, crossing, fit.points.d[0])
-    found = budget(crossing, target, asked, level, fit.points.span, draws_near_bound(fit, level))
+    edge = edge_of(fit)
+    rows = None if edge is None else edge.at(level)
+    beside = None if rows is None else crossing[rows]
+    found = budget(crossing, target, asked, level, fit.points.span, beside)
     return without_answer(found) if fit.misfit else found
 
 

@@ -19,7 +19,7 @@ from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.results import text
 from sparsefit.results.bands import forecast_table, within_range
 from sparsefit.results.estimates import Budget, Limit
-from sparsefit.results.limits import AVERAGED, draws_near_bound, holding, limit_from, opened
+from sparsefit.results.limits import AVERAGED, edge_of, holding, limit_from, opened
 from sparsefit.seeds import Rng, seed_of
 
 if TYPE_CHECKING:
@@ -237,8 +237,9 @@ class Fit:
         level = checks.check_level(level)
         tokens = checks.check_tokens(tokens)
         curve, seen = self.simulate(tokens, "curve"), self.simulate(tokens, "observation")
-        edge = draws_near_bound(self, level)
-        return forecast_table(tokens, curve, seen, level, edge, self.law.sign)
+        edge = edge_of(self)
+        edges = () if edge is None else (edge.draws(curve, seen),)
+        return forecast_table(tokens, curve, seen, level, edges)
 
     def derivative(
         self, tokens: ArrayLike, wrt: str = "tokens", level: float = 0.9
