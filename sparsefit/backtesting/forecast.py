@@ -228,9 +228,10 @@ class MethodForecast:
             level = np.minimum(level, 2.0 * np.abs(pit - 0.5))
             for edge in self.edges:
                 # Its bands are widened on one side, from a level on.
-                outside = 1.0 - 2.0 * probability_integral(getattr(edge, name), observed)
-                widened = np.maximum(edge.sign * outside, edge.from_level)
-                level = np.where(edge.sign * (0.5 - pit) > 0, np.minimum(level, widened), level)
+                beyond = probability_integral(getattr(edge, name), observed)
+                held = edge.level_holding(beyond if edge.sign > 0 else 1.0 - beyond)
+                outside = edge.sign * (0.5 - pit) > 0
+                level = np.where(outside, np.minimum(level, held), level)
         return level
 
     def table(self, level: float = 0.9) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from sparsefit.backtesting.stacking import mix
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.notes import kind_of
 from sparsefit.laws import TOKENS_PER_UNIT
-from sparsefit.results.bands import budget, without_answer
+from sparsefit.results.bands import EdgeDraws, budget, without_answer
 from sparsefit.results.estimates import Budget
 
 Array = NDArray[np.float64]
@@ -39,9 +39,8 @@ class Outlook:
         Raw tokens of the points, increasing.
     ahead : Curve
         From the last point on.
-    edges : sequence of (Curve, float)
-        Curves that its band has to contain as well, and the level from which on, see
-        `MethodForecast.edges`.
+    edges : sequence of (Curve, EdgeDraws)
+        Curves that its band has to contain as well, see `MethodForecast.edges`.
     within : callable
         Returns the `Curve` from the first point to the last.
     rising : bool
@@ -52,7 +51,7 @@ class Outlook:
 
     tokens: Array
     ahead: Curve
-    edges: Sequence[tuple[Curve, float]]
+    edges: Sequence[tuple[Curve, EdgeDraws]]
     within: Callable[[], Curve]
     rising: bool
     misfit: bool
@@ -61,15 +60,14 @@ class Outlook:
         """Tokens at which an activation ratio is met; `asked` is the target in words."""
         left_behind = self.rising and asked.startswith("sparsity")
         found = self._crossings(self.ahead, target, left_behind)
-        beside = [
-            self._crossings(curve, target, left_behind)
-            for curve, from_level in self.edges
-            if level >= from_level
-        ]
         seen = (self.tokens[0] / TOKENS_PER_UNIT, self.tokens[-1] / TOKENS_PER_UNIT)
         until = float(self.ahead.tokens[-1]) / TOKENS_PER_UNIT
-        first = np.concatenate(beside) / TOKENS_PER_UNIT if beside else None
-        made = budget(found / TOKENS_PER_UNIT, target, asked, level, seen, first, until)
+        beside = [
+            (self._crossings(curve, target, left_behind) / TOKENS_PER_UNIT, edge.least_tail)
+            for curve, edge in self.edges
+            if level >= edge.from_level
+        ]
+        made = budget(found / TOKENS_PER_UNIT, target, asked, level, seen, beside, until)
         return without_answer(made) if self.misfit else made
 
     def _crossings(self, ahead: Curve, target: float, left_behind: bool) -> Array:

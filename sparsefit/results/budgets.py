@@ -50,7 +50,7 @@ def tokens_to(
         crossing = _ahead(fit.law, crossing, fit.points.d[0])
     edge = edge_of(fit)
     rows = None if edge is None else edge.at(level)
-    beside = None if rows is None else crossing[rows]
+    beside = () if edge is None or rows is None else ((crossing[rows], edge.least_tail),)
     found = budget(crossing, target, asked, level, fit.points.span, beside)
     return without_answer(found) if fit.misfit else found
 

@@ -61,7 +61,7 @@ def edge_of(fit: Fit) -> Edge | None:
     # Where the points leave the law, intervals of every level are opened to the bound.
     if opened(fit, (np.nan, np.nan))[end] == fit.law.limit_bounds[end]:
         level = 0.0
-    return Edge.of_draws(fit.averaged.draws.limit, fit.law.sign, level)
+    return Edge.of_draws(fit.averaged.draws.limit, fit.law, level)
 
 
 def limit_from(fit: Fit, intervals: pd.DataFrame, level: float, kind: str) -> Limit:

@@ -78,13 +78,14 @@ def test_where_the_points_leave_the_law_every_band_is_opened(shipped):
     assert edge_of(run).from_level == 0.0
 
 
+@pytest.mark.parametrize("least_tail", [0.0, 0.5])
 @pytest.mark.parametrize("from_level", [0.0, 0.6])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_level_that_holds_a_point_agrees_with_the_intervals(sign, from_level):
+def test_the_level_that_holds_a_point_agrees_with_the_intervals(sign, from_level, least_tail):
     rng = np.random.default_rng(3)
     seen = rng.normal(0.3, 0.01, (2001, 40))
     outer = seen[:101] - sign * 0.03
-    edge = EdgeDraws(outer, outer, sign, from_level)
+    edge = EdgeDraws(outer, outer, sign, from_level, least_tail)
     tokens = np.arange(1.0, 41.0)
     forecast = MethodForecast(
         tokens, MethodForecast.from_draws(tokens, seen).observation, None, edges=(edge,)
