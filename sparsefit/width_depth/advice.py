@@ -19,14 +19,11 @@ import pandas as pd
 from sparsefit.checks import check_level
 from sparsefit.errors import ArgumentError, Fault, TableError
 from sparsefit.strict_json import plain
+from sparsefit.width_depth.checkpoints import refuse_checkpoints
+from sparsefit.width_depth.columns import number_column, ratio_column
 from sparsefit.width_depth.intervals import Interval
 from sparsefit.width_depth.kernel import Array
-from sparsefit.width_depth.points import (
-    number_column,
-    ratio_column,
-    read_points,
-    refuse_measurements,
-)
+from sparsefit.width_depth.points import read_points
 from sparsefit.width_depth.text import percent, span
 
 if TYPE_CHECKING:
@@ -235,7 +232,7 @@ def recommend(
 
 def _loss_table(points: pd.DataFrame) -> pd.DataFrame:
     points = points.reset_index(drop=True)
-    refuse_measurements(points)
+    refuse_checkpoints(points)
     faults: list[Fault] = []
     stable = np.ones(len(points), dtype=bool)
     if "stable" in points:
