@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.counts import count_text
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.plots.style import paper
 
 if TYPE_CHECKING:
@@ -143,12 +143,12 @@ def all_fits(result: Fit | Fits, runs: Sequence[str] | None) -> dict[str, Fit]:
     if runs is None:
         return found
     if isinstance(runs, str) or not isinstance(runs, Iterable):
-        raise ArgumentError(f"runs must be a sequence of run names, got {runs!r}")
+        raise ArgumentError(f"runs must be a sequence of run names, got {quoted(runs)}")
     runs = list(runs)
     unknown = [run for run in runs if run not in list(found)]
     if unknown or not runs:
         raise ArgumentError(
-            f"no run {', '.join(map(repr, unknown)) or 'named'}; runs: "
+            f"no run {', '.join(map(quoted, unknown)) or 'named'}; runs: "
             f"{', '.join(map(repr, found))}"
         )
     return {run: found[run] for run in runs}

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from sparsefit.checks import check_level
-from sparsefit.errors import ArgumentError, Fault, TableError
+from sparsefit.errors import ArgumentError, Fault, TableError, quoted
 from sparsefit.strict_json import plain
 from sparsefit.width_depth.checkpoints import refuse_checkpoints
 from sparsefit.width_depth.columns import number_column, ratio_column
@@ -178,7 +178,7 @@ def recommend(
     level = check_level(level)
     number = isinstance(tolerance, int | float | np.number) and not isinstance(tolerance, bool)
     if not (number and np.isfinite(tolerance) and tolerance >= 0):
-        raise ArgumentError(f"tolerance: expected nats of at least 0, got {tolerance!r}")
+        raise ArgumentError(f"tolerance: expected nats of at least 0, got {quoted(tolerance)}")
     if not isinstance(loss_points, pd.DataFrame):
         raise ArgumentError(
             "loss_points: expected a DataFrame with the columns loss and width_depth_ratio (or "
@@ -239,7 +239,7 @@ def _loss_table(points: pd.DataFrame) -> pd.DataFrame:
         flags = points["stable"]
         for row in range(len(points)):
             if not isinstance(flags.iloc[row], (bool, np.bool_)):
-                problem = f"{flags.iloc[row]!r} is neither true nor false"
+                problem = f"{quoted(flags.iloc[row])} is neither true nor false"
                 faults.append(Fault(row, "stable", problem, "Give true or false"))
         if faults:
             raise TableError(faults)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sparsefit.errors import Fault
+from sparsefit.errors import Fault, quoted
 from sparsefit.table.coerce import as_floats
 from sparsefit.width_depth.kernel import Array
 
@@ -62,7 +62,7 @@ def number_column(
     for row in range(len(table)):
         value = numbers[row]
         if not np.isfinite(value):
-            problem = f"{column.iloc[row]!r} is not a finite number"
+            problem = f"{quoted(column.iloc[row])} is not a finite number"
             faults.append(Fault(row, name, problem, "Give a number or remove the row"))
             numbers[row] = np.nan
         elif positive and value <= 0:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sparsefit.checks import check_choice, check_positive
-from sparsefit.errors import ArgumentError, Fault, FitError, TableError
+from sparsefit.errors import ArgumentError, Fault, FitError, TableError, quoted
 from sparsefit.width_depth.checkpoints import ratios_of_runs, refuse_checkpoints
 from sparsefit.width_depth.columns import number_column, ratio_column
 from sparsefit.width_depth.kernel import Array
@@ -185,7 +185,7 @@ def _identified(
     said = table["identified"].tolist()
     kept = np.array([word == "yes" or word is True for word in said])
     return kept, {
-        str(name): f"run {str(name)!r}: its limit is not identified (the table says {word!r})"
+        str(name): f"run {str(name)!r}: its limit is not identified (the table says {quoted(word)})"
         for name, word, use in zip(label, said, kept, strict=True)
         if not use
     }
@@ -234,8 +234,8 @@ def _table_of_fits(
     for row, (run, fit) in enumerate(fits.items()):
         if not (hasattr(fit, "limit") and hasattr(fit, "misfit")):
             raise ArgumentError(
-                f"points: run {run!r} is of type {type(fit).__name__}; give fits of sf.fit or "
-                "sf.fit_bayes, or a table"
+                f"points: run {quoted(run)} is of type {type(fit).__name__}; give fits of "
+                "sf.fit or sf.fit_bayes, or a table"
             )
         limit = fit.limit(level)
         if not limit.is_identified:
@@ -248,14 +248,14 @@ def _table_of_fits(
                 Fault(
                     row,
                     column,
-                    f"the interval of the limit of run {run!r} has no width",
+                    f"the interval of the limit of run {quoted(run)} has no width",
                     "Leave the run out, or give the limits in a table with a column 'se'",
                 )
             )
         if str(run) not in ratio_of:
             remedy = "Add it to `ratios`"
             faults.append(
-                Fault(row, "width_depth_ratio", f"run {run!r} has no architecture", remedy)
+                Fault(row, "width_depth_ratio", f"run {quoted(run)} has no architecture", remedy)
             )
             continue
         rows.append((str(run), ratio_of[str(run)], estimate, se))
@@ -280,7 +280,7 @@ def _ratio_of_run(ratios: Any) -> dict[str, float]:
             raise TableError(error.faults, source="ratios") from None
     if isinstance(ratios, Mapping):
         return {
-            str(run): check_positive(f"ratios: the ratio of run {run!r}", value)
+            str(run): check_positive(f"ratios: the ratio of run {quoted(run)}", value)
             for run, value in ratios.items()
         }
     raise ArgumentError(
