@@ -64,7 +64,7 @@ def test_every_notebook_is_executed_by_the_site() -> None:
 def test_the_papers_points_are_refitted_where_they_are(
     snippets: ModuleType, authors_points: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SPARSING_LAW_POINTS", str(authors_points))
+    monkeypatch.setenv("SPARSEFIT_AUTHORS_POINTS", str(authors_points))
     snippets.run_page(ROOT / "docs" / "notebooks" / "paper_points.md")
 
 
