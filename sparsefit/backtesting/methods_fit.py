@@ -12,7 +12,7 @@ import numpy as np
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.memo import fingerprint, recalled
 from sparsefit.backtesting.seen import kin_of, target_of
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.estimation.notes import Note
 from sparsefit.seeds import seed_of
 
@@ -71,7 +71,7 @@ def fit_bayes_pooled(
     if not fits:
         none = f"no other run {'can be fitted' if left_out else 'is shown'}"
         if own.empty:
-            raise ArgumentError(f"run {name!r}: {none}, of activation {activation!r}")
+            raise ArgumentError(f"run {quoted(name)}: {none}, of activation {quoted(activation)}")
         alone = fit_bayes(seen, tokens, rng)
         return replace(
             alone,

@@ -15,7 +15,7 @@ from sparsefit.backtesting import scores
 from sparsefit.backtesting.cells import Cell, Others, Scheme, Skipped, alone, form_cells, usable
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.registry import Method, MethodsGiven, resolve
-from sparsefit.errors import ArgumentError, NothingToForecastError, SparsefitError
+from sparsefit.errors import ArgumentError, NothingToForecastError, SparsefitError, quoted
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import validate
 
@@ -190,16 +190,18 @@ def _check_arguments(
     numbers = all(isinstance(cut, int | float | np.floating) for cut in shares)
     if not shares or not numbers or not all(0 < cut < 1 for cut in shares):
         got = shares or cuts
-        raise ArgumentError(f"cuts: a list of shares inside (0, 1) is expected, got {got!r}.")
+        raise ArgumentError(f"cuts: a list of shares inside (0, 1) is expected, got {quoted(got)}.")
     if len(set(cuts)) < len(cuts):
-        raise ArgumentError(f"cuts: a cut is given more than once in {list(cuts)}.")
+        raise ArgumentError(f"cuts: a cut is given more than once in {quoted(list(cuts))}.")
     for name, value, allowed in (
         ("scheme", scheme, ("rolling", "leave-one-run-out")),
         ("others", others, ("smaller", "all")),
         ("on_error", on_error, ("record", "raise")),
     ):
         if value not in allowed:
-            raise ArgumentError(f"{name}: one of {', '.join(allowed)} is expected, got {value!r}.")
+            raise ArgumentError(
+                f"{name}: one of {', '.join(allowed)} is expected, got {quoted(value)}."
+            )
     if jobs < 1:
         raise ArgumentError(f"jobs: at least 1 process is needed, got {jobs}.")
     if min_seen < 2:
@@ -227,7 +229,7 @@ def _wanted(table: pd.DataFrame, runs: Sequence[str] | str | None) -> tuple[str,
     if unknown or not asked:
         raise ArgumentError(
             f"runs: {'no run is named' if not asked else 'no run of the table is called '}"
-            f"{', '.join(map(repr, unknown))}; there are {', '.join(known)}."
+            f"{', '.join(map(quoted, unknown))}; there are {', '.join(known)}."
         )
     return tuple(run for run in known if run in asked)
 

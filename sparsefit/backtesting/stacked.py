@@ -19,7 +19,7 @@ from sparsefit.backtesting.registry import Method
 from sparsefit.backtesting.seen import rises, target_of, target_series, with_target
 from sparsefit.checks import check_ahead, check_level, check_positive, check_tokens
 from sparsefit.counts import count_text
-from sparsefit.errors import ArgumentError, SparsefitError
+from sparsefit.errors import ArgumentError, SparsefitError, quoted
 from sparsefit.estimation.notes import Note
 from sparsefit.estimation.notes import kind_of as kind_of_note
 from sparsefit.results.budgets import target_and_words
@@ -116,7 +116,9 @@ class BestForecast:
         target = str(target_of(self.table)["run"]) if run is None else run
         usable = self.table[usable_rows(self.table)]
         if target in self.runs and target not in set(usable["run"]):
-            raise ArgumentError(f"run {target!r}: no row has a value, so there is no forecast.")
+            raise ArgumentError(
+                f"run {quoted(target)}: no row has a value, so there is no forecast."
+            )
         return with_target(usable, target), target
 
     def _parts(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit import checks
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.results.bands import budget, without_answer
 from sparsefit.results.estimates import Budget
 from sparsefit.results.limits import edge_of
@@ -117,4 +117,4 @@ def _ahead(law: Law, crossing: Array, first: float) -> Array:
 
 def _check_share(share: float) -> None:
     if not (isinstance(share, int | float | np.floating) and 0.0 < share < 1.0):
-        raise ArgumentError(f"share must lie strictly between 0 and 1, got {share!r}")
+        raise ArgumentError(f"share must lie strictly between 0 and 1, got {quoted(share)}")
