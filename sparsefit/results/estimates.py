@@ -10,7 +10,6 @@ from typing import Any, Self
 from sparsefit.counts import count_text, share_text
 from sparsefit.strict_json import plain
 
-
 # Share of the draws up to which a target counts as out of reach, as at the default level.
 _HARDLY_ANY = 0.05
 

@@ -87,8 +87,8 @@ def made(**changes: Any) -> Budget:
         ),
         (
             {"status": "undetermined", "upper": math.inf, "probability": 0.7, "level": 0.8},
-            "Sparsity 0.93: these data do not tell whether it is ever reached. 70% of the "
-            "draws reach it (the median draw at 1.2T tokens); at most 10% do so before 900B tokens.",
+            "Sparsity 0.93: these data do not tell whether it is ever reached. 70% of the draws "
+            "reach it (the median draw at 1.2T tokens); at most 10% do so before 900B tokens.",
         ),
         (
             {"status": "undetermined", "estimate": math.inf, "probability": 0.3},
