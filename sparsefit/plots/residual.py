@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
-from sparsefit.results.diagnostics import neighbour_correlation
+from sparsefit.results.diagnostics import beyond_rounding, neighbour_correlation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +76,7 @@ def _draw_one(axes: Any, fit: Fit, response: str) -> None:
     noun = "activation ratio" if response == "activation_ratio" else "nats per token"
     axes.set_ylabel(f"measured - fitted ({noun})")
     name = canvas.run_text(fit.run)
-    correlation = neighbour_correlation(fit.residuals())
+    correlation = neighbour_correlation(beyond_rounding(fit))
     axes.set_title(f"{name}: neighbouring residuals correlate {correlation:+.2f}", loc="left")
     # Beside the axes: points may lie anywhere in them, those beyond the view in the corners.
     canvas.legend_below(axes, 4)

@@ -20,6 +20,17 @@ def neighbour_correlation(residual: NDArray[np.float64]) -> float:
     return float(np.sum(residual[1:] * residual[:-1]) / total)
 
 
+def beyond_rounding(fit: Fit) -> NDArray[np.float64]:
+    """Residuals of a fit; 0 throughout where only the rounding of floats is left of them.
+
+    A curve that goes through every point leaves numbers of the size of 1e-17, which are alike and
+    would pass for correlated.
+    """
+    residual = fit.residuals()
+    left = float(np.max(np.abs(residual))) > 1e-13 * float(np.max(np.abs(fit.points.y)))
+    return residual if left else np.zeros_like(residual)
+
+
 def residual_facts(found: Any) -> dict[str, float]:
     """Residual diagnostics by their names for a reader."""
     return {
@@ -44,7 +55,8 @@ class Diagnostics:
     durbin_watson : float
         2 for independent residuals, towards 0 for positively correlated ones.
     ljung_box_p : float
-        p-value of no autocorrelation up to lag min(10, n // 5).
+        p-value of no autocorrelation up to lag min(10, n // 5); 1 where the curve goes through
+        every point.
     spread_slope, spread_p : float
         Slope of log ``|residual|`` on log D and its p-value; negative where the spread falls.
     largest_standardised : float
@@ -85,17 +97,21 @@ def diagnose(fit: Fit) -> Diagnostics:
     from statsmodels.stats.stattools import durbin_watson
 
     used = fit.points.since(fit.n_warmup)
-    residual = fit.residuals() * np.sqrt(used.weights)
+    residual = beyond_rounding(fit) * np.sqrt(used.weights)
     n = residual.size
-    box = float(acorr_ljungbox(residual, lags=[max(1, min(10, n // 5))])["lb_pvalue"].iloc[0])
+    exact = not residual.any()
+    lags = [max(1, min(10, n // 5))]
+    box = 1.0 if exact else float(acorr_ljungbox(residual, lags=lags)["lb_pvalue"].iloc[0])
     scale = max(float(np.median(np.abs(residual))) / 0.6745, 1e-300)
     spread = linregress(np.log(used.d), np.log(np.maximum(np.abs(residual), 1e-3 * scale)))
     largest = float(np.max(np.abs(residual)) / scale)
-    sentences = [
-        "Residuals are correlated from checkpoint to checkpoint; the bands allow for it."
-        if box < 0.05
-        else "Residuals show no clear correlation from checkpoint to checkpoint."
-    ]
+    if exact:
+        first = "The curve goes through every point: there are no residuals to judge."
+    elif box < 0.05:
+        first = "Residuals are correlated from checkpoint to checkpoint; the bands allow for it."
+    else:
+        first = "Residuals show no clear correlation from checkpoint to checkpoint."
+    sentences = [first]
     if spread.pvalue < 0.05:
         way = "falls" if spread.slope < 0 else "grows"
         sentences.append(f"The spread of the residuals {way} with D; the bands allow for it.")
@@ -106,7 +122,7 @@ def diagnose(fit: Fit) -> Diagnostics:
     sentences.extend(fit.notes)
     return Diagnostics(
         neighbour_correlation(residual),
-        float(durbin_watson(residual)),
+        2.0 if exact else float(durbin_watson(residual)),
         box,
         float(spread.slope),
         float(spread.pvalue),

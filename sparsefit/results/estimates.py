@@ -11,6 +11,9 @@ from sparsefit.counts import count_text, share_text
 from sparsefit.display import FEWEST_DECIMALS, interval_decimals, interval_text
 from sparsefit.strict_json import plain
 
+# Share of the draws up to which a target counts as out of reach, as at the default level.
+_HARDLY_ANY = 0.05
+
 
 class SparsityRatio(float):
     """A sparsity ratio (1 - activation ratio): a float that carries its interval.
@@ -202,34 +205,47 @@ class Budget:
         what = f"{self.asked[:1].upper()}{self.asked[1:]}"
         if self.misfit:
             return f"{what}: no answer, as the law does not describe this run."
-        lower, upper = count_text(self.lower), count_text(self.upper)
-        end = f"to {upper} tokens" if math.isfinite(self.upper) else "tokens, open above"
-        interval = f"{100 * self.level:g}% interval {lower} {end}"
+        at, seen = count_text(self.estimate), count_text(self.tokens_seen)
+        first = f"before the first checkpoint (at {count_text(self.tokens_first)} tokens)"
+        # Where the curve is continued backwards, to no tokens at all, its counts mean nothing.
+        early = self.lower < self.tokens_first
+        lower = "from before the first checkpoint" if early else count_text(self.lower)
+        if math.isfinite(self.upper):
+            end = f" to {count_text(self.upper)} tokens"
+        else:
+            end = ", open above" if early else " tokens, open above"
+        interval = f"{100 * self.level:g}% interval {lower}{end}"
+        so_far = f"; {seen} seen" if self.tokens_seen else ""
         if self.status == "reached":
             if self.estimate < self.tokens_first:
-                first = count_text(self.tokens_first)
-                return f"{what} was met before the first checkpoint (at {first} tokens)."
-            at = count_text(self.estimate)
+                return f"{what} was met {first}."
             return f"{what} was reached at {at} tokens, within the data ({interval})."
         if self.status == "reachable":
-            at, seen = count_text(self.estimate), count_text(self.tokens_seen)
-            so_far = f"; {seen} seen" if self.tokens_seen else ""
+            if self.estimate < self.tokens_first:
+                return f"{what} was probably met {first}; if not, it will be ({interval}{so_far})."
+            if self.estimate <= self.tokens_seen:
+                return (
+                    f"{what} was probably reached at {at} tokens, within the data; if not, it will "
+                    f"be ({interval}{so_far})."
+                )
             return f"{what} is reached at {at} tokens ({interval}{so_far})."
         if self.status == "unreachable":
             never = f"in {share_text(1 - self.probability)} of the draws"
             if math.isfinite(self.until):
                 return f"{what} is not reached by {count_text(self.until)} tokens {never}."
-            return f"{what} is out of reach {never}: more training will not reach it."
+            # At a low level the interval leaves out many draws that get there.
+            said = ": more training will not reach it" if self.probability <= _HARDLY_ANY else ""
+            return f"{what} is out of reach {never}{said}."
         ends, middle = "ever reached", "never"
         if math.isfinite(self.until):
             ends, middle = f"reached by {count_text(self.until)} tokens", "not by then"
         if math.isfinite(self.estimate):
-            middle = f"at {count_text(self.estimate)} tokens"
-        early = f"{100 * (1 - self.level) / 2:g}%"
+            middle = f"at {at} tokens"
+        tail = f"at most {100 * (1 - self.level) / 2:g}% do so before {lower} tokens"
         return (
             f"{what}: these data do not tell whether it is {ends}. "
             f"{share_text(self.probability)} of the draws reach it (the median draw {middle}); "
-            f"only {early} do so before {lower} tokens."
+            f"{f'some met it {first}' if early else tail}."
         )
 
     def to_dict(self) -> dict[str, Any]:

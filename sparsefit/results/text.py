@@ -13,7 +13,7 @@ from sparsefit.estimation.notes import kind_of
 from sparsefit.laws import TOKENS_PER_UNIT
 from sparsefit.records import records
 from sparsefit.results.criteria import least_squares_criteria
-from sparsefit.results.diagnostics import neighbour_correlation
+from sparsefit.results.diagnostics import beyond_rounding, neighbour_correlation
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -74,7 +74,7 @@ def glance(fit: Fit, level: float) -> pd.DataFrame:
         "n_failed": len(fit.frame) - len(fit.points),
         "ssr": fit.least_squares.ssr,
         "rmse": float(np.sqrt(np.mean(residuals**2))),
-        "lag1": neighbour_correlation(residuals),
+        "lag1": neighbour_correlation(beyond_rounding(fit)),
         "aicc": criteria.aicc,
         "bic": criteria.bic,
         "log_evidence": fit.averaged.log_evidence,

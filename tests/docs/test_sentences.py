@@ -51,19 +51,49 @@ def made(**changes: Any) -> Budget:
             "Sparsity 0.93 was met before the first checkpoint (at 10B tokens).",
         ),
         (
+            {"status": "reached", "estimate": 2e11, "lower": 0.0, "upper": 5e11},
+            "Sparsity 0.93 was reached at 200B tokens, within the data "
+            "(90% interval from before the first checkpoint to 500B tokens).",
+        ),
+        (
+            {"status": "reached", "estimate": 2e11, "lower": 3e9, "upper": math.inf},
+            "Sparsity 0.93 was reached at 200B tokens, within the data "
+            "(90% interval from before the first checkpoint, open above).",
+        ),
+        (
+            {"estimate": 2e11, "lower": 9e10},
+            "Sparsity 0.93 was probably reached at 200B tokens, within the data; if not, it will "
+            "be (90% interval 90B to 2.1T tokens; 400B seen).",
+        ),
+        (
+            {"estimate": 2e9, "lower": 0.0},
+            "Sparsity 0.93 was probably met before the first checkpoint (at 10B tokens); if not, "
+            "it will be (90% interval from before the first checkpoint to 2.1T tokens; 400B seen).",
+        ),
+        (
+            {"status": "unreachable", "probability": 0.2, "level": 0.5},
+            "Sparsity 0.93 is out of reach in 80% of the draws.",
+        ),
+        (
+            {"status": "undetermined", "lower": 0.0, "upper": math.inf, "probability": 0.9},
+            "Sparsity 0.93: these data do not tell whether it is ever reached. 90% of the draws "
+            "reach it (the median draw at 1.2T tokens); some met it before the first checkpoint "
+            "(at 10B tokens).",
+        ),
+        (
             {"status": "unreachable", "probability": 0.004},
             "Sparsity 0.93 is out of reach in over 99% of the draws: "
             "more training will not reach it.",
         ),
         (
             {"status": "undetermined", "upper": math.inf, "probability": 0.7, "level": 0.8},
-            "Sparsity 0.93: these data do not tell whether it is ever reached. 70% of the "
-            "draws reach it (the median draw at 1.2T tokens); only 10% do so before 900B tokens.",
+            "Sparsity 0.93: these data do not tell whether it is ever reached. 70% of the draws "
+            "reach it (the median draw at 1.2T tokens); at most 10% do so before 900B tokens.",
         ),
         (
             {"status": "undetermined", "estimate": math.inf, "probability": 0.3},
             "Sparsity 0.93: these data do not tell whether it is ever reached. 30% of the "
-            "draws reach it (the median draw never); only 5% do so before 900B tokens.",
+            "draws reach it (the median draw never); at most 5% do so before 900B tokens.",
         ),
         (
             {"status": "unreachable", "probability": 0.004, "until": 4e12},
@@ -72,7 +102,7 @@ def made(**changes: Any) -> Budget:
         (
             {"status": "undetermined", "estimate": math.inf, "probability": 0.3, "until": 4e12},
             "Sparsity 0.93: these data do not tell whether it is reached by 4T tokens. 30% of the "
-            "draws reach it (the median draw not by then); only 5% do so before 900B tokens.",
+            "draws reach it (the median draw not by then); at most 5% do so before 900B tokens.",
         ),
     ],
 )

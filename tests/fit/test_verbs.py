@@ -225,6 +225,19 @@ def test_diagnostics_see_correlation_and_outliers(simulated_run: Simulate) -> No
     assert any("robust=True" in s for s in sf.fit(spiky, warmup=None).diagnostics().sentences)
 
 
+def test_diagnostics_of_a_curve_through_every_point_it_keeps() -> None:
+    """Rounded to percent, a run can end in one value: what floats leave there is no correlation."""
+    tokens = np.linspace(1e10, 1e11, 40)
+    falling = 0.1 + np.exp(0.2 - 2.2 * (tokens / 1e9) ** 0.25)
+    table = pd.DataFrame({"run": "a", "tokens": tokens, "activation_ratio": np.round(falling, 2)})
+    found = sf.fit(table, law="eq4")
+    assert found.n_warmup and np.ptp(found.points.since(found.n_warmup).y) == 0
+    said = found.diagnostics()
+    assert (said.lag1, said.durbin_watson, said.ljung_box_p) == (0.0, 2.0, 1.0)
+    assert "through every point" in said.sentences[0]
+    assert found.glance()["lag1"][0] == 0.0
+
+
 def test_text_and_html_name_the_run(fit: sf.Fit) -> None:
     assert "simulated" in repr(fit) and "identified: yes" in repr(fit)
     assert "warm-up" in fit.summary() and "limit sparsity ratio" in fit.summary()
