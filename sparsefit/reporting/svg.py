@@ -35,6 +35,7 @@ COLOURS: dict[str, tuple[str, str, str, str, str]] = {
 _IMAGE_DPI = 220
 
 _SHAPES = {f"{{{SVG}}}{tag}" for tag in ("path", "use", "rect", "circle", "ellipse", "polygon")}
+_USE = f"{{{SVG}}}use"
 _DECIMALS = re.compile(r"-?\d+\.\d{3,}")
 _GREY = re.compile(r"#([0-9a-f]{2})\1\1")
 _URL = re.compile(r"url\(#([^)]+)\)")
@@ -145,7 +146,8 @@ def _theme(element: Any, filled: bool) -> None:
         if "font" in style:
             # The page's own font is always there; matplotlib's list of families is not.
             style["font"] = re.sub(r"(\d[\d.]*px).*", r"\1 system-ui, sans-serif", style["font"])
-    elif style and filled and element.tag in _SHAPES:
+    elif filled and (style or element.tag == _USE) and element.tag in _SHAPES:
+        # A marker without an edge has no style at all.
         style.setdefault("fill", "var(--c-ink,#000000)")
     if style:
         element.set("style", ";".join(f"{name}:{value}" for name, value in style.items()))
