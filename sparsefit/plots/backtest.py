@@ -182,7 +182,10 @@ def forecast_fan(
             own = points[points["cut"] == cut].sort_values("tokens")
             if not own.empty:
                 _draw_cut(axes, own, index, cut)
-        axes.plot(tokens, values, ".", color=looks.ink(), label="measured", zorder=3)
+        many = len(values) > canvas.DENSE
+        axes.plot(
+            tokens, values, ".", color=looks.ink(), label="measured", zorder=3, rasterized=many
+        )
         canvas.token_axis(axes)
         axes.set_ylabel("activation ratio (fraction)")
         axes.set_title(

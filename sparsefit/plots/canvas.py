@@ -25,6 +25,8 @@ RESPONSE_LABELS = {
 
 # Of more points than these in a run, single ones need not be seen.
 FEW = 200
+# More markers than these are pixels in a vector figure: as shapes they would weigh megabytes.
+DENSE = 2000
 
 
 def new_axes(ax: Axes | None) -> Axes:
@@ -181,11 +183,15 @@ def legend_of_runs(axes: Any, count: int, loc: str | None = None) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), **crowded)
 
 
-def crowd(n: int) -> dict[str, float]:
-    """Markers that leave the curve to be seen: small and below it where there are hundreds."""
+def crowd(n: int) -> dict[str, Any]:
+    """Markers that leave the curve to be seen: small and below it where there are hundreds.
+
+    Thousands become one image inside of a vector figure.
+    """
     if n <= FEW:
         return {"zorder": 4}
-    return {"zorder": 1.5, "markersize": max(1.0, 5.0 * (FEW / n) ** 0.5), "markeredgewidth": 0.0}
+    small = max(1.0, 5.0 * (FEW / n) ** 0.5)
+    return {"zorder": 1.5, "markersize": small, "markeredgewidth": 0.0, "rasterized": n > DENSE}
 
 
 def token_axis(axes: Any, which: str = "x", label: str = "training tokens") -> None:

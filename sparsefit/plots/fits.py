@@ -226,6 +226,7 @@ def draw_held_out(
         markeredgewidth=1.1,
         label="later, not used",
         zorder=4,
+        rasterized=len(rows) > canvas.DENSE,
     )
     return rows[response].to_numpy(dtype=float)
 

@@ -86,7 +86,7 @@ def best_forecast(
             marker="o",
             color=looks.ink(),
             label="measured",
-            zorder=4,
+            **canvas.crowd(len(used)),
         )
         known = rows["tokens"].to_numpy()
         later = draw_held_out(axes, name, "activation_ratio", known, held_out)

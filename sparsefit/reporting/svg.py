@@ -31,7 +31,11 @@ COLOURS: dict[str, tuple[str, str, str, str, str]] = {
     "#ededed": ("zone", "#ededed", "#23282e", "#5e5e5e", "#b0b0b0"),
 }
 
+# Of layers with thousands of points, which are images: sharp at twice the width of a column.
+_IMAGE_DPI = 220
+
 _SHAPES = {f"{{{SVG}}}{tag}" for tag in ("path", "use", "rect", "circle", "ellipse", "polygon")}
+_USE = f"{{{SVG}}}use"
 _DECIMALS = re.compile(r"-?\d+\.\d{3,}")
 _GREY = re.compile(r"#([0-9a-f]{2})\1\1")
 _URL = re.compile(r"url\(#([^)]+)\)")
@@ -74,7 +78,9 @@ def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
     ):
         # Text stays text, and the reader's browser has the glyphs that matplotlib's font lacks.
         warnings.filterwarnings("ignore", message=r"Glyph \d+ ", category=UserWarning)
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata={"Date": None}, dpi=_IMAGE_DPI
+        )
     ElementTree.register_namespace("", SVG)
     root = ElementTree.fromstring(buffer.getvalue())
     for element in list(root):
@@ -110,7 +116,10 @@ def _own_ids(element: Any, key: str) -> None:
     if "id" in element.attrib:
         element.set("id", f"{key}-{element.get('id')}")
     if _XLINK in element.attrib:
-        element.set("href", f"#{key}-{element.attrib.pop(_XLINK).removeprefix('#')}")
+        target = element.attrib.pop(_XLINK)
+        # An image of thousands of points is no reference, but itself.
+        inside = target.startswith("#")
+        element.set("href", f"#{key}-{target.removeprefix('#')}" if inside else target)
     for name, value in element.attrib.items():
         if "url(#" in value:
             element.set(name, _URL.sub(lambda found: f"url(#{key}-{found.group(1)})", value))
@@ -137,7 +146,8 @@ def _theme(element: Any, filled: bool) -> None:
         if "font" in style:
             # The page's own font is always there; matplotlib's list of families is not.
             style["font"] = re.sub(r"(\d[\d.]*px).*", r"\1 system-ui, sans-serif", style["font"])
-    elif style and filled and element.tag in _SHAPES:
+    elif filled and (style or element.tag == _USE) and element.tag in _SHAPES:
+        # A marker without an edge has no style at all.
         style.setdefault("fill", "var(--c-ink,#000000)")
     if style:
         element.set("style", ";".join(f"{name}:{value}" for name, value in style.items()))

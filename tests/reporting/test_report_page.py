@@ -295,3 +295,9 @@ def test_black_shapes_follow_the_ink_of_the_page() -> None:
     assert all("fill:var(--c-ink,#000000)" in marker for marker in markers)
     (band,) = [m for m in re.findall(r"<use [^>]*>", svg) if "fill-opacity" in m]
     assert "fill:var(--c-ink,#000000)" in band
+    # Points of long runs are small and have no edge.
+    figure = Figure()
+    figure.subplots().plot([1, 2, 3], [1, 2, 3], "o", color="black", markeredgewidth=0.0)
+    markers = re.findall(r"<use [^>]*>", inline_svg(figure, "k", "t", "d"))
+    assert len(markers) > 3
+    assert all("fill:var(--c-ink,#000000)" in marker for marker in markers)
