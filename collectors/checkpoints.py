@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsefit.collectors.token_counts import TokenCounts
-from sparsefit.errors import ArgumentError, CheckpointError
+from sparsefit.errors import ArgumentError, CheckpointError, quoted
 
 _FOLDER = re.compile(
     r"^(?:checkpoint|ckpt|step|iter|global_step)[-_=]?(\d+)(?:[^0-9A-Za-z].*)?$", re.IGNORECASE
@@ -60,7 +60,7 @@ class Checkpoint:
             whole = 0
         if whole != self.tokens or whole <= 0:
             raise ArgumentError(
-                f"{self.name}: tokens={self.tokens!r} must be a positive whole number"
+                f"{self.name}: tokens={quoted(self.tokens)} must be a positive whole number"
             )
         object.__setattr__(self, "tokens", whole)
 
@@ -163,14 +163,14 @@ def _entries(
 ) -> list[tuple[str, str, str | None]]:
     """(name, source, revision) of each checkpoint."""
     if isinstance(revisions, str) or not isinstance(revisions, Sequence):
-        raise ArgumentError(f"revisions must be a sequence of names, got {revisions!r}")
+        raise ArgumentError(f"revisions must be a sequence of names, got {quoted(revisions)}")
     if revisions:
         if not isinstance(run, (str, Path)):
             raise ArgumentError("revisions= needs one hub repository, not a list")
         return [(revision, str(run), revision) for revision in revisions]
     if not isinstance(run, (str, Path)):
         if not isinstance(run, Iterable) or not all(isinstance(i, (str, Path)) for i in run):
-            raise ArgumentError(f"run must be a folder or a list of checkpoints, got {run!r}")
+            raise ArgumentError(f"run must be a folder or a list of checkpoints, got {quoted(run)}")
         paths = [Path(item) for item in run]
         for path in paths:
             if not path.exists():

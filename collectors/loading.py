@@ -19,6 +19,7 @@ from sparsefit.errors import (
     MissingDependencyError,
     ModelError,
     SparsefitError,
+    quoted,
 )
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -57,18 +58,18 @@ class LoadOptions:
         try:
             device = torch.device(self.device)
         except (RuntimeError, TypeError):
-            raise ArgumentError(f"device={self.device!r} is not a torch device") from None
+            raise ArgumentError(f"device={quoted(self.device)} is not a torch device") from None
         # A device object would do for torch, but not for the record of what was measured.
         object.__setattr__(self, "device", str(device))
         if device.type == "cuda" and not torch.cuda.is_available():
-            raise ArgumentError(f"device={self.device!r}: this torch sees no CUDA device")
+            raise ArgumentError(f"device={quoted(self.device)}: this torch sees no CUDA device")
         try:
             float(torch.ones(1, dtype=torch.float64, device=device))
         except (RuntimeError, AssertionError, TypeError, ImportError) as error:
             # A backend that is not built in, the number of a device that is not there, or one
             # without float64 (Apple's) or without values (meta).
             raise ArgumentError(
-                f"device={self.device!r} cannot be used here ({_first_line(error)[:80]})"
+                f"device={quoted(self.device)} cannot be used here ({_first_line(error)[:80]})"
             ) from None
 
 

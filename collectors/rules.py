@@ -17,7 +17,7 @@ from sparsefit.collectors.activations import EXACT_ZEROS, activation_name
 from sparsefit.collectors.curve import TINY
 from sparsefit.collectors.settings import Settings
 from sparsefit.collectors.sites import Site
-from sparsefit.errors import ArgumentError, ModelError
+from sparsefit.errors import ArgumentError, ModelError, quoted
 
 
 class Rule(Protocol):
@@ -45,7 +45,7 @@ class OutputNorm:
         try:
             values = np.asarray(thresholds, dtype=float)
         except (TypeError, ValueError):
-            raise ArgumentError(f"thresholds must be numbers, got {thresholds!r}") from None
+            raise ArgumentError(f"thresholds must be numbers, got {quoted(thresholds)}") from None
         if values.shape != (len(sites),):
             raise ArgumentError(
                 f"{values.size} thresholds for a model of {len(sites)} layers: give one per layer"

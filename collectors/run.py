@@ -29,7 +29,7 @@ from sparsefit.collectors.settings import Settings
 from sparsefit.collectors.state import Parts, parts_of, plan_of
 from sparsefit.collectors.tables import build_tables
 from sparsefit.collectors.text import EvaluationText
-from sparsefit.errors import ArgumentError, CheckpointError
+from sparsefit.errors import ArgumentError, CheckpointError, quoted
 
 
 def measure_run(
@@ -107,7 +107,7 @@ def measure_run(
     if extend and parts is None:
         raise ArgumentError("extend=True continues what an earlier call kept, so it needs parts=")
     if parts is not None and not isinstance(parts, (str, Path)):
-        raise ArgumentError(f"parts must be the path of a folder, got {parts!r}")
+        raise ArgumentError(f"parts must be the path of a folder, got {quoted(parts)}")
     folder = None if parts is None else Path(parts)
     if isinstance(run, Sequence) and all(isinstance(item, Checkpoint) for item in run):
         checkpoints = in_order(cast("Sequence[Checkpoint]", run))

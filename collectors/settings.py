@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sparsefit.checks import check_choice, check_positive, check_whole
 from sparsefit.collectors.solve import DEFAULT_TOLERANCE
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 
 METRICS = ("cett_ppl", "cett", "relu_zero", "topk", "fat")
 
@@ -73,15 +73,17 @@ class Settings:
             if needed and value is None:
                 raise ArgumentError(f"metric {metric!r} needs {name}")
             if not needed and value is not None:
-                raise ArgumentError(f"{name} goes with metric {metric!r}, not {self.metric!r}")
+                raise ArgumentError(
+                    f"{name} goes with metric {quoted(metric)}, not {quoted(self.metric)}"
+                )
         if self.k is not None:
             check_whole("k", self.k, 1)
         # 0 keeps what is not exactly zero.
         if self.eps is not None and not (_is_number(self.eps) and 0 <= self.eps < math.inf):
-            raise ArgumentError(f"eps must be a non-negative threshold, got {self.eps!r}")
+            raise ArgumentError(f"eps must be a non-negative threshold, got {quoted(self.eps)}")
         if self.cett is not None and not (_is_number(self.cett) and 0 < self.cett < 1):
             raise ArgumentError(
-                f"cett must be a fraction strictly between 0 and 1, got {self.cett!r}"
+                f"cett must be a fraction strictly between 0 and 1, got {quoted(self.cett)}"
             )
 
     @property

@@ -20,7 +20,7 @@ from sparsefit.collectors.checkpoint_measure import (
 from sparsefit.collectors.forward import Losses, checked_batch_size, forward_losses
 from sparsefit.collectors.rules import ForcedThreshold, NonZero, OutputNorm, Rule, TopK
 from sparsefit.collectors.text import EvaluationText
-from sparsefit.errors import ArgumentError, ModelError
+from sparsefit.errors import ArgumentError, ModelError, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,7 @@ def pareto_sweep(
 
     shares = _ascending("ratios", ratios)
     if not all(0 < share <= 1 for share in shares):
-        raise ArgumentError(f"ratios must lie in (0, 1]: {tuple(shares)}")
+        raise ArgumentError(f"ratios must lie in (0, 1]: {quoted(tuple(shares))}")
     loaded = LoadedCheckpoint.of(model, text, checked_batch_size(batch_size, text), pattern=pattern)
     calibration = _calibrate(loaded, text, _ascending("cett", cett))
     rules: list[tuple[str, float, Rule]] = []
@@ -177,7 +177,7 @@ def _ascending(name: str, values: Sequence[float]) -> list[float]:
     try:
         return [float(value) for value in np.unique(np.asarray(values, dtype=float))]
     except (TypeError, ValueError):
-        raise ArgumentError(f"{name} must be a sequence of numbers, got {values!r}") from None
+        raise ArgumentError(f"{name} must be a sequence of numbers, got {quoted(values)}") from None
 
 
 def _calibrate(

@@ -19,7 +19,7 @@ import numpy as np
 from sparsefit.checks import check_choice, check_whole
 from sparsefit.collectors.display import number_of
 from sparsefit.collectors.documents import read_documents, token_ids, whole_numbers
-from sparsefit.errors import ArgumentError, TextError
+from sparsefit.errors import ArgumentError, TextError, quoted
 
 FIXED_MINIMUM = 16_384
 SOLVE_MINIMUM = 131_072
@@ -275,7 +275,7 @@ def load_text(
             )
         if not callable(tokenizer):
             raise ArgumentError(
-                f"tokenizer must be a tokenizer of transformers, got {tokenizer!r}: give "
+                f"tokenizer must be a tokenizer of transformers, got {quoted(tokenizer)}: give "
                 "AutoTokenizer.from_pretrained(folder)"
             )
         items = list(_encode(items, tokenizer, n_tokens))

@@ -11,7 +11,7 @@ import numpy as np
 
 from sparsefit.collectors.display import html_table, number_of
 from sparsefit.collectors.state import write_atomically
-from sparsefit.errors import ArgumentError, CollectorError
+from sparsefit.errors import ArgumentError, CollectorError, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ def thresholds_from_layers(
     run = runs[0] if run is None else run
     chosen = layers[layers["run"] == run]
     if chosen.empty:
-        raise ArgumentError(f"run {run!r} is not in the table; it holds {runs}")
+        raise ArgumentError(f"run {quoted(run)} is not in the table; it holds {runs}")
     known = sorted(int(count) for count in chosen["tokens"].unique())
     tokens = known[-1] if tokens is None else tokens
     if tokens not in known:
@@ -118,7 +118,7 @@ def save_thresholds(thresholds: Thresholds, path: str | Path) -> None:
             f"{type(thresholds).__name__}"
         )
     if not isinstance(path, str | Path):
-        raise ArgumentError(f"{path!r} is not a path: give a str or a pathlib.Path")
+        raise ArgumentError(f"{quoted(path)} is not a path: give a str or a pathlib.Path")
     write_atomically(Path(path), json.dumps(asdict(thresholds), indent=1).encode() + b"\n")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsefit.errors import ArgumentError, CheckpointError
+from sparsefit.errors import ArgumentError, CheckpointError, quoted
 from sparsefit.table.schema import BILLIONS_BELOW
 
 _UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
@@ -140,7 +140,7 @@ def number_of_tokens(value: Any) -> float:
     try:
         return float(match.group(1)) * _UNITS[match.group(2)] if match else float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{value!r}, not a number like 1.2e9 or 1.2B") from None
+        raise ValueError(f"{quoted(value)}, not a number like 1.2e9 or 1.2B") from None
 
 
 def _per_step(tokens: float | str | None) -> float | None:
@@ -160,7 +160,7 @@ def _mapping(tokens: Mapping[str, float] | str | Path | None) -> dict[str, float
             raise ArgumentError(f"tokens= holds {error}") from None
     if not isinstance(tokens, str | Path):
         raise ArgumentError(
-            f"tokens must be a mapping of names to tokens or a file, got {tokens!r}"
+            f"tokens must be a mapping of names to tokens or a file, got {quoted(tokens)}"
         )
     path = Path(tokens)
     try:
@@ -185,8 +185,10 @@ def _pattern(pattern: str | None) -> re.Pattern[str] | None:
         expression = re.compile(pattern)
     except (re.error, TypeError) as error:
         raise ArgumentError(
-            f"tokens_pattern={pattern!r} is not a regular expression: {error}"
+            f"tokens_pattern={quoted(pattern)} is not a regular expression: {error}"
         ) from None
     if expression.groups != 1:
-        raise ArgumentError(f"tokens_pattern={pattern!r} needs exactly one group for the number")
+        raise ArgumentError(
+            f"tokens_pattern={quoted(pattern)} needs exactly one group for the number"
+        )
     return expression

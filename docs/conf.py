@@ -52,6 +52,8 @@ nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
 
 autosummary_generate = True
+# Pages of the API are titled by the name that users write: sf.Fit.
+autosummary_context = {"public_names": reference_pages.public_names()}
 # Methods are documented on the page of their class, see templates/autosummary/class.rst.
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False

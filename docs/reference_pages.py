@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import sparsefit
 from sparsefit.cli import COMMANDS, build_parser
 from sparsefit.table.schema import COLUMNS, REQUIRED, Column
 
@@ -56,6 +57,20 @@ def cli_page() -> str:
         parts.append(f"## sparsefit {name}\n\n{meaning[0].upper()}{meaning[1:]}.\n")
         parts.append(f"```text\n{usage.strip()}\n```\n")
     return "\n".join(parts)
+
+
+def public_names() -> dict[str, str]:
+    """Full name to the name after ``import sparsefit as sf``, of what needs no other import."""
+    names = {}
+    for name, module in sparsefit._EXPORTS.items():
+        for full in (f"{module}.{name}", f"sparsefit.{name}"):
+            names[full] = f"sf.{name}"
+    for module in sparsefit._MODULES:
+        public = getattr(sparsefit, module)
+        for name in getattr(public, "__all__", dir(public)):
+            # A class of results is at the top level too, under the shorter name.
+            names.setdefault(f"sparsefit.{module}.{name}", f"sf.{module}.{name}")
+    return names
 
 
 def write_generated() -> None:

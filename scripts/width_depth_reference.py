@@ -19,6 +19,7 @@ import pandas as pd
 
 import sparsefit as sf
 from sparsefit.errors import DatasetError, SparsefitError
+from sparsefit.width_depth import last_losses
 from sparsefit.width_depth.points import MIN_RATIOS
 
 # Half width of a 90% interval in standard errors.
@@ -32,8 +33,8 @@ def read(source: list[str]) -> pd.DataFrame:
     return sf.read_table(source)
 
 
-def limits(table: pd.DataFrame, response: str) -> pd.DataFrame:
-    """One row a run: architecture, limit of the response with its interval, last measured value."""
+def limits(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a run: architecture, limit with its interval, last measured value."""
     rows = []
     for run, part in table.groupby("run", sort=False):
         part = part.sort_values("tokens")
@@ -41,10 +42,10 @@ def limits(table: pd.DataFrame, response: str) -> pd.DataFrame:
             "run": run,
             "hidden_size": part["hidden_size"].iloc[0],
             "n_layers": part["n_layers"].iloc[0],
-            "last": part[response].iloc[-1],
+            "last": part["activation_ratio"].iloc[-1],
         }
         try:
-            limit = sf.fit(part, response=response).limit()
+            limit = sf.fit(part).limit()
         except SparsefitError as error:
             rows.append({**row, "identified": f"no fit: {error}"})
             continue
@@ -94,14 +95,11 @@ def main() -> None:
         raise SystemExit(
             f"{arguments.source[0]}: no such file or data set; shipped: {shipped}"
         ) from None
-    found = limits(table, "activation_ratio")
+    found = limits(table)
     print(found.to_string(index=False, float_format="{:.4g}".format))
     loss = None
     if "loss" in table and table["loss"].notna().all():
-        # Seeds of one architecture are one loss: their mean, and the spread they leave.
-        at = ["hidden_size", "n_layers"]
-        measured = limits(table, "loss")
-        loss = measured.groupby(at, as_index=False)["last"].mean().rename(columns={"last": "loss"})
+        loss = last_losses(table)
     describe(with_error(found), "limits", loss, arguments.out)
     last = found[["run", "hidden_size", "n_layers"]].assign(limit=found["last"].astype(float))
     describe(last[np.isfinite(last["limit"])], "last measured values", loss, arguments.out)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.errors import DatasetError
+from sparsefit.errors import DatasetError, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,7 @@ def load(name: str) -> pd.DataFrame:
         close = get_close_matches(str(name), cards, n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
         known = ", ".join(sorted(cards))
-        raise DatasetError(f"there is no data set {name!r}. {hint}Known: {known}")
+        raise DatasetError(f"there is no data set {quoted(name)}. {hint}Known: {known}")
     card = cards[name]
     if name == _RECONSTRUCTION:
         table = _reconstruct()

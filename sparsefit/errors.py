@@ -9,6 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+
+def quoted(value: object) -> str:
+    """Quote a value in a message: its ``repr``, but 0.0 for ``np.float64(0.0)``."""
+    return repr(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with plain Python numbers and strings in place of NumPy's."""
+    if type(value) in (list, tuple, set):
+        return type(value)(map(_plain, value))
+    if type(value) is dict:
+        return {_plain(key): _plain(held) for key, held in value.items()}
+    if type(value).__module__ != "numpy" or not hasattr(value, "dtype"):
+        return value
+    if value.ndim:
+        # The repr of an array of numbers names no type of its entries, that of objects does.
+        return _plain(value.tolist()) if value.dtype == object else value
+    held = value.item()
+    # A long double is its own item.
+    return float(held) if type(held).__module__ == "numpy" else held
 
 
 class SparsefitError(Exception):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sparsefit import laws
 from sparsefit.checks import check_choice
 from sparsefit.counts import count_text
-from sparsefit.errors import ArgumentError, FitError
+from sparsefit.errors import ArgumentError, FitError, quoted
 from sparsefit.estimation.alternatives import better_law
 from sparsefit.estimation.engine import DRAWS, Averaged, average
 from sparsefit.estimation.least_squares import LeastSquares, fit_least_squares
@@ -109,14 +109,14 @@ def warmup_rule(
     if isinstance(warmup, bool) or not isinstance(warmup, int | float | np.number):
         raise ArgumentError(
             "warmup must be 'auto', 'none' (or None), a number of points or of tokens, got "
-            f"{warmup!r}"
+            f"{quoted(warmup)}"
         )
     if not np.isfinite(warmup) or warmup < 0:
-        raise ArgumentError(f"warmup must be finite and >= 0, got {warmup!r}")
+        raise ArgumentError(f"warmup must be finite and >= 0, got {quoted(warmup)}")
     if warmup < _TOKENS_FROM:
         if float(warmup) != int(warmup):
             raise ArgumentError(
-                f"warmup={warmup!r} is neither a whole number of points nor a token count "
+                f"warmup={quoted(warmup)} is neither a whole number of points nor a token count "
                 f"(token counts are {_TOKENS_FROM} and more)"
             )
         drop, rule = int(warmup), f"first {int(warmup)} points"

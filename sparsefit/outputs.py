@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 
 
 def writable(path: Any, name: str = "path") -> Path:
@@ -25,7 +25,7 @@ def writable(path: Any, name: str = "path") -> Path:
         Where no file can be written there; names the argument and the path.
     """
     if not isinstance(path, str | os.PathLike):
-        raise ArgumentError(f"{name}: the name of a file is expected, got {path!r}")
+        raise ArgumentError(f"{name}: the name of a file is expected, got {quoted(path)}")
     target = Path(path)
     if not target.parent.is_dir():
         raise ArgumentError(

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 
 Rng: TypeAlias = int | np.random.Generator
 """What `rng=` takes."""
@@ -29,5 +29,5 @@ def seed_of(rng: Rng) -> int:
     if isinstance(rng, int | np.integer) and not isinstance(rng, bool) and rng >= 0:
         return int(rng)
     raise ArgumentError(
-        f"rng must be a seed (a whole number >= 0) or a numpy Generator, got {rng!r}"
+        f"rng must be a seed (a whole number >= 0) or a numpy Generator, got {quoted(rng)}"
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from sparsefit.collectors.trainer.spec import RunSpec
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def family(
         Names of the runs to keep.
     """
     if name not in _FAMILIES:
-        raise ArgumentError(f"family={name!r}: choose one of {', '.join(NAMES)}")
+        raise ArgumentError(f"family={quoted(name)}: choose one of {', '.join(NAMES)}")
     chosen = _FAMILIES[name]() if seeds is None else _FAMILIES[name](tuple(seeds))
     runs = chosen.runs
     if only is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         if self.activation not in ("relu", "silu"):
-            raise ArgumentError(f"activation={self.activation!r}: choose 'relu' or 'silu'")
+            raise ArgumentError(f"activation={quoted(self.activation)}: choose 'relu' or 'silu'")
         if self.hidden_size % (2 * self.n_heads):
             raise ArgumentError(
                 f"hidden_size={self.hidden_size}: rotary embeddings need an even size for each of "

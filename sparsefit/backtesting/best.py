@@ -20,7 +20,7 @@ from sparsefit.backtesting.past_errors import kind_of, stacked_errors
 from sparsefit.backtesting.registry import Method, MethodsGiven, resolve
 from sparsefit.backtesting.seen import kin_of, target_of
 from sparsefit.backtesting.stacked import BestForecast
-from sparsefit.errors import ArgumentError, NothingToForecastError
+from sparsefit.errors import ArgumentError, NothingToForecastError, quoted
 from sparsefit.estimation.notes import Note
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import usable_rows, validate
@@ -146,7 +146,7 @@ def best(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> Me
     """
     run = target_of(seen)["run"]
     if not (seen["run"] == run).any():
-        raise ArgumentError(f"run {run!r}: forecast_best needs points of the run itself.")
+        raise ArgumentError(f"run {quoted(run)}: forecast_best needs points of the run itself.")
     kin = kin_of(seen)
     # The same seed in every cell: what was found of other runs is then found once.
     found = _stacked(kin, default_candidates(kin), target=str(run))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.backtesting import comparison_text
-from sparsefit.backtesting.loo import Loo, conditional_log_likelihood, psis_loo
+from sparsefit.backtesting.comparison_criteria import loo_remarks, run_rows
+from sparsefit.backtesting.comparison_fits import by_run
+from sparsefit.backtesting.loo import conditional_log_likelihood, psis_loo
 from sparsefit.backtesting.methods_fit import settings_of
 from sparsefit.backtesting.rolling import backtest
-from sparsefit.bayes.psis import KHAT_LIMIT
 from sparsefit.errors import ArgumentError
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.strict_json import plain
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
 
 CUTS = (0.5, 0.7, 0.85)
-# Correlation of neighbouring residuals from which leave-one-out is called dependent.
-_DEPENDENT = 0.3
-
-_Key = tuple[str, str]
 
 
 @dataclass(frozen=True, repr=False)
@@ -165,7 +162,7 @@ def compare(
     """
     import pandas as pd
 
-    named = _by_run(fits)
+    named = by_run(fits)
     seed = seed_of(rng)
     remarks: list[str] = []
     future = (
@@ -178,8 +175,8 @@ def compare(
     }
     rows: list[dict[str, Any]] = []
     for run, group in named.items():
-        rows += _run_rows(run, group, loos, remarks)
-    remarks += _loo_remarks(named, loos)
+        rows += run_rows(run, group, loos, remarks)
+    remarks += loo_remarks(named, loos)
     table = pd.DataFrame(rows)
     if future is not None:
         scores = future.table("series").rename(columns={"method": "fit", "series": "run"})
@@ -201,171 +198,6 @@ def compare(
         for name in ("future_mae", "future_crps", "future_covered90", "stacking"):
             table[name] = np.nan
     return Comparison(table, comparison_text.sentence(table, future), tuple(remarks), future)
-
-
-def _by_run(fits: Iterable[Any] | Mapping[str, Any]) -> dict[str, dict[str, Fit]]:
-    """Fits by run and then by name."""
-    import pandas as pd
-
-    from sparsefit.results.fit import Fit
-
-    if isinstance(fits, pd.DataFrame):
-        raise ArgumentError(
-            "fits: a table cannot be compared; fit it in two or more ways first, e.g. "
-            "compare({'Eq. 4': sf.fit(table, law='eq4'), 'Eq. 5': sf.fit(table, law='eq5')})."
-        )
-    if isinstance(fits, Fit) or not isinstance(fits, Iterable):
-        raise ArgumentError(
-            f"fits: a list or mapping of fits is expected, e.g. compare([first, second]), got "
-            f"{type(fits).__name__}."
-        )
-    # A `Fits` is a mapping too, but of runs, not of names.
-    named = isinstance(fits, Mapping) and not hasattr(fits, "fits")
-    items = list(fits.items()) if named and isinstance(fits, Mapping) else [(None, f) for f in fits]
-    if not named and hasattr(fits, "fits"):
-        raise ArgumentError("fits: pass a list of fits, e.g. compare([first, second]).")
-    found: dict[str, dict[str, Fit]] = {}
-    for name, item in items:
-        singles = list(item.values()) if isinstance(item, Mapping) else [item]
-        for single in singles:
-            if not isinstance(single, Fit):
-                raise ArgumentError(
-                    f"fits: results of sf.fit or sf.fit_bayes are expected, got "
-                    f"{type(single).__name__}."
-                )
-            group = found.setdefault(single.run, {})
-            group[_unique(name or _describe(single), group)] = single
-    lone = [run for run, group in found.items() if len(group) < 2]
-    if not found or lone:
-        which = f"run {', '.join(map(repr, lone))} is fitted once" if lone else "no fit was given"
-        raise ArgumentError(f"fits: {which}; a comparison needs two or more fits of each run.")
-    for run, group in found.items():
-        _check_same_points(run, group)
-    return found
-
-
-def _describe(fit: Fit) -> str:
-    parts = [fit.law.name]
-    if fit.method != "fit":
-        parts.append(fit.method)
-    if fit.warmup != "auto":
-        parts.append(f"warm-up {fit.warmup}")
-    if fit.robust:
-        parts.append("robust")
-    return ", ".join(parts)
-
-
-def _unique(name: str, taken: Mapping[str, Any]) -> str:
-    number, candidate = 1, name
-    while candidate in taken:
-        number += 1
-        candidate = f"{name} ({number})"
-    return candidate
-
-
-def _check_same_points(run: str, group: Mapping[str, Fit]) -> None:
-    names = list(group)
-    first = group[names[0]]
-    for name in names[1:]:
-        other = group[name]
-        same = (
-            first.response == other.response
-            and len(first.points) == len(other.points)
-            and np.array_equal(first.points.d, other.points.d)
-            and np.array_equal(first.points.y, other.points.y)
-        )
-        if not same:
-            raise ArgumentError(
-                f"fits: run {run!r} has other points in {name!r} than in {names[0]!r}; only fits "
-                "of the same points can be compared."
-            )
-
-
-def _run_rows(
-    run: str, group: Mapping[str, Fit], loos: Mapping[_Key, Loo], remarks: list[str]
-) -> list[dict[str, Any]]:
-    from sparsefit.results.criteria import least_squares_criteria, weights_of
-
-    shared = max(fit.n_warmup for fit in group.values())
-    if any(fit.n_warmup != shared for fit in group.values()):
-        remarks.append(
-            f"{run}: warm-ups differ; AICc and BIC are of least squares on the points after the "
-            f"longest ({shared} left out)."
-        )
-    criteria = {name: least_squares_criteria(fit, shared) for name, fit in group.items()}
-    if any(fit.robust for fit in group.values()):
-        remarks.append(f"{run}: a robust fit reweights points; AICc and BIC ignore the weights.")
-    evidence = _evidence(run, group, remarks)
-    aicc_weights = weights_of([-0.5 * criteria[name].aicc for name in group])
-    evidence_weights = weights_of([evidence[name] for name in group])
-    rows = []
-    for index, (name, fit) in enumerate(group.items()):
-        loo = loos[run, name]
-        rows.append(
-            {
-                "run": run,
-                "fit": name,
-                "law": fit.law.name,
-                "warmup": fit.warmup,
-                "n_warmup": fit.n_warmup,
-                "aicc": criteria[name].aicc,
-                "aicc_weight": aicc_weights[index],
-                "bic": criteria[name].bic,
-                "log_evidence": evidence[name],
-                "evidence_weight": evidence_weights[index],
-                "loo": loo.total if loo.reliable else np.nan,
-                "loo_se": loo.standard_error if loo.reliable else np.nan,
-                "loo_max_k": float(loo.k.max()),
-            }
-        )
-    return rows
-
-
-def _evidence(run: str, group: Mapping[str, Fit], remarks: list[str]) -> dict[str, float]:
-    kinds = {(fit.method, fit.robust) for fit in group.values()}
-    if len(kinds) > 1:
-        remarks.append(
-            f"{run}: the evidence of different methods (priors, reweighted points) does not "
-            "compare."
-        )
-        return dict.fromkeys(group, float("nan"))
-    return {name: float(fit.averaged.log_evidence) for name, fit in group.items()}
-
-
-def _neighbour_correlation(fit: Fit) -> float:
-    """Correlation of neighbouring residuals, averaged over the draws' noise models."""
-    by_model = {"ar1": 1.0, "ou": 1.0}
-    values = [by_model.get(noise.kind, 0.0) * noise.rho for noise in fit.averaged.noises]
-    return float(np.array(values)[fit.averaged.draws.noise].mean())
-
-
-def _loo_remarks(named: Mapping[str, Mapping[str, Fit]], loos: Mapping[_Key, Loo]) -> list[str]:
-    """Where PSIS-LOO is left out, and where it says little."""
-    unreliable = [
-        f"{run}, {name} ({int((loo.k >= KHAT_LIMIT).sum())} of {len(loo.k)})"
-        for (run, name), loo in loos.items()
-        if not loo.reliable
-    ]
-    remarks = []
-    if unreliable:
-        remarks.append(
-            "PSIS-LOO is left out where single points decide too much (Pareto k >= 0.7): "
-            + "; ".join(unreliable)
-            + "."
-        )
-    dependent = [
-        f"{run}, {name} ({correlation:.1f})"
-        for (run, name), loo in loos.items()
-        if loo.reliable and (correlation := _neighbour_correlation(named[run][name])) > _DEPENDENT
-    ]
-    if dependent:
-        remarks.append(
-            "Residuals of neighbouring checkpoints are correlated, so leaving one point out still "
-            "shows it through its neighbours; PSIS-LOO says little about forecasts for: "
-            + "; ".join(dependent)
-            + "."
-        )
-    return remarks
 
 
 def _leave_future_out(

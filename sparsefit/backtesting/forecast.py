@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsefit.backtesting.scores import probability_integral
 from sparsefit.checks import check_level
 from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from sparsefit.results.bands import EdgeDraws, Ends
 
 Array = NDArray[np.float64]
 
@@ -87,6 +90,11 @@ class Predictive:
         columns = [np.interp(wanted, self.levels, column) for column in self.quantiles.T]
         return np.stack(columns, axis=-1)
 
+    def interval(self, level: float) -> Ends:
+        """Quantiles that leave the same probability on both sides, shape (n,) each."""
+        lower, upper = self.quantile([(1 - level) / 2, (1 + level) / 2])
+        return lower, upper
+
     def sample(self, count: int = 200) -> Array:
         """Ordered, evenly weighted sample of each column, shape (m, n): draws, or quantiles."""
         if self.draws is not None:
@@ -110,6 +118,8 @@ class MethodForecast:
         Why, and by what, the method had to be replaced on these points; None where it worked.
     notes : tuple of str
         Anything else that a reader should know: the notes of a fit, with their kinds.
+    edges : tuple of EdgeDraws
+        Draws that bands have to contain beside their quantiles, as those of `Fit.forecast` do.
     """
 
     tokens: Array
@@ -117,6 +127,7 @@ class MethodForecast:
     curve: Predictive | None = None
     fallback: str | None = None
     notes: tuple[str, ...] = ()
+    edges: tuple[EdgeDraws, ...] = ()
 
     def __post_init__(self) -> None:
         for name, part in (("observation", self.observation), ("curve", self.curve)):
@@ -179,10 +190,49 @@ class MethodForecast:
         """The point forecast, shape (n,)."""
         return self.observation.quantile(0.5)
 
-    def interval(self, level: float = 0.9) -> tuple[Array, Array]:
-        """Central interval for a new measurement: lower and upper ends, each of shape (n,)."""
-        lower, upper = self.observation.quantile([(1 - level) / 2, (1 + level) / 2])
-        return lower, upper
+    def interval(self, level: float = 0.9) -> Ends:
+        """Central interval for a new measurement: lower and upper ends, each of shape (n,).
+
+        As in `Fit.forecast` it contains the interval of the curve, where there is one.
+        """
+        lower, upper = self.observation.interval(level)
+        for edge in self.edges:
+            lower, upper = edge.widen((lower, upper), edge.seen, level)
+        if self.curve is None:
+            return lower, upper
+        curve_lower, curve_upper = self.curve_interval(level)
+        return np.minimum(lower, curve_lower), np.maximum(upper, curve_upper)
+
+    def curve_interval(self, level: float = 0.9) -> Ends:
+        """Central interval of the noise-free curve: lower and upper ends, each of shape (n,).
+
+        Raises
+        ------
+        ArgumentError
+            The method tells measurements only.
+        """
+        if self.curve is None:
+            raise ArgumentError("MethodForecast: there is no curve, only measurements.")
+        ends = self.curve.interval(level)
+        for edge in self.edges:
+            ends = edge.widen(ends, edge.curve, level)
+        return ends
+
+    def level_holding(self, observed: Array) -> Array:
+        """Smallest level at which `interval` holds each observation, shape (n,)."""
+        level = np.full(len(observed), np.inf)
+        for part, name in ((self.observation, "seen"), (self.curve, "curve")):
+            if part is None:
+                continue
+            pit = probability_integral(part.sample(), observed)
+            level = np.minimum(level, 2.0 * np.abs(pit - 0.5))
+            for edge in self.edges:
+                # Its bands are widened on one side, from a level on.
+                beyond = probability_integral(getattr(edge, name), observed)
+                held = edge.level_holding(beyond if edge.sign > 0 else 1.0 - beyond)
+                outside = edge.sign * (0.5 - pit) > 0
+                level = np.where(outside, np.minimum(level, held), level)
+        return level
 
     def table(self, level: float = 0.9) -> pd.DataFrame:
         """The forecast in the columns of `Fit.forecast`.
@@ -194,7 +244,7 @@ class MethodForecast:
 
         seen = self.observation.sample()
         curve = seen if self.curve is None else self.curve.sample()
-        found = forecast_table(self.tokens, curve, seen, check_level(level))
+        found = forecast_table(self.tokens, curve, seen, check_level(level), self.edges)
         if self.curve is None:
             found[["curve_lower", "curve_upper"]] = np.nan
         return found

@@ -12,7 +12,7 @@ import numpy as np
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.memo import fingerprint, recalled
 from sparsefit.backtesting.seen import kin_of, target_of
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.estimation.notes import Note
 from sparsefit.seeds import seed_of
 
@@ -71,7 +71,7 @@ def fit_bayes_pooled(
     if not fits:
         none = f"no other run {'can be fitted' if left_out else 'is shown'}"
         if own.empty:
-            raise ArgumentError(f"run {name!r}: {none}, of activation {activation!r}")
+            raise ArgumentError(f"run {quoted(name)}: {none}, of activation {quoted(activation)}")
         alone = fit_bayes(seen, tokens, rng)
         return replace(
             alone,
@@ -155,13 +155,18 @@ class Repeated:
 
 
 def from_fit(found: Fit, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
-    """Draws of the curve and of new measurements, with what the fit has to say about itself."""
-    drawn = MethodForecast.from_draws(
-        tokens,
-        found.simulate(tokens, "observation", rng=seed_of(rng)),
-        curve_draws=found.simulate(tokens, "curve"),
-    )
-    return replace(drawn, notes=found.notes)
+    """Draws of the curve and of new measurements, with what the fit has to say about itself.
+
+    Its bands are those of `Fit.forecast`.
+    """
+    from sparsefit.results.limits import edge_of
+
+    seen = found.simulate(tokens, "observation", rng=seed_of(rng))
+    curve = found.simulate(tokens, "curve")
+    drawn = MethodForecast.from_draws(tokens, seen, curve_draws=curve)
+    edge = edge_of(found)
+    edges = () if edge is None else (edge.draws(curve, seen),)
+    return replace(drawn, notes=found.notes, edges=edges)
 
 
 def _own(seen: pd.DataFrame) -> pd.DataFrame:

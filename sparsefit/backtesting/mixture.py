@@ -94,7 +94,8 @@ def mixture(parts: Parts, seed: int) -> MethodForecast:
     found = MethodForecast.from_draws(
         forecasts[0].tokens, draws, curve_draws=curve, fallback="; ".join(fallbacks) or None
     )
-    return replace(found, notes=parts.notes)
+    edges = tuple(edge for forecast in forecasts for edge in forecast.edges)
+    return replace(found, notes=parts.notes, edges=edges)
 
 
 def possible_rows(part: Predictive) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from sparsefit.backtesting.stacking import mix
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.notes import kind_of
 from sparsefit.laws import TOKENS_PER_UNIT
-from sparsefit.results.bands import budget, without_answer
+from sparsefit.results.bands import EdgeDraws, budget, without_answer
 from sparsefit.results.estimates import Budget
 
 Array = NDArray[np.float64]
@@ -39,6 +39,8 @@ class Outlook:
         Raw tokens of the points, increasing.
     ahead : Curve
         From the last point on.
+    edges : sequence of (Curve, EdgeDraws)
+        Curves that its band has to contain as well, see `MethodForecast.edges`.
     within : callable
         Returns the `Curve` from the first point to the last.
     rising : bool
@@ -49,20 +51,29 @@ class Outlook:
 
     tokens: Array
     ahead: Curve
+    edges: Sequence[tuple[Curve, EdgeDraws]]
     within: Callable[[], Curve]
     rising: bool
     misfit: bool
 
     def budget(self, target: float, asked: str, level: float) -> Budget:
         """Tokens at which an activation ratio is met; `asked` is the target in words."""
-        found = crossings(self.ahead, self.within, target, self.rising)
-        if self.rising and asked.startswith("sparsity"):
-            # Sparsity falls along a rising run: one that it left behind is not reached any more.
-            found = np.where(found < self.tokens[0], np.inf, found)
+        left_behind = self.rising and asked.startswith("sparsity")
+        found = self._crossings(self.ahead, target, left_behind)
         seen = (self.tokens[0] / TOKENS_PER_UNIT, self.tokens[-1] / TOKENS_PER_UNIT)
         until = float(self.ahead.tokens[-1]) / TOKENS_PER_UNIT
-        made = budget(found / TOKENS_PER_UNIT, target, asked, level, seen, until=until)
+        beside = [
+            (self._crossings(curve, target, left_behind) / TOKENS_PER_UNIT, edge.least_tail)
+            for curve, edge in self.edges
+            if level >= edge.from_level
+        ]
+        made = budget(found / TOKENS_PER_UNIT, target, asked, level, seen, beside, until)
         return without_answer(made) if self.misfit else made
+
+    def _crossings(self, ahead: Curve, target: float, left_behind: bool) -> Array:
+        found = crossings(ahead, self.within, target, self.rising)
+        # Sparsity falls along a rising run: one that it left behind is not reached any more.
+        return np.where(found < self.tokens[0], np.inf, found) if left_behind else found
 
 
 def grid_ahead(seen: float, until: float) -> Array:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from sparsefit.backtesting.forecast import MethodForecast
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,5 +192,5 @@ def _resolve_one(item: str | Method | MethodFunction) -> Method:
     close = difflib.get_close_matches(str(item), METHODS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ArgumentError(
-        f"methods: no method is called {item!r}.{hint} Known: {', '.join(METHODS)}."
+        f"methods: no method is called {quoted(item)}.{hint} Known: {', '.join(METHODS)}."
     )

@@ -12,7 +12,7 @@ from sparsefit.backtesting.aggregate import cluster_interval, sign_flip_p
 from sparsefit.backtesting.cells import Skipped
 from sparsefit.backtesting.rolling import BUCKETS, UNSEEN
 from sparsefit.backtesting.stacking import mixture_terms, stacking_weights
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.strict_json import plain
 
 if TYPE_CHECKING:
@@ -149,10 +149,11 @@ class Backtest:
 
         if reference not in self.methods:
             raise ArgumentError(
-                f"reference: {reference!r} is not among the methods run: {', '.join(self.methods)}."
+                f"reference: {quoted(reference)} is not among the methods run: "
+                f"{', '.join(self.methods)}."
             )
         if score not in LOWER_IS_BETTER:
-            raise ArgumentError(f"score: one of {', '.join(LOWER_IS_BETTER)}, got {score!r}.")
+            raise ArgumentError(f"score: one of {', '.join(LOWER_IS_BETTER)}, got {quoted(score)}.")
         wide = self.cells.pivot(index=["run", "cut"], columns="method", values=score)
         rows = []
         for method in self.methods:
@@ -198,10 +199,8 @@ class Backtest:
         rows = []
         for method in self.methods:
             points = self.points[self.points["method"] == method]
-            # A central interval of level L holds the observation if |PIT - 1/2| <= L/2.
-            distance = 2 * np.abs(points["pit"] - 0.5)
             for level in levels:
-                hits = (distance <= level).astype(float)
+                hits = (points["level_holding"] <= level).astype(float)
                 series = _series_means(points.assign(hit=hits), ["hit"])["hit"].to_numpy()
                 rng = np.random.default_rng([self.seed, 2])
                 lower, upper = cluster_interval(series, rng)
@@ -356,7 +355,7 @@ class Backtest:
 def _group_column(by: By) -> Any:
     columns = {"overall": None, "cut": "cut", "bucket": "bucket", "series": "run"}
     if by not in columns:
-        raise ArgumentError(f"by: one of {', '.join(columns)} is expected, got {by!r}.")
+        raise ArgumentError(f"by: one of {', '.join(columns)} is expected, got {quoted(by)}.")
     return columns[by]
 
 

@@ -15,7 +15,7 @@ from sparsefit.backtesting import scores
 from sparsefit.backtesting.cells import Cell, Others, Scheme, Skipped, alone, form_cells, usable
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.registry import Method, MethodsGiven, resolve
-from sparsefit.errors import ArgumentError, NothingToForecastError, SparsefitError
+from sparsefit.errors import ArgumentError, NothingToForecastError, SparsefitError, quoted
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import validate
 
@@ -171,7 +171,7 @@ def joined(parts: Sequence[Backtest]) -> Backtest:
 POINT_COLUMNS = [
     "method", "run", "cut", "tokens", "horizon", "bucket", "observed", "median",
     "lower50", "upper50", "lower90", "upper90", "abs_error", "crps", "winkler90",
-    "covered50", "covered90", "width50", "width90", "pit",
+    "covered50", "covered90", "width50", "width90", "pit", "level_holding",
 ]  # fmt: skip
 BUDGET_COLUMNS = ["method", "run", "cut", "target", "tokens", "covered"]
 # Scores in percentage points of the activation ratio.
@@ -190,16 +190,18 @@ def _check_arguments(
     numbers = all(isinstance(cut, int | float | np.floating) for cut in shares)
     if not shares or not numbers or not all(0 < cut < 1 for cut in shares):
         got = shares or cuts
-        raise ArgumentError(f"cuts: a list of shares inside (0, 1) is expected, got {got!r}.")
+        raise ArgumentError(f"cuts: a list of shares inside (0, 1) is expected, got {quoted(got)}.")
     if len(set(cuts)) < len(cuts):
-        raise ArgumentError(f"cuts: a cut is given more than once in {list(cuts)}.")
+        raise ArgumentError(f"cuts: a cut is given more than once in {quoted(list(cuts))}.")
     for name, value, allowed in (
         ("scheme", scheme, ("rolling", "leave-one-run-out")),
         ("others", others, ("smaller", "all")),
         ("on_error", on_error, ("record", "raise")),
     ):
         if value not in allowed:
-            raise ArgumentError(f"{name}: one of {', '.join(allowed)} is expected, got {value!r}.")
+            raise ArgumentError(
+                f"{name}: one of {', '.join(allowed)} is expected, got {quoted(value)}."
+            )
     if jobs < 1:
         raise ArgumentError(f"jobs: at least 1 process is needed, got {jobs}.")
     if min_seen < 2:
@@ -227,7 +229,7 @@ def _wanted(table: pd.DataFrame, runs: Sequence[str] | str | None) -> tuple[str,
     if unknown or not asked:
         raise ArgumentError(
             f"runs: {'no run is named' if not asked else 'no run of the table is called '}"
-            f"{', '.join(map(repr, unknown))}; there are {', '.join(known)}."
+            f"{', '.join(map(quoted, unknown))}; there are {', '.join(known)}."
         )
     return tuple(run for run in known if run in asked)
 
@@ -327,6 +329,7 @@ def _score_points(head: dict[str, Any], cell: Cell, forecast: MethodForecast) ->
         100 * (upper50 - lower50),
         100 * (upper90 - lower90),
         scores.probability_integral(sample, observed),
+        forecast.level_holding(observed),
     ]  # fmt: skip
     return [[*head.values(), *values] for values in zip(*columns, strict=True)]
 
@@ -341,7 +344,7 @@ def _score_budgets(head: dict[str, Any], cell: Cell, forecast: MethodForecast) -
         return []
     rising = cell.observed[-1] > cell.observed[0]
     truth = scores.isotonic(cell.observed, bool(rising))
-    lower, upper = forecast.curve.quantile([0.05, 0.95])
+    lower, upper = forecast.curve_interval(0.9)
     rows = []
     for share in BUDGET_SHARES:
         target = truth[0] + share * (truth[-1] - truth[0])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ def with_target(table: pd.DataFrame, run: str, known: pd.DataFrame | None = None
     source = table if known is None else known
     rows = source[source["run"] == run]
     if rows.empty:
-        raise ArgumentError(f"run: no row of the table has run {run!r}.")
+        raise ArgumentError(f"run: no row of the table has run {quoted(run)}.")
     names = [name for name in _CONSTANTS if name in rows.columns]
     marked = table.copy()
     marked.attrs[TARGET] = {"run": run, **{name: rows.iloc[0][name] for name in names}}

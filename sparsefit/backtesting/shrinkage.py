@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.checks import check_level
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.estimation.notes import kind_of
 from sparsefit.laws import TOKENS_PER_UNIT
 from sparsefit.seeds import Rng, seed_of
@@ -213,9 +213,11 @@ def _check(
     for name, values in (("factors", factors), ("densities", densities), ("texts", texts)):
         bad = [value for value in values if not (np.isfinite(value) and value > 1)]
         if bad:
-            raise ArgumentError(f"{name}: factors above 1 are expected, got {bad}.")
+            raise ArgumentError(f"{name}: factors above 1 are expected, got {quoted(bad)}.")
     if any(float(value) != int(value) for value in densities):
-        raise ArgumentError(f"densities: whole numbers are expected, got {list(densities)}.")
+        raise ArgumentError(
+            f"densities: whole numbers are expected, got {quoted(list(densities))}."
+        )
     if not (factors or densities or texts):
         raise ArgumentError("factors, densities, texts: give at least one scenario.")
     if simulations < 2:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.backtesting.simulate import autoregressive, fading_start, share_covered
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ class Family:
 def draw_family(rising: bool, departure: str, rng: np.random.Generator) -> Family:
     """Draw what a family shares."""
     if departure not in DEPARTURES:
-        raise ArgumentError(f"departure: one of {', '.join(DEPARTURES)}, got {departure!r}.")
+        raise ArgumentError(f"departure: one of {', '.join(DEPARTURES)}, got {quoted(departure)}.")
     limit = rng.uniform(0.3, 0.5) if rising else rng.uniform(0.05, 0.25)
     done = rng.uniform(0.6, 0.97)
     return Family(

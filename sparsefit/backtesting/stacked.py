@@ -19,7 +19,7 @@ from sparsefit.backtesting.registry import Method
 from sparsefit.backtesting.seen import rises, target_of, target_series, with_target
 from sparsefit.checks import check_ahead, check_level, check_positive, check_tokens
 from sparsefit.counts import count_text
-from sparsefit.errors import ArgumentError, SparsefitError
+from sparsefit.errors import ArgumentError, SparsefitError, quoted
 from sparsefit.estimation.notes import Note
 from sparsefit.estimation.notes import kind_of as kind_of_note
 from sparsefit.results.budgets import target_and_words
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sparsefit.backtesting.result import Backtest
+    from sparsefit.results.bands import EdgeDraws
 
 T = TypeVar("T")
 
@@ -115,7 +116,9 @@ class BestForecast:
         target = str(target_of(self.table)["run"]) if run is None else run
         usable = self.table[usable_rows(self.table)]
         if target in self.runs and target not in set(usable["run"]):
-            raise ArgumentError(f"run {target!r}: no row has a value, so there is no forecast.")
+            raise ArgumentError(
+                f"run {quoted(target)}: no row has a value, so there is no forecast."
+            )
         return with_target(usable, target), target
 
     def _parts(
@@ -133,7 +136,11 @@ class BestForecast:
         return self._corrected(mixture(parts, self.seed), table, run)
 
     def _corrected(self, found: MethodForecast, table: pd.DataFrame, run: str) -> MethodForecast:
-        """The stacked forecast moved and widened by the errors of runs of the same kind."""
+        """The stacked forecast moved and widened by the errors of runs of the same kind.
+
+        Those tell how far forecasts go astray. Without any, bands contain what those of the
+        methods contain beside their quantiles (`MethodForecast.edges`).
+        """
         own = table[table["run"] == run]
         kind = kind_of(own)
         errors = [one for one in self.errors if one.kind == kind and one.run != run]
@@ -238,15 +245,16 @@ class BestForecast:
                 f"until must lie beyond the {seen:g} tokens that run {run!r} has seen, got {last:g}"
             )
 
-        def forecast_on() -> tuple[Curve, bool]:
+        def forecast_on() -> tuple[Curve, list[tuple[Curve, EdgeDraws]], bool]:
             tokens = outlook.grid_ahead(seen, last)
             parts = self._parts(table, run, tokens)
             outlook.check_curves(parts)
-            found = self._stacked(parts, table, run).curve
-            assert found is not None and found.draws is not None
-            return Curve.of_draws(tokens, found.draws), outlook.says_misfit(parts)
+            found = self._stacked(parts, table, run)
+            assert found.curve is not None and found.curve.draws is not None
+            edges = [(Curve.of_draws(tokens, one.curve), one) for one in found.edges]
+            return Curve.of_draws(tokens, found.curve.draws), edges, outlook.says_misfit(parts)
 
-        ahead, misfit = self._kept_or(("ahead", run, last), forecast_on)
+        ahead, edges, misfit = self._kept_or(("ahead", run, last), forecast_on)
         rising = outlook.moves_up(ahead, series.values, rises(table))
 
         def look_back() -> Curve:
@@ -261,7 +269,7 @@ class BestForecast:
         def within() -> Curve:
             return self._kept_or(("within", run, rising), look_back)
 
-        return outlook.Outlook(series.tokens, ahead, within, rising, misfit)
+        return outlook.Outlook(series.tokens, ahead, edges, within, rising, misfit)
 
     def _kept_or(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
         if key not in self._kept:

@@ -16,7 +16,7 @@ from sparsefit.bayes.posterior import Posterior
 from sparsefit.bayes.priors import Priors, check_priors
 from sparsefit.bayes.result import BayesFit
 from sparsefit.checks import check_choice, check_whole
-from sparsefit.errors import ArgumentError, FitError
+from sparsefit.errors import ArgumentError, FitError, quoted
 from sparsefit.estimation.draws import Draws, truncated_normal
 from sparsefit.estimation.least_squares import fit_least_squares
 from sparsefit.estimation.notes import Note
@@ -158,7 +158,9 @@ def fit_bayes(
     check_choice("engine", engine, ENGINES)
     draws = check_whole("draws", draws, 400)
     if isinstance(covariates, str) or not isinstance(covariates, Sequence):
-        raise ArgumentError(f"covariates must be a sequence of column names, got {covariates!r}")
+        raise ArgumentError(
+            f"covariates must be a sequence of column names, got {quoted(covariates)}"
+        )
     if covariates and pool != "scale":
         raise ArgumentError("covariates need pool='scale': a run alone does not depend on them")
     runs, seed = check_call(table, response), seed_of(rng)

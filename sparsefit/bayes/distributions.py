@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from sparsefit.checks import check_positive
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 
 Array = NDArray[np.float64]
 
@@ -144,7 +144,7 @@ class Normal(Distribution):
 
     def __post_init__(self) -> None:
         if not isinstance(self.mean, int | float | np.number) or not np.isfinite(self.mean):
-            raise ArgumentError(f"Normal: mean must be finite, got {self.mean!r}")
+            raise ArgumentError(f"Normal: mean must be finite, got {quoted(self.mean)}")
         _positive(self, "sd")
 
     def log_density(self, x: Array) -> Array:
@@ -177,13 +177,13 @@ def from_dict(plain: dict[str, Any]) -> Distribution:
     kind = DISTRIBUTIONS.get(str(values.pop("name", None)))
     if kind is None:
         raise ArgumentError(
-            f"a distribution is named by one of {', '.join(DISTRIBUTIONS)}, got {plain!r}"
+            f"a distribution is named by one of {', '.join(DISTRIBUTIONS)}, got {quoted(plain)}"
         )
     try:
         return kind(**values)
     except TypeError:
         names = ", ".join(f.name for f in fields(kind)) or "no parameter"  # type: ignore[arg-type]
-        raise ArgumentError(f"{kind.name} takes {names}; got {plain!r}") from None
+        raise ArgumentError(f"{kind.name} takes {names}; got {quoted(plain)}") from None
 
 
 def _positive(distribution: Distribution, name: str) -> None:

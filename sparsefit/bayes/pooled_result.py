@@ -18,7 +18,7 @@ from sparsefit.bayes.population import Population, to_theta
 from sparsefit.bayes.result import BayesFit
 from sparsefit.counts import count_text
 from sparsefit.display import facts_html
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.records import records
 from sparsefit.results.bands import forecast_table, within_range
@@ -77,7 +77,7 @@ class PooledFits(Fits):
         for key in keys:
             if str(activation).lower() in key:
                 return key
-        raise ArgumentError(f"no run has activation {activation!r}; there are {names}")
+        raise ArgumentError(f"no run has activation {quoted(activation)}; there are {names}")
 
     def predict_scale(
         self,
@@ -116,7 +116,7 @@ class PooledFits(Fits):
         unused = sorted(set(given) - set(population.covariates) - {"n_params"})
         if unused:
             raise ArgumentError(
-                f"covariates: the fit does not use {', '.join(map(repr, unused))}; it uses "
+                f"covariates: the fit does not use {', '.join(map(quoted, unused))}; it uses "
                 + ", ".join(map(repr, population.covariates))
             )
         known = {name: checks.check_positive(name, value) for name, value in given.items()}

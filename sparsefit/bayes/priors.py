@@ -30,7 +30,7 @@ from sparsefit.bayes.distributions import (
     from_dict,
 )
 from sparsefit.checks import check_choice
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.estimation.priors import ShapePrior, arcsine_prior, has_formula
 from sparsefit.laws import Law
 from sparsefit.laws.base import span_ratio
@@ -87,7 +87,7 @@ class Priors:
             if not isinstance(getattr(self, name), Distribution):
                 raise ArgumentError(
                     f"priors: {name} must be a distribution of sparsefit.bayes (LogNormal, ...), "
-                    f"got {getattr(self, name)!r}"
+                    f"got {quoted(getattr(self, name))}"
                 )
         if isinstance(self.sigma, Uniform):
             raise ArgumentError("priors: sigma needs a proper prior, for example LogNormal")
@@ -168,13 +168,14 @@ def check_priors(law: Law, priors: Priors | Mapping[str, Any] | None) -> Priors:
     if not isinstance(priors, Mapping):
         raise ArgumentError(
             "priors must be None, a mapping such as {'alpha': LogNormal(0.7, 0.8)} or Priors, "
-            f"got {priors!r}"
+            f"got {quoted(priors)}"
         )
     names = [f.name for f in fields(Priors)]
     unknown = sorted(set(priors) - set(names))
     if unknown:
         raise ArgumentError(
-            f"priors: no prior is called {', '.join(map(repr, unknown))}; names: {', '.join(names)}"
+            f"priors: no prior is called {', '.join(map(quoted, unknown))}; names: "
+            f"{', '.join(names)}"
         )
     if "excess" in priors and law.n_shape != 2:
         raise ArgumentError(

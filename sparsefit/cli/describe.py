@@ -20,19 +20,20 @@ def head_line(fit: Fit) -> str:
 
 def limit_sentence(limit: Limit) -> str:
     """State the limit, its interval and how far the data identify it."""
+
+    def shown(value: float) -> str:
+        return f"{value:.{limit.decimals}f}"
+
     percent = f"{100 * limit.level:g}%"
     ratio = limit.response == "activation_ratio"
     noun = "activation ratio" if ratio else "loss"
 
     if limit.identified == "yes":
-        more = (
-            f" (sparsity {1 - limit.estimate:.4f}, {1 - limit.upper:.4f} to {1 - limit.lower:.4f})"
-            if ratio
-            else ""
-        )
+        less, most = shown(1 - limit.upper), shown(1 - limit.lower)
+        more = f" (sparsity {shown(1 - limit.estimate)}, {less} to {most})" if ratio else ""
         return (
-            f"Limit: {noun} {limit.estimate:.4f}, {percent} interval {limit.lower:.4f} to "
-            f"{limit.upper:.4f}{more}. Identified: yes."
+            f"Limit: {noun} {shown(limit.estimate)}, {percent} interval {shown(limit.lower)} to "
+            f"{shown(limit.upper)}{more}. Identified: yes."
         )
     if limit.identified == "no":
         return f"Limit: the data do not bound it on either side ({percent}). Identified: no."
@@ -40,10 +41,10 @@ def limit_sentence(limit: Limit) -> str:
         known, other, end, open_side = "at least", "at most", limit.lower, "above"
     else:
         known, other, end, open_side = "at most", "at least", limit.upper, "below"
-    sparsity = f" (sparsity {other} {1 - end:.4f})" if ratio else ""
+    sparsity = f" (sparsity {other} {shown(1 - end)})" if ratio else ""
     return (
-        f"Limit: {noun} {known} {end:.4f}{sparsity} at {percent}; the data do not bound it "
-        f"{open_side}. Median {limit.estimate:.4f}, which leans on the prior. "
+        f"Limit: {noun} {known} {shown(end)}{sparsity} at {percent}; the data do not bound it "
+        f"{open_side}. Median {shown(limit.estimate)}, which leans on the prior. "
         "Identified: one-sided."
     )
 

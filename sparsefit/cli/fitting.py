@@ -196,6 +196,14 @@ def say_beside(
     saved: str = "fits",
 ) -> None:
     """Print to standard error notes on the files, runs that failed, and the files written."""
+    say_notes(notes, failed, what)
+    for written, path in (("figure", arguments.out), (saved, arguments.save_json)):
+        if path:
+            print(f"{written} written to {path}", file=sys.stderr)
+
+
+def say_notes(notes: tuple[str, ...], failed: dict[str, str], what: str = "not fitted") -> None:
+    """Print to standard error notes on the files and the runs that failed."""
     for note in notes[:_NOTES]:
         print(f"note: {note}", file=sys.stderr)
     if len(notes) > _NOTES:
@@ -203,6 +211,3 @@ def say_beside(
         print(f"note: {more} more on the files; sparsefit validate lists them", file=sys.stderr)
     for message in failed.values():
         print(f"{what}: {message}", file=sys.stderr)
-    for written, path in (("figure", arguments.out), (saved, arguments.save_json)):
-        if path:
-            print(f"{written} written to {path}", file=sys.stderr)

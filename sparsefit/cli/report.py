@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli import fitting, values
+from sparsefit.cli.architectures import Architectures, read_architectures
 from sparsefit.cli.compare import fit_ways
 from sparsefit.cli.methods import FitOptions, add_method
 from sparsefit.cli.outputs import check_file
 from sparsefit.cli.printing import print_json
 from sparsefit.cli.selection import add_run
 from sparsefit.cli.targets import add_targets, check_targets
-from sparsefit.cli.width_depth import read_points
 from sparsefit.errors import ArgumentError, FitError, NothingToForecastError
 
 if TYPE_CHECKING:
@@ -79,7 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--width-depth",
         metavar="FILE",
-        help="add a section with a width-depth fit of this table of ratios and limits",
+        help="add a section with a width-depth fit of this file: a table of ratios and limits, or "
+        "of checkpoints (as sparsefit width-depth takes it)",
+    )
+    parser.add_argument(
+        "--keep-replicates",
+        action="store_true",
+        help="with --width-depth: accept several points at one ratio",
     )
     parser.add_argument(
         "--figures", metavar="FOLDER", help="also write the figures as files into this folder"
@@ -110,7 +116,10 @@ def run(arguments: argparse.Namespace) -> int:
     _check_extras(arguments)
     check_targets(arguments)
     check_file("--out", arguments.out)
-    points = read_points(arguments.width_depth) if arguments.width_depth else None
+    architectures = None
+    if arguments.width_depth:
+        files = [arguments.width_depth]
+        architectures = read_architectures(files, arguments.seed, losses=False)
     # A run that cannot be fitted is named on the page and does not stop the others.
     how = FitOptions(
         law=arguments.law,
@@ -133,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
         style=arguments.style,
         left_out=outcome.failed,
         **title,
-        **_extras(arguments, table[table["run"].isin(list(fits))], points),
+        **_extras(arguments, table[table["run"].isin(list(fits))], architectures),
     )
     figures = []
     if arguments.figures:
@@ -187,7 +196,7 @@ def _check_extras(arguments: argparse.Namespace) -> None:
 
 
 def _extras(
-    arguments: argparse.Namespace, table: pd.DataFrame, points: pd.DataFrame | None
+    arguments: argparse.Namespace, table: pd.DataFrame, architectures: Architectures | None
 ) -> dict[str, Any]:
     extras: dict[str, Any] = {}
     if arguments.compare:
@@ -204,10 +213,14 @@ def _extras(
 
         with _asked_by("--backtest"):
             extras["backtest"] = backtest(table, rng=arguments.seed)
-    if points is not None:
+    if architectures is not None:
         from sparsefit.width_depth import fit_width_depth
 
-        extras["width_depth"] = fit_width_depth(points, rng=arguments.seed)
+        extras["width_depth"] = fit_width_depth(
+            **architectures.arguments(),
+            replicates="keep" if arguments.keep_replicates else "error",
+            rng=arguments.seed,
+        )
     return extras
 
 

@@ -6,9 +6,11 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.cli import values
+from sparsefit.cli.architectures import Architectures, read_architectures, read_losses
+from sparsefit.cli.fitting import say_notes
 from sparsefit.cli.outputs import check_figure
 from sparsefit.cli.printing import print_json
-from sparsefit.errors import ArgumentError, Fault, TableError
+from sparsefit.errors import ArgumentError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,16 +19,19 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "file",
+        "files",
+        nargs="+",
         metavar="FILE",
-        help="CSV or Parquet table with the columns limit and width_depth_ratio (or hidden_size "
-        "and n_layers), and optionally se, run and identified",
+        help="table with the columns limit and width_depth_ratio (or hidden_size and n_layers), "
+        "and optionally se, run and identified; or measurement tables of all architectures with "
+        "hidden_size and n_layers, whose runs are then fitted (paths, folders or globs)",
     )
     parser.add_argument(
         "--loss",
         metavar="FILE",
         help="table with the losses at the ratios (loss, optionally se and stable), for a "
-        "recommendation (default: FILE itself, if it has a column loss)",
+        "recommendation (default: FILE itself, if it has a column loss; of checkpoints the last "
+        "loss of each run)",
     )
     parser.add_argument(
         "--tolerance",
@@ -76,14 +81,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.sign and arguments.model != "line_plateau":
         raise ArgumentError("--sign: only with --model line_plateau; two lines take any slopes")
     check_figure("--out", arguments.out)
-    table = read_points(arguments.file)
-    fit, verbs = _fit(table, arguments)
-    loss = read_points(arguments.loss) if arguments.loss else table if "loss" in table else None
+    loss = read_losses(arguments.loss) if arguments.loss else None
+    read = read_architectures(arguments.files, arguments.seed, losses=loss is None)
+    if loss is None:
+        loss = read.losses
+    fit, verbs = _fit(read, arguments)
     advice = None
     if loss is not None:
-        if not arguments.loss and "se" in loss:
-            # In the table of the limits `se` belongs to the limits; a loss has its own column.
-            loss = loss.drop(columns="se").rename(columns={"loss_se": "se"})
         advice = fit.recommend(loss, tolerance=arguments.tolerance, level=arguments.level)
     variants = None
     if arguments.variants:
@@ -102,8 +106,14 @@ def run(arguments: argparse.Namespace) -> int:
         document["recommendation"] = None if advice is None else advice.to_dict()
         if variants is not None:
             document["variants"] = _variants(variants)
+        if read.ratios is not None:
+            document["runs"] = _runs(read)
+            document["failed"] = read.failed
         print_json(document)
-        return 0
+        say_notes(read.notes, read.failed)
+        return read.status
+    if read.said:
+        print("\n".join(read.said) + "\n")
     print(fit.summary(arguments.level, **verbs))
     if advice is not None:
         print("\n" + advice.summary())
@@ -111,10 +121,11 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n" + variants.to_string(float_format=lambda v: f"{v:.4g}"))
     if arguments.out:
         print(f"\nfigure: {arguments.out}")
-    return 0
+    say_notes(read.notes, read.failed)
+    return read.status
 
 
-def _fit(table: pd.DataFrame, arguments: argparse.Namespace) -> tuple[Any, dict[str, str]]:
+def _fit(read: Architectures, arguments: argparse.Namespace) -> tuple[Any, dict[str, str]]:
     """Fit, and the keywords that its verbs take."""
     from sparsefit.width_depth import fit_width_depth, fit_width_depth_bayes
 
@@ -123,11 +134,15 @@ def _fit(table: pd.DataFrame, arguments: argparse.Namespace) -> tuple[Any, dict[
     if arguments.method == "bayes":
         draws = max(arguments.draws, 4000)
         fit: Any = fit_width_depth_bayes(
-            table, sign=sign, replicates=replicates, draws=draws, rng=arguments.seed
+            **read.arguments(),
+            sign=sign,
+            replicates=replicates,
+            draws=draws,
+            rng=arguments.seed,
         )
         return fit, {}
     fit = fit_width_depth(
-        table,
+        **read.arguments(),
         model=arguments.model,
         sign=sign,
         replicates=replicates,
@@ -137,21 +152,14 @@ def _fit(table: pd.DataFrame, arguments: argparse.Namespace) -> tuple[Any, dict[
     return fit, {"method": arguments.method}
 
 
-def read_points(path: str) -> pd.DataFrame:
-    """Read a plain table of ratios and limits (the checks come with the fit)."""
-    import pandas as pd
-
-    try:
-        if path.lower().endswith((".parquet", ".pq")):
-            return pd.read_parquet(path)
-        return pd.read_csv(path)
-    except FileNotFoundError:
-        fault = Fault(None, None, "no such file", "Check the path")
-        raise TableError([fault], source=path) from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        # ValueError covers pandas' ParserError and EmptyDataError, and pyarrow's ArrowInvalid.
-        fault = Fault(None, None, f"cannot be read: {error}", "Give a CSV or Parquet table")
-        raise TableError([fault], source=path) from error
+def _runs(read: Architectures) -> list[dict[str, Any]]:
+    """Ratio and limit of each run that was fitted."""
+    limits = {str(run): fit.limit() for run, fit in read.points.items()}
+    return [
+        {"run": run, "width_depth_ratio": ratio, "limit": limits[run].to_dict()}
+        for run, ratio in (read.ratios or {}).items()
+        if run in limits
+    ]
 
 
 def _variants(table: pd.DataFrame) -> dict[str, Any]:

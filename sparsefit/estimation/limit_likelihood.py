@@ -74,6 +74,18 @@ class LimitLikelihood:
             upper = self.bounds[1]
         return lower, upper
 
+    def level_reaching(self, end: int) -> float:
+        """Confidence level from which on an interval reaches a physical bound.
+
+        Parameters
+        ----------
+        end : {0, -1}
+            The lower bound or the upper one.
+        """
+        log = np.log(max(float(self.relative[end]), 1e-300)) - np.log(BARELY)
+        t = np.sqrt(self.dof * np.expm1(max(-2.0 * log / (self.dof + 1.0), 0.0)))
+        return float(2.0 * student_t.cdf(t, self.dof) - 1.0)
+
 
 def _student_t_kernel(t: Array, dof: int) -> Array:
     """Student-t density up to a constant, (1 + t^2 / dof) ** (-(dof + 1) / 2); overwrites `t`."""

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.laws.base import TOKENS_PER_UNIT, Law, Parameter
 from sparsefit.laws.logspace_power import LogspacePower
 from sparsefit.laws.vanilla_power import LossPower, VanillaPower
@@ -49,7 +49,9 @@ def register(law: Law) -> Law:
     """
     if not isinstance(law, Law):
         call = f": call it, {law.__name__}()" if isinstance(law, type) else ""
-        raise ArgumentError(f"register takes an instance of sparsefit.laws.Law, got {law!r}{call}")
+        raise ArgumentError(
+            f"register takes an instance of sparsefit.laws.Law, got {quoted(law)}{call}"
+        )
     for name in (law.name, *law.aliases):
         if name in _BY_ALIAS:
             raise ArgumentError(
@@ -82,7 +84,7 @@ def get(name: str | Law) -> Law:
     if key not in _BY_ALIAS:
         known = ", ".join(sorted(_BY_ALIAS))
         raise ArgumentError(
-            f"unknown law {name!r}; known names: {known}. A law of your own is made known by "
+            f"unknown law {quoted(name)}; known names: {known}. A law of your own is made known by "
             "sparsefit.laws.register"
         )
     return _LAWS[_BY_ALIAS[key]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.checks import check_choice
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
 
@@ -168,7 +168,7 @@ def forecast_fan(
     points = result.points[(result.points["run"] == chosen) & (result.points["method"] == name)]
     if points.empty:
         raise ArgumentError(
-            f"run: {name} forecast nothing for {chosen!r}; runs: {', '.join(known)}"
+            f"run: {name} forecast nothing for {quoted(chosen)}; runs: {', '.join(known)}"
         )
     measured = points.drop_duplicates("tokens").sort_values("tokens")
     tokens, values = measured["tokens"].to_numpy(), measured["observed"].to_numpy()
@@ -216,7 +216,7 @@ def _chosen(result: Backtest, methods: Sequence[str] | None) -> list[str]:
     if methods is None:
         return [str(name) for name in result.table().sort_values("crps")["method"]]
     if isinstance(methods, str) or not isinstance(methods, Sequence):
-        raise ArgumentError(f"methods must be a sequence of names, got {methods!r}")
+        raise ArgumentError(f"methods must be a sequence of names, got {quoted(methods)}")
     unknown = [name for name in methods if name not in result.methods]
     if unknown or not len(methods):
         raise ArgumentError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.plots import style as looks
 from sparsefit.plots.canvas import legend_below, new_axes, plain_log_axis
 
@@ -67,7 +67,7 @@ def width_depth(
             f"{type(advice).__name__}"
         )
     if scale not in ("linear", "log") or (scale == "log" and result.points.ratio[0] <= 0):
-        raise ArgumentError(f"scale: 'linear', or 'log' for positive ratios, got {scale!r}")
+        raise ArgumentError(f"scale: 'linear', or 'log' for positive ratios, got {quoted(scale)}")
     with looks.applied(style):
         axes = new_axes(ax)
         ratio = result.points.ratio

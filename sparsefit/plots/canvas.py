@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.counts import count_text
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.plots.style import paper
 
 if TYPE_CHECKING:
@@ -97,17 +97,6 @@ def _word_start(text: str, spare: int = 0) -> int:
     return min(at for at in starts if at >= starts[-1] - max(spare, 0))
 
 
-def interval_text(estimate: float, lower: float, upper: float) -> str:
-    """Return a value with its interval: four decimals, more where these hide the ends' distance.
-
-    >>> interval_text(0.0700012, 0.0699797, 0.0700215)
-    '0.07000 [0.06998, 0.07002]'
-    """
-    width = max(upper - lower, 1e-8)
-    places = max(4, -int(np.floor(np.log10(width))))
-    return f"{estimate:.{places}f} [{lower:.{places}f}, {upper:.{places}f}]"
-
-
 def one_fit(result: Fit | Fits, run: str | None) -> Fit | None:
     """Return the single fit to draw, or None where `result` holds several and none is named."""
     fits = all_fits(result, None)
@@ -143,12 +132,12 @@ def all_fits(result: Fit | Fits, runs: Sequence[str] | None) -> dict[str, Fit]:
     if runs is None:
         return found
     if isinstance(runs, str) or not isinstance(runs, Iterable):
-        raise ArgumentError(f"runs must be a sequence of run names, got {runs!r}")
+        raise ArgumentError(f"runs must be a sequence of run names, got {quoted(runs)}")
     runs = list(runs)
     unknown = [run for run in runs if run not in list(found)]
     if unknown or not runs:
         raise ArgumentError(
-            f"no run {', '.join(map(repr, unknown)) or 'named'}; runs: "
+            f"no run {', '.join(map(quoted, unknown)) or 'named'}; runs: "
             f"{', '.join(map(repr, found))}"
         )
     return {run: found[run] for run in runs}

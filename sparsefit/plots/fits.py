@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.checks import check_choice, check_positive
+from sparsefit.display import interval_text
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
 from sparsefit.plots.bracket import CENTRE, STRIP, draw_bracket
@@ -122,7 +123,7 @@ def limit_words(limit: Limit) -> str:
     """
     percent = f"{100 * limit.level:g}%"
     if limit.identified == "yes":
-        told = canvas.interval_text(limit.estimate, limit.lower, limit.upper)
+        told = interval_text(limit.estimate, limit.lower, limit.upper)
         return f"limit {told} ({percent})"
     if limit.identified == "no":
         return "limit not identified"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.display import interval_text
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
 
@@ -96,7 +97,7 @@ def _words(limit: Limit) -> str:
         return f"≤ {limit.upper:.4f}, one-sided"
     if not ceiling:
         return f"≥ {limit.lower:.4f}, one-sided"
-    return canvas.interval_text(limit.estimate, limit.lower, limit.upper)
+    return interval_text(limit.estimate, limit.lower, limit.upper)
 
 
 def _draw_row(axes: Any, row: int, limit: Limit, left: float, right: float) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sparsefit.backtesting.past_errors import NEGLIGIBLE
 from sparsefit.checks import check_above, check_choice
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
 from sparsefit.plots.fits import draw_bands, draw_held_out, forecast_zone, token_grid
@@ -111,7 +111,7 @@ def _chosen(result: Any, run: str | None) -> str:
     if run is None and len(result.runs) == 1:
         return str(result.runs[0])
     if run not in result.runs:
-        what = "run= says which run to draw" if run is None else f"no run {run!r}"
+        what = "run= says which run to draw" if run is None else f"no run {quoted(run)}"
         raise ArgumentError(f"{what}; runs: {', '.join(map(repr, result.runs))}")
     return str(run)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.checks import check_above
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.plots import canvas
 from sparsefit.plots import style as looks
 
@@ -116,7 +116,7 @@ def _check_targets(targets: ArrayLike, response: str) -> NDArray[np.float64]:
         array = np.empty(0)
     if array.size < 2 or not np.all(np.isfinite(array) & (array > 0) & (array < top)):
         unit = "fractions between 0 and 1" if top == 1.0 else "positive numbers"
-        raise ArgumentError(f"targets must be two or more {unit}, got {targets!r}")
+        raise ArgumentError(f"targets must be two or more {unit}, got {quoted(targets)}")
     return array
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.outputs import writable, write_whole
 from sparsefit.reporting.run_section import Settings, run_numbers, run_section
 
@@ -202,7 +202,7 @@ def _numbers(name: str, values: Any) -> tuple[float, ...]:
     from sparsefit.checks import check_positive
 
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ArgumentError(f"{name} must be a sequence of numbers, got {values!r}")
+        raise ArgumentError(f"{name} must be a sequence of numbers, got {quoted(values)}")
     return tuple(check_positive(f"each of {name}", value) for value in values)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.checks import check_positive
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,14 +119,14 @@ def _some_of(name: str, chosen: Any, known: tuple[str, ...]) -> tuple[str, ...]:
         words = ()
     words = tuple(words)
     if not words or any(word not in known for word in words):
-        raise ArgumentError(f"{name}: some of {', '.join(known)}, got {chosen!r}")
+        raise ArgumentError(f"{name}: some of {', '.join(known)}, got {quoted(chosen)}")
     return words
 
 
 def _made(folder: Any) -> Path:
     """Return the folder to write to, made where it is not there."""
     if not isinstance(folder, str | os.PathLike):
-        raise ArgumentError(f"folder: the name of a folder is expected, got {folder!r}")
+        raise ArgumentError(f"folder: the name of a folder is expected, got {quoted(folder)}")
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise ArgumentError(f"folder {folder}: this is a file; name a folder")
@@ -137,10 +137,12 @@ def _made(folder: Any) -> Path:
 def _width(width: str | float) -> float:
     if isinstance(width, str):
         if width not in WIDTHS_MM:
-            raise ArgumentError(f"width: {', '.join(WIDTHS_MM)} or millimetres, got {width!r}")
+            raise ArgumentError(
+                f"width: {', '.join(WIDTHS_MM)} or millimetres, got {quoted(width)}"
+            )
         return WIDTHS_MM[width]
     if not (isinstance(width, int | float) and 40.0 <= width <= 500.0):
-        raise ArgumentError(f"width: 40 to 500 millimetres, got {width!r}")
+        raise ArgumentError(f"width: 40 to 500 millimetres, got {quoted(width)}")
     return float(width)
 
 
@@ -188,10 +190,12 @@ def _mapping(style: Style) -> dict[str, Any]:
         from matplotlib import style as library
 
         if style not in library.library:
-            raise ArgumentError(f"style: matplotlib knows no style {style!r}")
+            raise ArgumentError(f"style: matplotlib knows no style {quoted(style)}")
         return dict(library.library[style])
     if not isinstance(style, Mapping):
-        raise ArgumentError(f"style: rcParams or the name of a style are expected, got {style!r}")
+        raise ArgumentError(
+            f"style: rcParams or the name of a style are expected, got {quoted(style)}"
+        )
     return dict(style)
 
 

@@ -61,7 +61,7 @@ def _table(fits: Fits, numbers: Mapping[str, RunNumbers], settings: Settings) ->
                 limit.identified,
                 f"{last['median']:.4f} at {words.count(last['tokens'])}",
                 f"{last['obs_lower']:.4f} to {last['obs_upper']:.4f}",
-                f"{limit.estimate:.4f}",
+                f"{limit.estimate:.{limit.decimals}f}",
                 words.count(fit.tokens[-1]),
                 f"{len(fit.points)} ({fit.n_warmup})",
                 fit.law.name,

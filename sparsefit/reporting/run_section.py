@@ -169,14 +169,15 @@ def _coefficients(fit: Fit, key: str, settings: Settings) -> Part:
         for row in records(fit.tidy(settings.level))
     ]
     sentences = [
-        f"Estimate {limit.estimate:.4f} (median of the draws), {percent} {limit.kind} interval: "
-        f"{words.limit_interval(limit)}; {words.IDENTIFIED[limit.identified]}."
+        f"Estimate {limit.estimate:.{limit.decimals}f} (median of the draws), {percent} "
+        f"{limit.kind} interval: {words.limit_interval(limit)}; "
+        f"{words.IDENTIFIED[limit.identified]}."
     ]
     if fit.response == "activation_ratio" and limit.identified == "yes":
-        sparsity = limit.sparsity
+        sparsity, places = limit.sparsity, limit.decimals
         sentences.append(
-            f"As a sparsity ratio: {sparsity.estimate:.4f} "
-            f"({sparsity.lower:.4f} to {sparsity.upper:.4f})."
+            f"As a sparsity ratio: {sparsity.estimate:.{places}f} "
+            f"({sparsity.lower:.{places}f} to {sparsity.upper:.{places}f})."
         )
     table = Table(
         f"{key}-coefficients",

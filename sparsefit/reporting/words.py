@@ -46,7 +46,8 @@ def limit_interval(limit: Limit) -> str:
         return f"at most {limit.upper:.4f}"
     if not ceiling:
         return f"at least {limit.lower:.4f}"
-    return f"{limit.lower:.4f} to {limit.upper:.4f}"
+    places = limit.decimals
+    return f"{limit.lower:.{places}f} to {limit.upper:.{places}f}"
 
 
 def warmup_sentence(fit: Fit, table: pd.DataFrame, level: float) -> str:
@@ -54,12 +55,13 @@ def warmup_sentence(fit: Fit, table: pd.DataFrame, level: float) -> str:
     if len(table) < 2:
         return "This run is too short to leave out any point: the warm-up cannot be varied."
     low, high = table["limit"].min(), table["limit"].max()
+    limit = fit.limit(level)
+    places = limit.decimals
     favoured = table.iloc[int(table["weight"].argmax())]
     moved = (
         f"Leaving out the first {table['n_dropped'].min()} to {table['n_dropped'].max()} points "
-        f"moves the least-squares limit between {low:.4f} and {high:.4f}"
+        f"moves the least-squares limit between {low:.{places}f} and {high:.{places}f}"
     )
-    limit = fit.limit(level)
     if high - low <= 0.25 * (limit.upper - limit.lower):
         judged = ", little beside its interval"
     elif low < limit.lower or high > limit.upper:

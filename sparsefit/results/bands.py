@@ -2,30 +2,113 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sparsefit.laws import TOKENS_PER_UNIT
+from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.results.estimates import Budget
 
 Array = NDArray[np.float64]
+Ends = tuple[Array, Array]
 
 # Share of the draws that stands for those on a bound of the limit.
 _EDGE_SHARE = 0.05
 
 
-def edge_draws(limit: Array, sign: int) -> NDArray[np.intp]:
-    """Draws whose limit lies nearest the bound that the law moves to: the last twentieth.
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """Draws next to the bound that the law moves to, where the data do not exclude it.
 
     If that bound is not excluded, the truth may lie on it, and then on one side of nearly all
     draws. A band that leaves out a tail at each end would miss such a truth, however many points
-    there are. Bands are therefore widened to contain the band of these draws too.
+    there are. Bands are therefore widened to contain these draws too: their middle, or their own
+    band where the law has a single shape. Such a law can only slow down, and the draws that slow
+    down least stand for runs that do not. Chosen on simulated runs and families of runs.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (m,)
+        Which draws: the twentieth whose limits lie nearest the bound.
+    sign : int
+        The law's sign: bands are widened downwards for a falling law, upwards for a rising one.
+    from_level : float
+        Confidence level from which on the bound is not excluded.
+    least_tail : float
+        Smallest tail of these draws that a band leaves out: 0.5 for their middle, 0 for their band.
     """
-    size = max(1, round(_EDGE_SHARE * limit.size))
-    return np.argsort(sign * limit, kind="stable")[:size]
+
+    rows: NDArray[np.intp]
+    sign: int
+    from_level: float
+    least_tail: float
+
+    @classmethod
+    def of_draws(cls, limit: Array, law: Law, from_level: float) -> Edge:
+        """Pick the rows among draws with these limits, shape (draws,)."""
+        size = max(1, round(_EDGE_SHARE * limit.size))
+        rows = np.argsort(law.sign * limit, kind="stable")[:size]
+        return cls(rows, law.sign, from_level, 0.0 if law.n_shape == 1 else 0.5)
+
+    def at(self, level: float) -> NDArray[np.intp] | None:
+        """Rows that a band of this level has to contain, None where it excludes the bound."""
+        return self.rows if level >= self.from_level else None
+
+    def draws(self, curve: Array, seen: Array) -> EdgeDraws:
+        """These rows of draws of the curve and of new measurements, shape (draws, n) each."""
+        return EdgeDraws(
+            curve[self.rows], seen[self.rows], self.sign, self.from_level, self.least_tail
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeDraws:
+    """What bands of a forecast have to contain, see `Edge`.
+
+    Attributes
+    ----------
+    curve, seen : ndarray, shape (m, n)
+        Draws of the curve and of new measurements.
+    sign, from_level, least_tail
+        As those of `Edge`.
+    """
+
+    curve: Array
+    seen: Array
+    sign: int
+    from_level: float
+    least_tail: float = 0.0
+
+    def widen(self, ends: Ends, values: Array, level: float) -> Ends:
+        """Ends of a band that also contain `values` (`curve` or `seen`)."""
+        if level < self.from_level:
+            return ends
+        tail = edge_tail(level, self.least_tail)
+        if self.sign > 0:
+            return np.minimum(ends[0], np.quantile(values, tail, axis=0)), ends[1]
+        return ends[0], np.maximum(ends[1], np.quantile(values, 1.0 - tail, axis=0))
+
+    def level_holding(self, share: Array) -> Array:
+        """Smallest level at which bands contain points with this share of the draws beyond them.
+
+        Beyond is downwards for a falling law, upwards for a rising one.
+        """
+        needed = np.maximum(1.0 - 2.0 * share, self.from_level)
+        return np.where(share >= self.least_tail, needed, np.inf)
+
+
+def edge_tail(level: float, least_tail: float) -> float:
+    """Tail of the draws at an edge that a band of this level leaves out."""
+    return max((1.0 - level) / 2.0, least_tail)
+
+
+def central(values: Array, level: float) -> Ends:
+    """Central band of draws, shape (draws, n): its ends, shape (n,) each."""
+    low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+    return low, high
 
 
 def within_range(response: str, values: Array) -> Array:
@@ -42,8 +125,7 @@ def forecast_table(
     curve: Array,
     seen: Array,
     level: float,
-    edge: NDArray[np.intp] | None = None,
-    sign: int = 1,
+    edges: Sequence[EdgeDraws] = (),
 ) -> pd.DataFrame:
     """Table of `Fit.forecast` from draws.
 
@@ -55,25 +137,19 @@ def forecast_table(
         Draws of the law's mean and of new measurements.
     level : float
         Level of both bands, in (0, 1).
-    edge : ndarray of int, optional
-        `edge_draws` where the limit's bound is not excluded.
-    sign : int
-        The law's sign: bands are widened downwards for a falling law, upwards for a rising one.
+    edges : sequence of EdgeDraws
+        What bands have to contain where a limit's bound is not excluded.
     """
-    tail = (1.0 - level) / 2.0
-    low, middle, high = np.quantile(curve, [tail, 0.5, 1 - tail], axis=0)
-    obs_low, obs_high = np.quantile(seen, [tail, 1 - tail], axis=0)
-    if edge is not None and sign > 0:
-        low = np.minimum(low, np.quantile(curve[edge], tail, axis=0))
-        obs_low = np.minimum(obs_low, np.quantile(seen[edge], tail, axis=0))
-    elif edge is not None:
-        high = np.maximum(high, np.quantile(curve[edge], 1 - tail, axis=0))
-        obs_high = np.maximum(obs_high, np.quantile(seen[edge], 1 - tail, axis=0))
+    bands, observed = central(curve, level), central(seen, level)
+    for edge in edges:
+        bands = edge.widen(bands, edge.curve, level)
+        observed = edge.widen(observed, edge.seen, level)
+    (low, high), (obs_low, obs_high) = bands, observed
     return pd.DataFrame(
         {
             "tokens": tokens,
             "mean": curve.mean(axis=0),
-            "median": middle,
+            "median": np.quantile(curve, 0.5, axis=0),
             "curve_lower": low,
             "curve_upper": high,
             # The band for a measurement contains the band for the mean.
@@ -89,7 +165,7 @@ def budget(
     asked: str,
     level: float,
     seen: tuple[float, float],
-    edge: NDArray[np.intp] | None = None,
+    beside: Sequence[tuple[Array, float]] = (),
     until: float = np.inf,
 ) -> Budget:
     """Summarise when draws meet a target.
@@ -106,8 +182,9 @@ def budget(
         Confidence level in (0, 1).
     seen : tuple of float
         Billions of tokens of the first and the last point seen.
-    edge : ndarray of int, optional
-        `edge_draws` where the limit's bound is not excluded: they meet a target first.
+    beside : sequence of (ndarray of shape (m,), float)
+        The same of draws next to a limit's bound, where it is not excluded, and their
+        `Edge.least_tail`: they meet a target first.
     until : float
         Billions of tokens up to which draws were followed.
     """
@@ -115,8 +192,9 @@ def budget(
     first, last = seen
     # "higher"/"lower": an interpolation between a finite and an infinite end is undefined.
     lower = float(np.quantile(crossing, tail, method="lower"))
-    if edge is not None:
-        lower = min(lower, float(np.quantile(crossing[edge], tail, method="lower")))
+    for crossed, least_tail in beside:
+        first_met = np.quantile(crossed, edge_tail(level, least_tail), method="lower")
+        lower = min(lower, float(first_met))
     upper = float(np.quantile(crossing, 1 - tail, method="higher"))
     middle = float(np.quantile(crossing, 0.5, method="lower"))
     if upper <= last or (middle <= last and np.mean(crossing <= last) >= level):

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit import checks
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.results.bands import budget, without_answer
 from sparsefit.results.estimates import Budget
-from sparsefit.results.limits import draws_near_bound
+from sparsefit.results.limits import edge_of
 
 if TYPE_CHECKING:
     from sparsefit.laws import Law
@@ -48,7 +48,10 @@ def tokens_to(
     crossing = fit.law.inverse(target, fit.averaged.draws.theta(fit.law))
     if sparsity is not None:
         crossing = _ahead(fit.law, crossing, fit.points.d[0])
-    found = budget(crossing, target, asked, level, fit.points.span, draws_near_bound(fit, level))
+    edge = edge_of(fit)
+    rows = None if edge is None else edge.at(level)
+    beside = () if edge is None or rows is None else ((crossing[rows], edge.least_tail),)
+    found = budget(crossing, target, asked, level, fit.points.span, beside)
     return without_answer(found) if fit.misfit else found
 
 
@@ -114,4 +117,4 @@ def _ahead(law: Law, crossing: Array, first: float) -> Array:
 
 def _check_share(share: float) -> None:
     if not (isinstance(share, int | float | np.floating) and 0.0 < share < 1.0):
-        raise ArgumentError(f"share must lie strictly between 0 and 1, got {share!r}")
+        raise ArgumentError(f"share must lie strictly between 0 and 1, got {quoted(share)}")

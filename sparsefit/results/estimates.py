@@ -8,6 +8,7 @@ from html import escape
 from typing import Any, Self
 
 from sparsefit.counts import count_text, share_text
+from sparsefit.display import FEWEST_DECIMALS, interval_decimals, interval_text
 from sparsefit.strict_json import plain
 
 # Share of the draws up to which a target counts as out of reach, as at the default level.
@@ -34,7 +35,8 @@ class SparsityRatio(float):
         return new
 
     def __repr__(self) -> str:
-        return f"{self.estimate:.4f} [{self.lower:.4f}, {self.upper:.4f}]"
+        places = _decimals(self.lower, self.upper, (0.0, 1.0))
+        return interval_text(self.estimate, self.lower, self.upper, places)
 
     def _repr_html_(self) -> str:
         return f"<p><b>Sparsity ratio</b> {self!r}</p>"
@@ -84,6 +86,14 @@ class Limit:
         return bounded_sides(self.lower, self.upper, self.bounds)
 
     @property
+    def decimals(self) -> int:
+        """Decimals of the texts: two digits of the interval's half-width, 4 to 6 in all.
+
+        Four where an end lies on a physical bound: the width then says nothing about the other end.
+        """
+        return _decimals(self.lower, self.upper, self.bounds)
+
+    @property
     def sparsity(self) -> SparsityRatio:
         """Limit sparsity ratio 1 - A0 with its interval.
 
@@ -99,17 +109,17 @@ class Limit:
     @property
     def sentence(self) -> str:
         """One plain sentence."""
-        percent = f"{100 * self.level:g}%"
+        percent, places = f"{100 * self.level:g}%", self.decimals
         if self.identified == "no":
             return f"The limit is not identified by these data ({percent} {self.kind} interval)."
         if self.identified == "one-sided":
             if self.bounded[0]:
-                side = f"these data bound it only below, by {self.lower:.4f}"
+                side = f"these data bound it only below, by {self.lower:.{places}f}"
             else:
-                side = f"these data bound it only above, by {self.upper:.4f}"
+                side = f"these data bound it only above, by {self.upper:.{places}f}"
             return f"The limit is one-sided: {side} ({percent} {self.kind} interval)."
         return (
-            f"The limit lies in [{self.lower:.4f}, {self.upper:.4f}] "
+            f"The limit lies in [{self.lower:.{places}f}, {self.upper:.{places}f}] "
             f"({percent} {self.kind} interval)."
         )
 
@@ -118,13 +128,16 @@ class Limit:
         return dict(plain({**asdict(self), "sentence": self.sentence}))
 
     def __repr__(self) -> str:
-        return (
-            f"Limit({self.estimate:.4f} [{self.lower:.4f}, {self.upper:.4f}], "
-            f"{100 * self.level:g}% {self.kind}, identified: {self.identified})"
-        )
+        told = interval_text(self.estimate, self.lower, self.upper, self.decimals)
+        return f"Limit({told}, {100 * self.level:g}% {self.kind}, identified: {self.identified})"
 
     def _repr_html_(self) -> str:
-        return f"<p><b>Limit {self.estimate:.4f}</b>. {self.sentence}</p>"
+        return f"<p><b>Limit {self.estimate:.{self.decimals}f}</b>. {self.sentence}</p>"
+
+
+def _decimals(lower: float, upper: float, bounds: tuple[float, float]) -> int:
+    both = all(bounded_sides(lower, upper, bounds))
+    return interval_decimals(lower, upper) if both else FEWEST_DECIMALS
 
 
 def bounded_sides(lower: float, upper: float, bounds: tuple[float, float]) -> tuple[bool, bool]:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sparsefit import checks
-from sparsefit.estimation.engine import Averaged
-from sparsefit.estimation.least_squares import LeastSquares
-from sparsefit.estimation.notes import kind_of
-from sparsefit.estimation.points import Points
 from sparsefit.estimation.predictive import observations
-from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.results import text
 from sparsefit.results.bands import forecast_table, within_range
 from sparsefit.results.estimates import Budget, Limit
-from sparsefit.results.limits import AVERAGED, draws_near_bound, holding, limit_from, opened
+from sparsefit.results.fitted_curve import FittedCurve
+from sparsefit.results.limits import AVERAGED, edge_of, holding, limit_from, opened
 from sparsefit.seeds import Rng, seed_of
 
 if TYPE_CHECKING:
@@ -31,7 +27,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit:
+class Fit(FittedCurve):
     """Fit of a law to one run.
 
     The coefficients (`params`, `predict`) are those of the least-squares fit to the points after
@@ -79,57 +75,7 @@ class Fit:
     token counts that are none or in another unit, a word that is none of its choices.
     """
 
-    run: str
-    law: Law
-    law_reason: str
-    frame: pd.DataFrame
-    points: Points
-    n_warmup: int
-    warmup: str
-    least_squares: LeastSquares
-    averaged: Averaged
-    method: str
-    robust: bool
-    n_params: float | None
-    notes: tuple[str, ...]
-    seed: int
-    provenance: dict[str, Any]
-
     # Coefficients ---------------------------------------------------------------------------
-
-    @property
-    def response(self) -> str:
-        """Column fitted: ``"activation_ratio"`` or ``"loss"``."""
-        return self.law.response
-
-    @property
-    def tokens(self) -> Array:
-        """Raw tokens of the usable points, shape (n,)."""
-        return self.points.d * TOKENS_PER_UNIT
-
-    @property
-    def params(self) -> pd.Series:
-        """Coefficients as in the law's equation, D in billions of tokens."""
-        return pd.Series(self._theta, index=list(self.law.parameter_names), name=self.run)
-
-    @property
-    def _theta(self) -> Array:
-        return self.least_squares.theta
-
-    @property
-    def _used(self) -> Points:
-        return self.points.since(self.n_warmup)
-
-    @property
-    def bse(self) -> pd.Series:
-        """Standard errors of the coefficients from the curvature at the optimum (Wald).
-
-        Not a number where the curvature is singular (a coefficient on its bound).
-        """
-        from sparsefit.results.intervals import wald_covariance
-
-        se = np.sqrt(np.diag(wald_covariance(self.law, self._used, self.least_squares)))
-        return pd.Series(se, index=list(self.law.parameter_names), name=self.run)
 
     def conf_int(
         self, level: float = 0.9, method: str = "integrated", rng: Rng = 0
@@ -161,30 +107,7 @@ class Fit:
         ends[-1] = opened(self, holding(self, ends[-1]))
         return pd.DataFrame(ends, index=list(self.law.parameter_names), columns=["lower", "upper"])
 
-    # Curves ---------------------------------------------------------------------------------
-
-    def predict(self, tokens: ArrayLike) -> Array:
-        """Curve of the least-squares coefficients.
-
-        This is one curve, for one warm-up choice and independent residuals. It can leave the band
-        of `forecast`, whose median is the better point forecast.
-
-        Parameters
-        ----------
-        tokens : array_like
-            Raw token counts, checked as in `forecast`.
-
-        Returns
-        -------
-        ndarray, shape (n,)
-        """
-        return self.law.value(self._billions(tokens), self._theta)
-
-    def _billions(self, tokens: ArrayLike) -> Array:
-        """Raw token counts in billions; counts that were given in billions are refused."""
-        counts = checks.check_tokens(tokens)
-        checks.check_ahead(counts, float(self.tokens[0]))
-        return counts / TOKENS_PER_UNIT
+    # Forecasts ------------------------------------------------------------------------------
 
     def simulate(
         self, tokens: ArrayLike, kind: str = "observation", rng: Rng | None = None
@@ -237,8 +160,9 @@ class Fit:
         level = checks.check_level(level)
         tokens = checks.check_tokens(tokens)
         curve, seen = self.simulate(tokens, "curve"), self.simulate(tokens, "observation")
-        edge = draws_near_bound(self, level)
-        return forecast_table(tokens, curve, seen, level, edge, self.law.sign)
+        edge = edge_of(self)
+        edges = () if edge is None else (edge.draws(curve, seen),)
+        return forecast_table(tokens, curve, seen, level, edges)
 
     def derivative(
         self, tokens: ArrayLike, wrt: str = "tokens", level: float = 0.9
@@ -357,24 +281,6 @@ class Fit:
         from sparsefit.results.sensitivity import warmup_sensitivity
 
         return warmup_sensitivity(self, checks.check_level(level))
-
-    @property
-    def misfit(self) -> bool:
-        """Whether the points go against the law (see `notes`).
-
-        If they do, the limit is not identified and budgets have no answer. Forecasts are still
-        computed, but should not be used.
-        """
-        return any(kind_of(note) == "misfit" for note in self.notes)
-
-    def residuals(self) -> Array:
-        """Residuals of the points after the warm-up, shape (n - n_warmup,)."""
-        used = self._used
-        return used.y - self._fitted(used.d)
-
-    def _fitted(self, d: Array) -> Array:
-        """Curve from which residuals count, at billions of tokens."""
-        return self.law.value(d, self._theta)
 
     def diagnostics(self) -> Diagnostics:
         """Autocorrelation and spread of the residuals, in numbers and in words."""

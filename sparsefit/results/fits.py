@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from sparsefit.checks import check_tokens
-from sparsefit.errors import ArgumentError, UnknownRunError
+from sparsefit.errors import ArgumentError, UnknownRunError, quoted
 from sparsefit.estimation.notes import kind_of
 from sparsefit.results.estimates import Budget, Limit
 from sparsefit.results.fit import Fit
@@ -44,7 +44,7 @@ class Fits(Mapping[str, Fit]):
 
     def __getitem__(self, run: str) -> Fit:
         if run not in self.fits:
-            raise UnknownRunError(f"no run {run!r}; runs: {', '.join(map(repr, self.fits))}")
+            raise UnknownRunError(f"no run {quoted(run)}; runs: {', '.join(map(repr, self.fits))}")
         return self.fits[run]
 
     def __contains__(self, run: object) -> bool:

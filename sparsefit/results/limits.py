@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from sparsefit.estimation.notes import kind_of
-from sparsefit.results.bands import edge_draws
+from sparsefit.results.bands import Edge
 from sparsefit.results.estimates import Limit, identification
 
 if TYPE_CHECKING:
@@ -50,15 +49,19 @@ def opened(fit: Fit, ends: Ends) -> Ends:
     return ends
 
 
-def draws_near_bound(fit: Fit, level: float) -> NDArray[np.intp] | None:
-    """Draws next to the bound that the law moves to, where it is not excluded.
+def edge_of(fit: Fit) -> Edge | None:
+    """What bands of a fit have to contain where its limit may lie on the bound that it moves to.
 
-    None where it is, and for a posterior, whose draws stand for all that is possible.
+    None for a posterior, whose draws stand for all that is possible.
     """
-    bound = fit.law.limit_bounds[0 if fit.law.sign > 0 else 1]
-    if fit.method != "fit" or bound not in fit.averaged.likelihood.interval(level):
+    if fit.method != "fit":
         return None
-    return edge_draws(fit.averaged.draws.limit, fit.law.sign)
+    end = 0 if fit.law.sign > 0 else -1
+    level = fit.averaged.likelihood.level_reaching(end)
+    # Where the points leave the law, intervals of every level are opened to the bound.
+    if opened(fit, (np.nan, np.nan))[end] == fit.law.limit_bounds[end]:
+        level = 0.0
+    return Edge.of_draws(fit.averaged.draws.limit, fit.law, level)
 
 
 def limit_from(fit: Fit, intervals: pd.DataFrame, level: float, kind: str) -> Limit:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.estimation.notes import Note, kind_of
 from sparsefit.outputs import writable, write_whole
 from sparsefit.results.frames import frame_from_dict, frame_to_dict
@@ -221,7 +221,7 @@ def load_fit(source: str | Path, *, methods: MethodsGiven | None = None) -> Load
         that are not given.
     """
     if not isinstance(source, str | os.PathLike):
-        raise ArgumentError(f"a path or a JSON document is expected, got {source!r}")
+        raise ArgumentError(f"a path or a JSON document is expected, got {quoted(source)}")
     words = os.fspath(source)
     if not words.lstrip().startswith("{"):
         try:
@@ -237,7 +237,7 @@ def load_fit(source: str | Path, *, methods: MethodsGiven | None = None) -> Load
         raise ArgumentError("not a fit written by sparsefit's to_json") from None
     if version != FORMAT:
         raise ArgumentError(
-            f"the fit was written in format {version!r}, this release reads {FORMAT}: "
+            f"the fit was written in format {quoted(version)}, this release reads {FORMAT}: "
             "update sparsefit"
         )
     try:

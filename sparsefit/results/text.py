@@ -125,7 +125,7 @@ def summary(fit: Fit, level: float) -> str:
     for row in records(tidy(fit, level)):
         numbers = (row.estimate, row.std_error, row.lower, row.upper)
         lines.append(f"  {row.term:<8}" + "".join(f"{number:>13.5g}" for number in numbers))
-    estimate = f"  median of the draws: limit {limit.estimate:.4f}"
+    estimate = f"  median of the draws: limit {limit.estimate:.{limit.decimals}f}"
     if fit.response == "activation_ratio":
         estimate += f", limit sparsity ratio {limit.sparsity!r}"
     lines += ["", f"  {limit.sentence}", estimate]

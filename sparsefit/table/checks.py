@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from sparsefit.errors import Fault
+from sparsefit.errors import Fault, quoted
 from sparsefit.table.coerce import shorten
 from sparsefit.table.schema import BILLIONS_BELOW, COLUMNS, Column
 
@@ -43,7 +43,7 @@ def number_faults(name: str, values: np.ndarray, bad: np.ndarray) -> Iterator[Fa
     if column.kind == "whole":
         whole = judged & ~low & ~high & (values != np.round(np.where(judged, values, 0)))
         for row in np.flatnonzero(whole):
-            yield Fault(int(row), name, f"{values[row]!r} is not whole", holds)
+            yield Fault(int(row), name, f"{quoted(values[row])} is not whole", holds)
 
 
 def _too_high(column: Column, value: float) -> tuple[str, str]:
@@ -73,8 +73,8 @@ def billions_faults(run: np.ndarray, tokens: np.ndarray, bad: np.ndarray) -> Ite
             continue
         partial = (tokens[seen] < BILLIONS_BELOW) & (tokens[seen] != np.round(tokens[seen]))
         for row in seen[partial]:
-            problem = f"{tokens[row]!r} is not a whole count and looks like billions"
-            yield Fault(int(row), "tokens", problem.replace("np.float64", ""), remedy)
+            problem = f"{quoted(tokens[row])} is not a whole count and looks like billions"
+            yield Fault(int(row), "tokens", problem, remedy)
 
 
 def text_faults(name: str, values: np.ndarray) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.errors import Fault
+from sparsefit.errors import Fault, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,5 +164,5 @@ def to_text(series: pd.Series) -> tuple[np.ndarray, np.ndarray, list[Fault]]:
 
 def shorten(cell: Any, width: int = 40) -> str:
     """Show a value in a message, cut to `width` characters."""
-    shown = repr(cell)
+    shown = quoted(cell)
     return shown if len(shown) <= width else f"{shown[: width - 3]}..."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit import provenance as origin
-from sparsefit.errors import ArgumentError, Fault, TableError
+from sparsefit.errors import ArgumentError, Fault, TableError, quoted
 from sparsefit.table import locations
 from sparsefit.table.files import RawFile, read_file, write_frame
 from sparsefit.table.locations import Location
@@ -73,7 +73,9 @@ def read_table(
     least = least_points(response, law_params, min_points)
     paths, ignored = locations.expand(path)
     if run is not None and len(paths) > 1:
-        raise ArgumentError(f"run={run!r} names one run, but {len(paths)} files are to be read")
+        raise ArgumentError(
+            f"run={quoted(run)} names one run, but {len(paths)} files are to be read"
+        )
     files = [read_file(one, run) for one in paths]
     for file in files:
         _check_form(file, response)

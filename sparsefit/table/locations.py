@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sparsefit.errors import ArgumentError, Fault, MissingDependencyError, TableError
+from sparsefit.errors import ArgumentError, Fault, MissingDependencyError, TableError, quoted
 from sparsefit.outputs import write_whole
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".json", ".txt")
@@ -32,7 +32,7 @@ def path_text(path: Location) -> str:
         It is no path.
     """
     if not isinstance(path, str | os.PathLike):
-        raise ArgumentError(f"{path!r} is not a path: give a str or a pathlib.Path")
+        raise ArgumentError(f"{quoted(path)} is not a path: give a str or a pathlib.Path")
     return os.fspath(path)
 
 
@@ -86,7 +86,9 @@ def expand(source: Location | Iterable[Location]) -> tuple[list[str], list[str]]
     if isinstance(source, str | os.PathLike):
         sources = [source]
     elif not isinstance(source, Iterable):
-        raise ArgumentError(f"{source!r} is not a path: give a str, a pathlib.Path, or a list")
+        raise ArgumentError(
+            f"{quoted(source)} is not a path: give a str, a pathlib.Path, or a list"
+        )
     else:
         sources = list(source)
         if not sources:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.checks import check_choice, check_whole
-from sparsefit.errors import Fault, TableError
+from sparsefit.errors import Fault, TableError, quoted
 from sparsefit.table import checks
 from sparsefit.table.coerce import is_missing, to_numbers, to_text
 from sparsefit.table.remedies import missing_remedy
@@ -233,7 +233,7 @@ def shape_faults(table: Any) -> list[Fault]:
         return [Fault(None, None, "the column names have several levels", remedy)]
     for name in table.columns:
         if not isinstance(name, str):
-            problem = f"the column name {name!r} is not text"
+            problem = f"the column name {quoted(name)} is not text"
             faults.append(Fault(None, str(name), problem, "Rename the column"))
     for name in table.columns[table.columns.duplicated()].unique():
         remedy = "Keep one of them or rename the others"

@@ -5,6 +5,7 @@ to a break and is level after it. `fit_width_depth` turns points (ratio, limit) 
 whether a break can be placed at all, and gives advice once loss points are there.
 """
 
+from sparsefit.width_depth.checkpoints import last_losses
 from sparsefit.width_depth.fit import fit_segmented, fit_width_depth
 from sparsefit.width_depth.intervals import BreakTest, Interval, Placement
 from sparsefit.width_depth.points import Points, read_points
@@ -23,5 +24,6 @@ __all__ = [
     "fit_segmented",
     "fit_width_depth",
     "fit_width_depth_bayes",
+    "last_losses",
     "read_points",
 ]

@@ -17,16 +17,13 @@ import numpy as np
 import pandas as pd
 
 from sparsefit.checks import check_level
-from sparsefit.errors import ArgumentError, Fault, TableError
+from sparsefit.errors import ArgumentError, Fault, TableError, quoted
 from sparsefit.strict_json import plain
+from sparsefit.width_depth.checkpoints import refuse_checkpoints
+from sparsefit.width_depth.columns import number_column, ratio_column
 from sparsefit.width_depth.intervals import Interval
 from sparsefit.width_depth.kernel import Array
-from sparsefit.width_depth.points import (
-    number_column,
-    ratio_column,
-    read_points,
-    refuse_measurements,
-)
+from sparsefit.width_depth.points import read_points
 from sparsefit.width_depth.text import percent, span
 
 if TYPE_CHECKING:
@@ -181,7 +178,7 @@ def recommend(
     level = check_level(level)
     number = isinstance(tolerance, int | float | np.number) and not isinstance(tolerance, bool)
     if not (number and np.isfinite(tolerance) and tolerance >= 0):
-        raise ArgumentError(f"tolerance: expected nats of at least 0, got {tolerance!r}")
+        raise ArgumentError(f"tolerance: expected nats of at least 0, got {quoted(tolerance)}")
     if not isinstance(loss_points, pd.DataFrame):
         raise ArgumentError(
             "loss_points: expected a DataFrame with the columns loss and width_depth_ratio (or "
@@ -235,14 +232,14 @@ def recommend(
 
 def _loss_table(points: pd.DataFrame) -> pd.DataFrame:
     points = points.reset_index(drop=True)
-    refuse_measurements(points)
+    refuse_checkpoints(points)
     faults: list[Fault] = []
     stable = np.ones(len(points), dtype=bool)
     if "stable" in points:
         flags = points["stable"]
         for row in range(len(points)):
             if not isinstance(flags.iloc[row], (bool, np.bool_)):
-                problem = f"{flags.iloc[row]!r} is neither true nor false"
+                problem = f"{quoted(flags.iloc[row])} is neither true nor false"
                 faults.append(Fault(row, "stable", problem, "Give true or false"))
         if faults:
             raise TableError(faults)

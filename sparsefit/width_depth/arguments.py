@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, quoted
 from sparsefit.width_depth.kernel import Array
 
 
@@ -21,7 +21,7 @@ def check_numbers(name: str, values: Any, *, finite: bool = True) -> Array:
     try:
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
-        raise ArgumentError(f"{name}: expected numbers, got {values!r}") from None
+        raise ArgumentError(f"{name}: expected numbers, got {quoted(values)}") from None
     if finite and not np.all(np.isfinite(array)):
         at = int(np.flatnonzero(~np.isfinite(array))[0])
         raise ArgumentError(f"{name}: entry {at} is not finite ({array.ravel()[at]})")
@@ -32,7 +32,7 @@ def check_ratio(value: Any) -> float:
     """Return one finite ratio."""
     array = check_numbers("ratio", value)
     if array.ndim:
-        raise ArgumentError(f"ratio: expected one number, got {value!r}")
+        raise ArgumentError(f"ratio: expected one number, got {quoted(value)}")
     return float(array)
 
 

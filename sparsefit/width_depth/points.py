@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sparsefit.checks import check_choice, check_positive
-from sparsefit.errors import ArgumentError, Fault, FitError, TableError
-from sparsefit.table.coerce import as_floats
+from sparsefit.errors import ArgumentError, Fault, FitError, TableError, quoted
+from sparsefit.width_depth.checkpoints import ratios_of_runs, refuse_checkpoints
+from sparsefit.width_depth.columns import number_column, ratio_column
 from sparsefit.width_depth.kernel import Array
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 Replicates = Literal["error", "keep"]
 
 MIN_RATIOS = 5
-# Two ways of giving a ratio may differ by rounding in a printed table.
-_RATIO_TOLERANCE = 5e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +106,7 @@ def read_points(
             f"points: expected a DataFrame or a mapping of run to fit, got {type(points).__name__}"
         )
     check_choice("replicates", replicates, ("error", "keep"))
-    read = _points_of_table(table, column, fraction, replicates)
+    read = _points_of_table(table, column, fraction, replicates, isinstance(points, Mapping))
     return replace(read, left_out={**left_out, **read.left_out})
 
 
@@ -133,94 +132,13 @@ def _said(left_out: Mapping[str, str]) -> str:
     return " ".join(f"Left out: {why.rstrip('.')}." for why in left_out.values())
 
 
-def refuse_measurements(table: pd.DataFrame) -> None:
-    """Say what to do with a table of checkpoints: the points of the law are limits.
-
-    Raises
-    ------
-    TableError
-        The table has a column of tokens and several rows of a run.
-    """
-    if {"run", "tokens"} <= set(table.columns) and table["run"].duplicated().any():
-        raise TableError(
-            [
-                Fault(
-                    None,
-                    "tokens",
-                    "a measurement table, with one row per checkpoint; one row per architecture "
-                    "is wanted, with its limit",
-                    "Fit it first: fits = sf.fit(table), then sf.fit_width_depth(fits, "
-                    'ratios=table); for the losses sf.fit(table, response="loss")',
-                )
-            ]
-        )
-
-
-def ratio_column(table: pd.DataFrame, faults: list[Fault]) -> Array:
-    """Ratios of a table, from the column or from hidden size and number of layers."""
-    n = len(table)
-    given = architecture = None
-    if "width_depth_ratio" in table:
-        given = number_column(table, "width_depth_ratio", faults, positive=True)
-    if {"hidden_size", "n_layers"} <= set(table.columns):
-        hidden = number_column(table, "hidden_size", faults, positive=True)
-        layers = number_column(table, "n_layers", faults, positive=True)
-        architecture = hidden / layers
-    if given is None and architecture is None:
-        faults.append(
-            Fault(
-                None,
-                "width_depth_ratio",
-                "is missing",
-                "Add it, or add the columns 'hidden_size' and 'n_layers'",
-            )
-        )
-        return np.full(n, np.nan)
-    if given is None or architecture is None:
-        ratio = given if given is not None else architecture
-        assert ratio is not None
-        return ratio
-    for row in np.flatnonzero(np.abs(given / architecture - 1) > _RATIO_TOLERANCE):
-        faults.append(
-            Fault(
-                int(row),
-                "width_depth_ratio",
-                f"{given[row]:g} differs from hidden_size / n_layers = {architecture[row]:g}",
-                "Correct one of them or leave one out",
-            )
-        )
-    return given
-
-
-def number_column(
-    table: pd.DataFrame, name: str, faults: list[Fault], *, positive: bool = False
-) -> Array:
-    """A column as finite numbers; faulty entries are reported and become NaN."""
-    if name not in table:
-        faults.append(Fault(None, name, "is missing", "Add the column"))
-        return np.full(len(table), np.nan)
-    column = table[name]
-    numbers = as_floats(column).to_numpy(dtype=float, na_value=np.nan)
-    numbers = numbers.copy()
-    for row in range(len(table)):
-        value = numbers[row]
-        if not np.isfinite(value):
-            problem = f"{column.iloc[row]!r} is not a finite number"
-            faults.append(Fault(row, name, problem, "Give a number or remove the row"))
-            numbers[row] = np.nan
-        elif positive and value <= 0:
-            faults.append(Fault(row, name, f"{value:g} is not positive", "Correct the value"))
-            numbers[row] = np.nan
-    return numbers
-
-
 def _points_of_table(
-    table: pd.DataFrame, column: str, fraction: bool, replicates: Replicates
+    table: pd.DataFrame, column: str, fraction: bool, replicates: Replicates, of_fits: bool
 ) -> Points:
     faults: list[Fault] = []
     if table.empty:
         raise TableError([Fault(None, None, "has no rows", "Give one row per architecture")])
-    refuse_measurements(table)
+    refuse_checkpoints(table)
     label = np.asarray(table.get("run", table.index), dtype=object).astype(str)
     kept, left_out = _identified(table, column, label)
     ratio = ratio_column(table, faults)
@@ -237,7 +155,8 @@ def _points_of_table(
             )
     se = number_column(table, "se", faults, positive=True) if "se" in table else None
     if replicates == "error":
-        faults.extend(_repeated(np.where(kept, ratio, np.nan)))
+        repeated = _repeated(np.where(kept, ratio, np.nan), column, label if of_fits else None)
+        faults.extend(repeated)
     # A limit that is not identified hardly has a standard error, and needs none.
     faults = [fault for fault in faults if fault.row is None or kept[fault.row]]
     if faults:
@@ -266,30 +185,37 @@ def _identified(
     said = table["identified"].tolist()
     kept = np.array([word == "yes" or word is True for word in said])
     return kept, {
-        str(name): f"run {str(name)!r}: its limit is not identified (the table says {word!r})"
+        str(name): f"run {str(name)!r}: its limit is not identified (the table says {quoted(word)})"
         for name, word, use in zip(label, said, kept, strict=True)
         if not use
     }
 
 
-def _repeated(ratio: Array) -> list[Fault]:
+def _repeated(ratio: Array, column: str, runs: NDArray[np.str_] | None) -> list[Fault]:
+    """Name ratios that several points have, by their runs where the points are fits."""
+    remedy = (
+        "Give one row per ratio, such as the mean of its runs"
+        if column == "loss"
+        else 'If they are different runs (other seeds), pass replicates="keep" (--keep-replicates)'
+    )
     faults = []
     first: dict[float, int] = {}
     for row, value in enumerate(ratio):
         if not np.isfinite(value):
             continue
-        if value in first:
-            faults.append(
-                Fault(
-                    row,
+        seen = first.setdefault(value, row)
+        if seen != row:
+            fault = (
+                Fault(row, "width_depth_ratio", f"{value:g} is already in row {seen}", remedy)
+                if runs is None
+                else Fault(
+                    None,
                     "width_depth_ratio",
-                    f"{value:g} is already in row {first[value]}",
-                    "Remove a copied row; if the two are different runs (other seeds), "
-                    'pass replicates="keep"',
+                    f"runs {str(runs[seen])!r} and {str(runs[row])!r} both have {value:g}",
+                    remedy,
                 )
             )
-        else:
-            first[value] = row
+            faults.append(fault)
     return faults
 
 
@@ -308,8 +234,8 @@ def _table_of_fits(
     for row, (run, fit) in enumerate(fits.items()):
         if not (hasattr(fit, "limit") and hasattr(fit, "misfit")):
             raise ArgumentError(
-                f"points: run {run!r} is of type {type(fit).__name__}; give fits of sf.fit or "
-                "sf.fit_bayes, or a table"
+                f"points: run {quoted(run)} is of type {type(fit).__name__}; give fits of "
+                "sf.fit or sf.fit_bayes, or a table"
             )
         limit = fit.limit(level)
         if not limit.is_identified:
@@ -322,14 +248,14 @@ def _table_of_fits(
                 Fault(
                     row,
                     column,
-                    f"the interval of the limit of run {run!r} has no width",
+                    f"the interval of the limit of run {quoted(run)} has no width",
                     "Leave the run out, or give the limits in a table with a column 'se'",
                 )
             )
         if str(run) not in ratio_of:
             remedy = "Add it to `ratios`"
             faults.append(
-                Fault(row, "width_depth_ratio", f"run {run!r} has no architecture", remedy)
+                Fault(row, "width_depth_ratio", f"run {quoted(run)} has no architecture", remedy)
             )
             continue
         rows.append((str(run), ratio_of[str(run)], estimate, se))
@@ -348,26 +274,13 @@ def _estimate_and_se(limit: Limit) -> tuple[float, float]:
 
 def _ratio_of_run(ratios: Any) -> dict[str, float]:
     if isinstance(ratios, pd.DataFrame):
-        if "run" not in ratios:
-            raise ArgumentError("ratios: the table has no column 'run'")
-        faults: list[Fault] = []
-        for name in ("width_depth_ratio", "hidden_size", "n_layers"):
-            if name not in ratios:
-                continue
-            different = ratios.groupby("run", sort=False)[name].nunique()
-            for run in different.index[different > 1]:
-                problem = f"run {str(run)!r} has several values"
-                faults.append(Fault(None, name, problem, "Give each run one architecture"))
-        if faults:
-            raise TableError(faults, source="ratios")
-        one_row = ratios.drop_duplicates("run").reset_index(drop=True)
-        values = ratio_column(one_row, faults)
-        if faults:
-            raise TableError(faults, source="ratios")
-        return dict(zip(one_row["run"].astype(str), values.tolist(), strict=True))
+        try:
+            return ratios_of_runs(ratios)
+        except TableError as error:
+            raise TableError(error.faults, source="ratios") from None
     if isinstance(ratios, Mapping):
         return {
-            str(run): check_positive(f"ratios: the ratio of run {run!r}", value)
+            str(run): check_positive(f"ratios: the ratio of run {quoted(run)}", value)
             for run, value in ratios.items()
         }
     raise ArgumentError(

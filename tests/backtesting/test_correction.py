@@ -133,7 +133,7 @@ def test_other_runs_that_leave_the_law_correct_a_young_run():
         assert "do not describe these runs well" in together.why
         assert "lay above the forecasts" in together.why
         assert "describe these runs" not in alone.why
-    assert np.mean(shares["alone"]) < 0.1
+    assert np.mean(shares["alone"]) < 0.2
     assert np.mean(shares["together"]) > 0.4
 
 

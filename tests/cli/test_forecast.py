@@ -93,7 +93,8 @@ def test_text_says_limit_budget_and_identification(command, folder):
     assert "Activation ratio 0.0705 is reached at" in out
     assert "2T" in out and "sparsity" in out
     limit = sf.fit(sf.read_table(folder / "two.csv"))["falling_sim"].limit()
-    assert f"{limit.lower:.4f} to {limit.upper:.4f}" in out
+    places = limit.decimals
+    assert f"{limit.lower:.{places}f} to {limit.upper:.{places}f}" in out
 
 
 def test_a_short_run_does_not_stop_the_others(command, document, folder):

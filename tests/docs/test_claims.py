@@ -64,6 +64,14 @@ def test_the_limits_of_validity_tell_the_coverage_of_the_backtest_page() -> None
     assert f"cover {ours} and {theirs} (" in claimed
 
 
+def test_the_page_on_calibration_tells_the_coverage_of_the_backtest_page() -> None:
+    claimed = " ".join(
+        after("docs/calibration.md", "**The weight of strong correlation.**").split()
+    )
+    theirs, ours = (shown("fit", "cover 90%", at).split()[0] for at in (AUTHORS, OURS))
+    assert f"bands of `sf.fit` cover {theirs} and {ours} of later points" in claimed
+
+
 def test_the_page_on_bayesian_fits_tells_what_pooling_gains_on_the_backtest_page() -> None:
     claimed = " ".join(after("docs/bayes.md", "## Pooling across scales\n").split())
     pooled, alone = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -64,7 +65,7 @@ def test_every_notebook_is_executed_by_the_site() -> None:
 def test_the_papers_points_are_refitted_where_they_are(
     snippets: ModuleType, authors_points: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SPARSING_LAW_POINTS", str(authors_points))
+    monkeypatch.setenv("SPARSEFIT_AUTHORS_POINTS", str(authors_points))
     snippets.run_page(ROOT / "docs" / "notebooks" / "paper_points.md")
 
 
@@ -156,6 +157,21 @@ def test_gallery_shows_every_script_and_its_figure() -> None:
 def test_columns_of_the_table_page_are_those_of_the_code(reference_pages: ModuleType) -> None:
     text = (ROOT / "docs" / "table.md").read_text(encoding="utf-8")
     assert reference_pages.table_page(text) == text
+
+
+def test_pages_of_the_api_are_titled_by_names_that_work(reference_pages: ModuleType) -> None:
+    import sparsefit as sf
+
+    def found(root: object, names: str) -> object:
+        return functools.reduce(getattr, names.split("."), root)
+
+    titles = reference_pages.public_names()
+    assert titles["sparsefit.results.fit.Fit"] == "sf.Fit"
+    for full, title in titles.items():
+        module, _, name = full.rpartition(".")
+        assert found(sf, title.removeprefix("sf.")) is getattr(
+            importlib.import_module(module), name
+        )
 
 
 def test_the_command_reference_has_every_command(

@@ -33,6 +33,10 @@ CELLS = st.sampled_from(
         1j,
         b"x",
         {},
+        np.float64(0.0),
+        np.float32(1.5),
+        np.int64(-1),
+        np.str_("x"),
     ]
 )
 KINDS = ["falling", "rising", "constant", "noise", "outlier", "steps", "at one", "tiny", "warm-up"]
@@ -176,6 +180,7 @@ def check_table(table: pd.DataFrame) -> str:
     except SparsefitError as error:
         assert isinstance(error, TableError | FitError)
         assert len(str(error)) > 20
+        assert "np." not in str(error)
         return type(error).__name__
     finally:
         pd.testing.assert_frame_equal(table, before)

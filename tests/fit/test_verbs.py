@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 import sparsefit as sf
+from sparsefit.cli.describe import limit_sentence
 from sparsefit.errors import ArgumentError
+from sparsefit.results.estimates import Limit, identification
 
 Simulate = Callable[..., pd.DataFrame]
 
@@ -20,6 +22,32 @@ def test_the_same_table_gives_the_same_fit(simulated_run: Simulate) -> None:
     pd.testing.assert_series_equal(first.params, second.params)
     pd.testing.assert_frame_equal(first.forecast([1e11]), second.forecast([1e11]))
     assert first.limit() == second.limit()
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "told"),
+    [
+        (0.0612, 0.0731, "0.0672 [0.0612, 0.0731]"),
+        (0.0, 0.0731, "0.0365 [0.0000, 0.0731]"),  # its width says nothing of the upper end
+        (0.2, 0.6, "0.4000 [0.2000, 0.6000]"),
+        (0.0691, 0.0705, "0.06980 [0.06910, 0.07050]"),
+        (0.06998, 0.07002, "0.070000 [0.069980, 0.070020]"),
+        (0.07 - 1e-9, 0.07 + 1e-9, "0.070000 [0.070000, 0.070000]"),
+        (0.07, 0.07, "0.070000 [0.070000, 0.070000]"),
+    ],
+)
+def test_decimals_follow_the_width_of_the_interval(lower: float, upper: float, told: str) -> None:
+    bounds = (0.0, 1.0)
+    middle = 0.5 * (lower + upper)
+    found = identification(lower, upper, bounds)
+    limit = Limit(middle, lower, upper, found, 0.9, "posterior", "activation_ratio", bounds)
+    assert told in repr(limit)
+    ends = told.split(" ", 1)[1] if limit.is_identified else f"only above, by {upper:.4f}"
+    assert ends in limit.sentence
+    sparsity = repr(limit.sparsity)
+    assert len(sparsity) == len(told) and f"{1 - upper:.4f}"[:5] in sparsity
+    if limit.is_identified:
+        assert told.split(" ", 1)[0] in limit_sentence(limit)
 
 
 def test_forecast_columns_and_order(fit: sf.Fit) -> None:
@@ -69,10 +97,8 @@ def test_limit_says_sparsity(fit: sf.Fit) -> None:
 def test_an_end_a_rounding_error_off_its_bound_bounds_nothing(
     ends: tuple[float, float], bounded: tuple[bool, bool], words: tuple[str, str]
 ) -> None:
-    from sparsefit.cli.describe import limit_sentence
     from sparsefit.plots.fits import limit_words
     from sparsefit.reporting.words import limit_interval
-    from sparsefit.results.estimates import identification
 
     bounds = (0.0, 1.0)
     state = identification(*ends, bounds)

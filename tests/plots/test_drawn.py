@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import sparsefit as sf
+from sparsefit.display import interval_text
 from sparsefit.errors import ArgumentError
 from sparsefit.plots.canvas import count_text, run_texts
 from sparsefit.plots.fits import limit_words
@@ -85,7 +86,7 @@ def test_a_bounded_limit_has_both_ends_and_no_word_of_unbounded(fits, axes):
     sf.plots.fit(fit, axes)
     np.testing.assert_allclose(labelled(axes, "_limit").get_ydata(), [limit.lower, limit.upper])
     assert "unbounded" not in texts(axes)
-    assert f"[{limit.lower:.4f}, {limit.upper:.4f}]" in axes.get_title(loc="left")
+    assert interval_text(limit.estimate, limit.lower, limit.upper) in axes.get_title(loc="left")
 
 
 def test_a_one_sided_limit_is_said_in_words_and_hatched(fits, axes):
@@ -193,7 +194,7 @@ def test_forest_says_the_limits_and_points_arrows_at_open_ends(fits, axes):
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(fits)
     open_end, bounded = fits["open_sim"].limit(), fits["falling_sim"].limit()
     assert f"≤ {open_end.upper:.4f}, one-sided" in texts(axes)
-    assert f"[{bounded.lower:.4f}, {bounded.upper:.4f}]" in texts(axes)
+    assert interval_text(bounded.estimate, bounded.lower, bounded.upper) in texts(axes)
     assert [line.get_marker() for line in axes.lines].count("<") == 1
 
 
