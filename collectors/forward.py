@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sparsefit.checks import check_whole
+from sparsefit.collectors.evaluating import evaluating
 from sparsefit.collectors.text import EvaluationText, checked_text
 from sparsefit.errors import CheckpointError, CollectorError, ModelError
 
@@ -101,7 +102,7 @@ def forward_losses(
     Parameters
     ----------
     model : torch.nn.Module
-        Causal language model; put into evaluation mode for the pass.
+        Causal language model; in evaluation mode during the pass.
     text : EvaluationText
         Windows to run.
     batch_size : int
@@ -120,9 +121,7 @@ def forward_losses(
     """
     device = model_device(model)
     sums = np.zeros(text.n_windows)
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model, device):
         for start in range(0, text.n_windows, batch_size):
             stop = min(start + batch_size, text.n_windows)
             counted = text.counted[start:stop]
@@ -147,8 +146,6 @@ def forward_losses(
             del logits
             if advance is not None:
                 advance(int(counted.sum()))
-    finally:
-        model.train(training)
     if not np.isfinite(sums).all():
         bad = int(np.flatnonzero(~np.isfinite(sums))[0])
         raise CheckpointError(

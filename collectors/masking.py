@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.blocks import ROWS, Buffers, release_gaps
+from sparsefit.collectors.evaluating import hooks_run
 from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
 from sparsefit.collectors.rules import OutputNorm, Rule
 from sparsefit.collectors.sites import Site, called_often, find_sites, not_called
@@ -188,6 +189,9 @@ def sparse(
 ) -> Iterator[nn.Module]:
     """Run any supported model sparsely inside the context, in any harness.
 
+    Inside, what `torch.compile` has compiled runs uncompiled (from PyTorch 2.6 on; before, a model
+    that ran compiled is an error).
+
     Parameters
     ----------
     model : torch.nn.Module
@@ -221,6 +225,7 @@ def sparse(
                 raise not_called(site)
 
     with ExitStack() as stack:
+        stack.enter_context(hooks_run())
         stack.enter_context(masked(sites, OutputNorm(sites, thresholds)))
         for site in sites:
             handle = site.projection.register_forward_pre_hook(_noter(called, site.layer))

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.counted import check_product
+from sparsefit.collectors.evaluating import evaluating
 from sparsefit.collectors.forward import flatten, model_device, out_of_memory
 from sparsefit.collectors.sites import Site, called_often, not_called
 from sparsefit.collectors.text import EvaluationText
@@ -37,16 +38,13 @@ def try_model(model: nn.Module, sites: Sequence[Site], text: EvaluationText) -> 
         The model does not run on token ids alone, sees later tokens, or uses a site never, more
         than once, not for every position, or otherwise than as a product with its weight.
     """
-    tokens = torch.from_numpy(text.tokens[:1, :_TOKENS]).to(model_device(model))
+    device = model_device(model)
+    tokens = torch.from_numpy(text.tokens[:1, :_TOKENS]).to(device)
     half = max(1, tokens.shape[1] // 2)
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model, device):
         logits = _run(model, sites, tokens)
         if half < tokens.shape[1]:
             _check_causal(model, logits[:, :half], _run(model, sites, _altered(tokens, half)))
-    finally:
-        model.train(training)
 
 
 def _run(model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor) -> torch.Tensor:

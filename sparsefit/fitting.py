@@ -165,9 +165,7 @@ def fit_notes(
     else:
         notes.append(_naming(against, better_law(law, data.points, averaged.drops, rule == "auto")))
     if rule == "auto" and drop:
-        what = "first point" if drop == 1 else f"first {drop} points"
-        words = f"the law does not describe the {what} (set aside as warm-up)"
-        notes.append(Note(words, "warm-up"))
+        notes.append(_warmup_note(drop, averaged))
     if averaged.transient_weight > 0.5 and (drop or leaves_at_the_start(law, data.points, best)):
         rest = "only through the points set aside" if drop else "do not"
         words = (
@@ -188,6 +186,24 @@ def fit_notes(
         )
         notes.append(Note(words, "few draws"))
     return tuple(notes)
+
+
+def _warmup_note(drop: int, averaged: Averaged) -> Note:
+    """Points that least squares leaves out, and whether the average does so too.
+
+    Least squares goes with the best choice under independent residuals. Correlated ones may explain
+    the first points as well, and then nothing shows that the law does not describe them.
+    """
+    what = "first point" if drop == 1 else f"first {drop} points"
+    weight = float(averaged.drop_weight[averaged.drops >= drop].sum())
+    if weight >= 0.5:
+        words = f"the law does not describe the {what} (set aside as warm-up)"
+    else:
+        words = (
+            f"least squares leaves out the {what} (warm-up); the intervals average over choices, "
+            f"and leave out as many with a weight of only {weight:.2f}"
+        )
+    return Note(words, "warm-up")
 
 
 def rounding_of(data: RunData, law: Law, best: LeastSquares, drop: int) -> float:

@@ -131,3 +131,20 @@ def test_rows_that_are_not_fitted_are_told_by_the_reason(simulated_run: Simulate
         str(note) for note in sf.fit(table, response="loss").notes if note.kind == "failed rows"
     ]
     assert said == ["3 rows have a value of loss but the status 'failed' and are not fitted"]
+
+
+def test_the_note_on_the_warmup_agrees_with_its_weights() -> None:
+    """Least squares may leave out what the average keeps; then nothing says that the law fails."""
+    table = sf.datasets.load("reference_scales_repeated")
+    found = sf.fit(table[table["run"] == "0.26m_silu_s1"])
+    shares = found.warmup_sensitivity()
+    weight = shares.loc[shares["n_dropped"] >= found.n_warmup, "weight"].sum()
+    (note,) = [note for note in found.notes if kind_of(note) == "warm-up"]
+    assert found.n_warmup == 5 and weight < 0.1
+    assert "does not describe" not in note and f"a weight of only {weight:.2f}" in note
+    table = sf.datasets.load("reference_scales")
+    found = sf.fit(table[table["run"] == "0.03m_relu_s0"])
+    shares = found.warmup_sensitivity()
+    assert shares.loc[shares["n_dropped"] >= found.n_warmup, "weight"].sum() >= 0.5
+    (note,) = [note for note in found.notes if kind_of(note) == "warm-up"]
+    assert "the law does not describe the first 5 points" in note
