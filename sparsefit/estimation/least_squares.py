@@ -166,14 +166,12 @@ def _polish(law: Law, points: Points, theta: Array, ssr: float) -> Array:
     def jacobian(values: lmfit.Parameters) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
             gradient = -root[:, None] * law.gradient(points.d, coefficients(values))
-        return np.nan_to_num(gradient, posinf=1e3, neginf=-1e3, nan=1e3)
+        return _bounded(gradient, 1e50)
 
     def residual(values: lmfit.Parameters) -> Array:
         now = coefficients(values)
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.nan_to_num(
-                root * (points.y - law.value(points.d, now)), posinf=1e3, neginf=-1e3, nan=1e3
-            )
+            return _bounded(root * (points.y - law.value(points.d, now)), 1e3)
 
     result = lmfit.minimize(
         residual,
@@ -187,6 +185,11 @@ def _polish(law: Law, points: Points, theta: Array, ssr: float) -> Array:
     )
     polished = np.array([result.params[name].value for name in law.parameter_names])
     return polished if float(np.sum(residual(result.params) ** 2)) < ssr else theta
+
+
+def _bounded(values: Array, most: float) -> Array:
+    """Values that a step far off has sent beyond all bounds, kept finite in sums of squares too."""
+    return np.asarray(np.clip(np.nan_to_num(values, nan=1e3), -most, most))
 
 
 def _on_bound(limit: float, bounds: tuple[float, float]) -> float:

@@ -24,6 +24,10 @@ Array = NDArray[np.float64]
 BARELY = 0.5
 """A physical bound whose likelihood is this share of the cut-off has not been excluded either."""
 
+# Points within this factor in D may tell less of the change over them than noise hides; it takes
+# part in the measure with so many of its quantiles.
+_NARROW, _CHANGES = 2.0, 50
+
 # Cells that carry the likelihood; the rest has under a thousandth of the weight.
 _CELLS = 12000
 
@@ -105,6 +109,24 @@ def _student_t_kernel(t: Array, dof: int) -> Array:
     return out
 
 
+def _log_measure(problem: Problem, excess: Array, changes: Array, typical: float) -> Array:
+    """Log of the measure of the excess, given the change over the data.
+
+    Where points within a narrow range of D hardly tell the change, the measure is the mean over its
+    draws. That of a typical change says that an excess far below it needs an alpha which the
+    measure all but rules out; divided by it, limits near the last value would look likely whatever
+    the data.
+    """
+    span = problem.points.span
+    if span[1] >= _NARROW * span[0]:
+        return problem.prior.log_limit_density(excess, typical, span)
+    some = np.quantile(changes, (np.arange(_CHANGES) + 0.5) / _CHANGES)
+    some = np.maximum(some, 1e-3 * typical)
+    each = np.stack([problem.prior.log_limit_density(excess, one, span) for one in some])
+    top = each.max(axis=0)
+    return np.asarray(top + np.log(np.exp(each - top).mean(axis=0)))
+
+
 def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLikelihood:
     """Integrated likelihood of the limit from the cells of the grid.
 
@@ -166,7 +188,8 @@ def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLik
         density += _student_t_kernel(t, freedom) @ share[cells_of]
     # Closer than the noise, the measure is not resolved by the data and would diverge.
     excess = np.maximum(law.sign * (last - grid), max(noise, 1e-3 * change))
-    measure = problem.prior.log_limit_density(excess, change, points.span)
+    changes = np.abs(draws.curve(law, points.d[:1]) - draws.curve(law, points.d[-1:]))[:, 0]
+    measure = _log_measure(problem, excess, changes, change)
     with np.errstate(divide="ignore"):
         total = np.log(density) - measure
     # Integrating over the shape leaves a likelihood with as many degrees of freedom fewer.
