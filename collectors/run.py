@@ -21,6 +21,7 @@ from sparsefit.collectors.growing import (
     with_earlier,
 )
 from sparsefit.collectors.loading import LoadOptions
+from sparsefit.collectors.lock import alone
 from sparsefit.collectors.progress import Progress
 from sparsefit.collectors.result import RunMeasurement
 from sparsefit.collectors.run_text import check_context, default_text, warn_if_small
@@ -90,7 +91,8 @@ def measure_run(
     ArgumentError
         `extend` without `parts`, or an argument of another kind.
     CollectorError
-        The parts folder belongs to another measurement or cannot be written.
+        The parts folder belongs to another measurement, is in use by one that runs, or cannot be
+        written.
 
     Examples
     --------
@@ -135,18 +137,19 @@ def measure_run(
         "load": asdict(load),
         "batch_size": size,
     }
-    store = Parts(folder, plan, growing=extend)
-    if extend:
-        check_weights(checkpoints, store)
-    solved = solved_checkpoints(settings, len(checkpoints))
-    left = len(checkpoints) - solved
-    with Progress(progress, text.n_tokens, solved=solved, fixed=left) as bar:
-        series = Series(checkpoints, text, settings, load, store, size, bar, growing=extend)
-        measured = series.measure_all()
-    result = build_tables(run_name, checkpoints, text, settings, measured, series.solutions())
-    if extend:
-        note_weights(checkpoints, [n for n, one in measured.items() if one["failed"]], store)
-        warn_of_drift(result.table, settings)
+    with alone(folder):
+        store = Parts(folder, plan, growing=extend)
+        if extend:
+            check_weights(checkpoints, store)
+        solved = solved_checkpoints(settings, len(checkpoints))
+        left = len(checkpoints) - solved
+        with Progress(progress, text.n_tokens, solved=solved, fixed=left) as bar:
+            series = Series(checkpoints, text, settings, load, store, size, bar, growing=extend)
+            measured = series.measure_all()
+        result = build_tables(run_name, checkpoints, text, settings, measured, series.solutions())
+        if extend:
+            note_weights(checkpoints, [n for n, one in measured.items() if one["failed"]], store)
+            warn_of_drift(result.table, settings)
     return result
 
 

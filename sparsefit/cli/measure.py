@@ -176,6 +176,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and write the tables; 3 where some checkpoints failed."""
+    from sparsefit.collectors.lock import alone
+
     # Before any model runs: hours of work must not end at a bad path.
     output = Path(arguments.output)
     _check_output(output, [arguments.text, arguments.tokens_file, *arguments.run])
@@ -183,8 +185,10 @@ def run(arguments: argparse.Namespace) -> int:
         warnings.simplefilter("always")
         checkpoints, settings, load = _options(arguments)
         text = _text(arguments, checkpoints, settings, load)
-        result = _measure(arguments, checkpoints, settings, load, text, output)
-    _write(result, output, arguments, settings, load, text)
+        # From before what a restart deletes until the parts are gone.
+        with alone(_parts(output)):
+            result = _measure(arguments, checkpoints, settings, load, text, output)
+            _write(result, output, arguments, settings, load, text)
     notes = [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
     if result.failed:
         notes.append(
