@@ -56,8 +56,8 @@ def alone(folder: Path | None) -> Iterator[None]:
 
 
 def _tidy(folder: Path) -> None:
-    """Delete the folder where nothing but the lock is in it."""
-    with suppress(OSError):  # somebody deleted it, or open files cannot be deleted here
-        if [path.name for path in folder.iterdir()] == [LOCK]:
-            (folder / LOCK).unlink()
+    """Delete the lock's file, and the folder where nothing else is in it."""
+    with suppress(OSError):  # it is gone, or open files cannot be deleted here
+        (folder / LOCK).unlink()
+        if not any(folder.iterdir()):
             folder.rmdir()
