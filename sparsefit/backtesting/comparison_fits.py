@@ -87,5 +87,6 @@ def _check_same_points(run: str, group: Mapping[str, Fit]) -> None:
         if not same:
             raise ArgumentError(
                 f"fits: run {run!r} has other points in {name!r} than in {names[0]!r}; only fits "
-                "of the same points can be compared."
+                "of the same points can be compared. For an earlier fit of a run that went on, "
+                "compare what both forecast at the same tokens."
             )

@@ -154,7 +154,11 @@ def _has_pattern(law: Law, used: Points, best: LeastSquares) -> bool:
     dof = len(used) - law.n_parameters - 2
     if dof < 4:
         return False
-    residual = (used.y - law.value(used.d, best.theta)) * np.sqrt(used.weights)
+    residual = used.y - law.value(used.d, best.theta)
+    # What the rounding of floats leaves of points on the curve is smooth, too.
+    if float(np.max(np.abs(residual))) <= 1e-13 * float(np.max(np.abs(used.y))):
+        return False
+    residual = residual * np.sqrt(used.weights)
     x = np.log(used.d)
     x = (x - x.mean()) / max(float(np.ptp(x)), 1e-12)
     design = np.stack([np.ones(x.size), x, x**2, x**3, x**4], axis=1)

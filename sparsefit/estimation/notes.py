@@ -14,6 +14,7 @@ KINDS = {
     "fading start": "an early transient decays into the law",
     "failed rows": "rows have no value",
     "standard errors": "measured standard errors are not used as given",
+    "rounding": "the values are rounded so coarsely that neighbours are equal",
     "few draws": "the draws rest on a small effective sample",
     "sampler": "checks of the sampler failed: do not trust the posterior",
     "pooling": "which other runs a pooled run learns from, or that there is none",
@@ -29,8 +30,8 @@ class Note(str):
     ----------
     kind : str
         "misfit", "speeds up", "pattern", "limiting form", "bound", "warm-up", "fading start",
-        "failed rows", "standard errors", "few draws", "sampler", "pooling" or "other": the keys
-        of `KINDS`, which says what each means.
+        "failed rows", "standard errors", "rounding", "few draws", "sampler", "pooling" or "other":
+        the keys of `KINDS`, which says what each means.
     """
 
     kind: str

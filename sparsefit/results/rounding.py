@@ -62,7 +62,8 @@ def rounding_note(step: float) -> Note:
     """What a reader should know of values rounded to a step."""
     return Note(
         f"the values are rounded to {step:g}, and neighbours are equal: intervals allow for half "
-        "of that on either side; give more digits"
+        "of that on either side; give more digits",
+        "rounding",
     )
 
 

@@ -36,7 +36,7 @@ def one(table: pd.DataFrame, bayes: bool = False) -> sf.Fit:
 def test_intervals_allow_for_half_a_step(bayes: bool) -> None:
     """All last points say 0.1: the limit, 0.096, lies within half a percent of it."""
     found = one(rounded(2), bayes)
-    assert any("rounded to 0.01" in note for note in found.notes)
+    assert [n.kind for n in found.notes if "rounded to 0.01" in n] == ["rounding"]
     limit = found.limit()
     assert limit.lower <= LIMIT <= limit.upper <= 0.106
     far = found.forecast([1e12]).iloc[0]
