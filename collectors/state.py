@@ -6,12 +6,10 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from sparsefit.collectors.lock import LOCK
 from sparsefit.errors import ArgumentError, CollectorError
 from sparsefit.outputs import write_whole
 
@@ -80,9 +78,7 @@ def clear(folder: Path) -> None:
 def remove(folder: Path) -> None:
     """Delete the parts in a folder, and the folder; what somebody else put there keeps it."""
     clear(folder)
-    with suppress(OSError):  # where open files cannot be deleted, an empty folder stays
-        (folder / LOCK).unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
+    if not any(folder.iterdir()):
         folder.rmdir()
 
 

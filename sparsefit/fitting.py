@@ -27,7 +27,7 @@ from sparsefit.laws import TOKENS_PER_UNIT, Law
 from sparsefit.provenance import provenance
 from sparsefit.results.fit import Fit
 from sparsefit.results.fits import Fits
-from sparsefit.results.rounding import allowing_for_rounding, coarse_step, rounding_note
+from sparsefit.results.rounding import allowing_for_rounding
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import unusable_rows, usable_rows, validate
 
@@ -206,12 +206,6 @@ def _warmup_note(drop: int, averaged: Averaged) -> Note:
     return Note(words, "warm-up")
 
 
-def rounding_of(data: RunData, law: Law, best: LeastSquares, drop: int) -> float:
-    """Step to which the values are rounded where their scatter does not show it, else 0."""
-    fitted = law.value(data.points.d[drop:], best.theta)
-    return coarse_step(data.points, drop, fitted)
-
-
 def _zero_errors(data: RunData, response: str) -> bool:
     """Whether the standard errors of the usable rows are given, and zero."""
     if response != "activation_ratio" or "se" not in data.frame:
@@ -264,10 +258,9 @@ def fit_run(
     best = fit_least_squares(chosen, points.since(drop))
     data = replace(data, points=points)
     notes = fit_notes(data, chosen, best, averaged, drop, rule)
-    if step := rounding_of(data, chosen, best, drop):
-        generator = np.random.default_rng([seed, 1])
-        averaged = allowing_for_rounding(chosen, averaged, step, generator)
-        notes = (*notes, rounding_note(step))
+    averaged, rounded = allowing_for_rounding(
+        chosen, points, best, drop, averaged, np.random.default_rng([seed, 1])
+    )
     return Fit(
         run=data.run,
         law=chosen,
@@ -281,7 +274,7 @@ def fit_run(
         method="fit",
         robust=robust,
         n_params=data.n_params,
-        notes=notes,
+        notes=(*notes, *rounded),
         seed=seed,
         provenance=provenance(seed=seed),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from sparsefit.errors import ArgumentError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sparsefit.results.bands import EdgeDraws, Ends
+    from sparsefit.results.bands import Edge, EdgeDraws, Ends
 
 Array = NDArray[np.float64]
 
@@ -196,8 +197,8 @@ class MethodForecast:
         As in `Fit.forecast` it contains the interval of the curve, where there is one.
         """
         lower, upper = self.observation.interval(level)
-        for edge in self.edges:
-            lower, upper = edge.widen((lower, upper), edge.seen, level)
+        for one in self.edges:
+            lower, upper = one.edge.widen((lower, upper), one.seen, level)
         if self.curve is None:
             return lower, upper
         curve_lower, curve_upper = self.curve_interval(level)
@@ -214,25 +215,18 @@ class MethodForecast:
         if self.curve is None:
             raise ArgumentError("MethodForecast: there is no curve, only measurements.")
         ends = self.curve.interval(level)
-        for edge in self.edges:
-            ends = edge.widen(ends, edge.curve, level)
+        for one in self.edges:
+            ends = one.edge.widen(ends, one.curve, level)
         return ends
 
     def level_holding(self, observed: Array) -> Array:
         """Smallest level at which `interval` holds each observation, shape (n,)."""
-        level = np.full(len(observed), np.inf)
-        for part, name in ((self.observation, "seen"), (self.curve, "curve")):
-            if part is None:
-                continue
-            pit = probability_integral(part.sample(), observed)
-            level = np.minimum(level, 2.0 * np.abs(pit - 0.5))
-            for edge in self.edges:
-                # Its bands are widened on one side, from a level on.
-                beyond = probability_integral(getattr(edge, name), observed)
-                held = edge.level_holding(beyond if edge.sign > 0 else 1.0 - beyond)
-                outside = edge.sign * (0.5 - pit) > 0
-                level = np.where(outside, np.minimum(level, held), level)
-        return level
+        beside = [(one.edge, one.seen) for one in self.edges]
+        level = _level_holding(self.observation, beside, observed)
+        if self.curve is None:
+            return level
+        beside = [(one.edge, one.curve) for one in self.edges]
+        return np.minimum(level, _level_holding(self.curve, beside, observed))
 
     def table(self, level: float = 0.9) -> pd.DataFrame:
         """The forecast in the columns of `Fit.forecast`.
@@ -248,3 +242,18 @@ class MethodForecast:
         if self.curve is None:
             found[["curve_lower", "curve_upper"]] = np.nan
         return found
+
+
+def _level_holding(
+    part: Predictive, beside: Sequence[tuple[Edge, Array]], observed: Array
+) -> Array:
+    """Smallest level of a central band, widened by edges, that holds each observation."""
+    pit = probability_integral(part.sample(), observed)
+    level = 2.0 * np.abs(pit - 0.5)
+    for edge, draws in beside:
+        # Its bands are widened on one side, from a level on.
+        below = probability_integral(draws, observed)
+        held = edge.level_holding(below if edge.sign > 0 else 1.0 - below)
+        outside = edge.sign * (0.5 - pit) > 0
+        level = np.where(outside, np.minimum(level, held), level)
+    return level

@@ -159,13 +159,13 @@ def from_fit(found: Fit, tokens: np.ndarray, rng: np.random.Generator) -> Method
 
     Its bands are those of `Fit.forecast`.
     """
+    from sparsefit.results.bands import EdgeDraws
     from sparsefit.results.limits import edge_of
 
     seen = found.simulate(tokens, "observation", rng=seed_of(rng))
     curve = found.simulate(tokens, "curve")
     drawn = MethodForecast.from_draws(tokens, seen, curve_draws=curve)
-    edge = edge_of(found)
-    edges = () if edge is None else (edge.draws(curve, seen),)
+    edges = EdgeDraws.of(edge_of(found), curve, seen)
     return replace(drawn, notes=found.notes, edges=edges)
 
 

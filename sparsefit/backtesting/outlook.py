@@ -15,7 +15,7 @@ from sparsefit.backtesting.stacking import mix
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.notes import kind_of
 from sparsefit.laws import TOKENS_PER_UNIT
-from sparsefit.results.bands import EdgeDraws, budget, without_answer
+from sparsefit.results.bands import Edge, budget, without_answer
 from sparsefit.results.estimates import Budget
 
 Array = NDArray[np.float64]
@@ -39,7 +39,7 @@ class Outlook:
         Raw tokens of the points, increasing.
     ahead : Curve
         From the last point on.
-    edges : sequence of (Curve, EdgeDraws)
+    edges : sequence of (Edge, Curve)
         Curves that its band has to contain as well, see `MethodForecast.edges`.
     within : callable
         Returns the `Curve` from the first point to the last.
@@ -51,7 +51,7 @@ class Outlook:
 
     tokens: Array
     ahead: Curve
-    edges: Sequence[tuple[Curve, EdgeDraws]]
+    edges: Sequence[tuple[Edge, Curve]]
     within: Callable[[], Curve]
     rising: bool
     misfit: bool
@@ -63,9 +63,8 @@ class Outlook:
         seen = (self.tokens[0] / TOKENS_PER_UNIT, self.tokens[-1] / TOKENS_PER_UNIT)
         until = float(self.ahead.tokens[-1]) / TOKENS_PER_UNIT
         beside = [
-            (self._crossings(curve, target, left_behind) / TOKENS_PER_UNIT, edge.least_tail)
-            for curve, edge in self.edges
-            if level >= edge.from_level
+            (edge, self._crossings(curve, target, left_behind) / TOKENS_PER_UNIT)
+            for edge, curve in self.edges
         ]
         made = budget(found / TOKENS_PER_UNIT, target, asked, level, seen, beside, until)
         return without_answer(made) if self.misfit else made

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sparsefit.backtesting.result import Backtest
-    from sparsefit.results.bands import EdgeDraws
+    from sparsefit.results.bands import Edge
 
 T = TypeVar("T")
 
@@ -245,13 +245,13 @@ class BestForecast:
                 f"until must lie beyond the {seen:g} tokens that run {run!r} has seen, got {last:g}"
             )
 
-        def forecast_on() -> tuple[Curve, list[tuple[Curve, EdgeDraws]], bool]:
+        def forecast_on() -> tuple[Curve, list[tuple[Edge, Curve]], bool]:
             tokens = outlook.grid_ahead(seen, last)
             parts = self._parts(table, run, tokens)
             outlook.check_curves(parts)
             found = self._stacked(parts, table, run)
             assert found.curve is not None and found.curve.draws is not None
-            edges = [(Curve.of_draws(tokens, one.curve), one) for one in found.edges]
+            edges = [(one.edge, Curve.of_draws(tokens, one.curve)) for one in found.edges]
             return Curve.of_draws(tokens, found.curve.draws), edges, outlook.says_misfit(parts)
 
         ahead, edges, misfit = self._kept_or(("ahead", run, last), forecast_on)

@@ -27,13 +27,12 @@ from sparsefit.fitting import (
     check_points,
     fit_each,
     fit_notes,
-    rounding_of,
     warmup_rule,
 )
 from sparsefit.laws import Law
 from sparsefit.provenance import provenance
 from sparsefit.results.fits import Fits
-from sparsefit.results.rounding import allowing_for_rounding, rounding_note
+from sparsefit.results.rounding import allowing_for_rounding
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import usable_rows
 
@@ -244,9 +243,8 @@ def finish(
     drop = int(summary.drops[int(np.argmax(summary.drop_weight))])
     best = fit_least_squares(model.law, data.points.since(drop))
     found = fit_notes(data, model.law, best, summary, drop, rule)
-    if step := rounding_of(data, model.law, best, drop):
-        summary = allowing_for_rounding(model.law, summary, step, generator)
-        found = (*found, rounding_note(step))
+    summary, rounded = allowing_for_rounding(model.law, data.points, best, drop, summary, generator)
+    found = (*found, *rounded)
     if not sampled.sampling.reliable:
         found = (Note(sampled.sampling.sentence, "sampler"), *found)
     return BayesFit(

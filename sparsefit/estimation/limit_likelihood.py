@@ -145,8 +145,8 @@ def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLik
     lower, upper = law.limit_bounds
     upper = min(upper, max(10.0 * float(points.y.max()), 1.0) if np.isinf(upper) else upper)
     draws = sample.draws
-    last = float(np.median(draws.curve(law, points.d[-1:])))
-    first = float(np.median(draws.curve(law, points.d[:1])))
+    ends = draws.curve(law, points.d[[0, -1]])
+    first, last = np.median(ends, axis=0).tolist()
     change = max(abs(first - last), 1e-3 * points.range)
     noise = float(np.median(draws.sigma))
     # Distance from the last value in the law's direction, up to the physical bound.
@@ -188,8 +188,7 @@ def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLik
         density += _student_t_kernel(t, freedom) @ share[cells_of]
     # Closer than the noise, the measure is not resolved by the data and would diverge.
     excess = np.maximum(law.sign * (last - grid), max(noise, 1e-3 * change))
-    changes = np.abs(draws.curve(law, points.d[:1]) - draws.curve(law, points.d[-1:]))[:, 0]
-    measure = _log_measure(problem, excess, changes, change)
+    measure = _log_measure(problem, excess, np.abs(ends[:, 0] - ends[:, 1]), change)
     with np.errstate(divide="ignore"):
         total = np.log(density) - measure
     # Integrating over the shape leaves a likelihood with as many degrees of freedom fewer.

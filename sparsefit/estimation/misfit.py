@@ -42,6 +42,14 @@ def _noise(y: Array) -> float:
     return float(np.median(np.abs(np.diff(y, 2))) / 0.6745 / np.sqrt(6.0))
 
 
+def only_rounding(residual: Array, values: Array) -> bool:
+    """Whether only the rounding of floats is left of values on a curve.
+
+    Such numbers of the size of 1e-17 are alike: they pass for correlated, and for smooth.
+    """
+    return float(np.max(np.abs(residual))) <= 1e-13 * float(np.max(np.abs(values)))
+
+
 def leaves_at_the_start(law: Law, points: Points, best: LeastSquares) -> bool:
     """Whether a departure that fades from the first point on improves a fit to all points.
 
@@ -155,8 +163,7 @@ def _has_pattern(law: Law, used: Points, best: LeastSquares) -> bool:
     if dof < 4:
         return False
     residual = used.y - law.value(used.d, best.theta)
-    # What the rounding of floats leaves of points on the curve is smooth, too.
-    if float(np.max(np.abs(residual))) <= 1e-13 * float(np.max(np.abs(used.y))):
+    if only_rounding(residual, used.y):
         return False
     residual = residual * np.sqrt(used.weights)
     x = np.log(used.d)

@@ -53,43 +53,18 @@ class Edge:
         rows = np.argsort(law.sign * limit, kind="stable")[:size]
         return cls(rows, law.sign, from_level, 0.0 if law.n_shape == 1 else 0.5)
 
-    def at(self, level: float) -> NDArray[np.intp] | None:
-        """Rows that a band of this level has to contain, None where it excludes the bound."""
-        return self.rows if level >= self.from_level else None
-
-    def draws(self, curve: Array, seen: Array) -> EdgeDraws:
-        """These rows of draws of the curve and of new measurements, shape (draws, n) each."""
-        return EdgeDraws(
-            curve[self.rows], seen[self.rows], self.sign, self.from_level, self.least_tail
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class EdgeDraws:
-    """What bands of a forecast have to contain, see `Edge`.
-
-    Attributes
-    ----------
-    curve, seen : ndarray, shape (m, n)
-        Draws of the curve and of new measurements.
-    sign, from_level, least_tail
-        As those of `Edge`.
-    """
-
-    curve: Array
-    seen: Array
-    sign: int
-    from_level: float
-    least_tail: float = 0.0
-
     def widen(self, ends: Ends, values: Array, level: float) -> Ends:
-        """Ends of a band that also contain `values` (`curve` or `seen`)."""
+        """Ends of a band that also contain these draws, `values` of shape (m, n)."""
         if level < self.from_level:
             return ends
-        tail = edge_tail(level, self.least_tail)
+        tail = self.tail(level)
         if self.sign > 0:
             return np.minimum(ends[0], np.quantile(values, tail, axis=0)), ends[1]
         return ends[0], np.maximum(ends[1], np.quantile(values, 1.0 - tail, axis=0))
+
+    def tail(self, level: float) -> float:
+        """Tail of these draws that a band leaves out."""
+        return max((1.0 - level) / 2.0, self.least_tail)
 
     def level_holding(self, share: Array) -> Array:
         """Smallest level at which bands contain points with this share of the draws beyond them.
@@ -100,9 +75,26 @@ class EdgeDraws:
         return np.where(share >= self.least_tail, needed, np.inf)
 
 
-def edge_tail(level: float, least_tail: float) -> float:
-    """Tail of the draws at an edge that a band of this level leaves out."""
-    return max((1.0 - level) / 2.0, least_tail)
+@dataclass(frozen=True, eq=False)
+class EdgeDraws:
+    """The draws of an edge at the tokens of a forecast.
+
+    Attributes
+    ----------
+    edge : Edge
+        How bands contain them.
+    curve, seen : ndarray, shape (m, n)
+        Draws of the curve and of new measurements.
+    """
+
+    edge: Edge
+    curve: Array
+    seen: Array
+
+    @classmethod
+    def of(cls, edge: Edge | None, curve: Array, seen: Array) -> tuple[EdgeDraws, ...]:
+        """Pick the rows of an edge among all draws, shape (draws, n) each; none without an edge."""
+        return () if edge is None else (cls(edge, curve[edge.rows], seen[edge.rows]),)
 
 
 def central(values: Array, level: float) -> Ends:
@@ -141,9 +133,9 @@ def forecast_table(
         What bands have to contain where a limit's bound is not excluded.
     """
     bands, observed = central(curve, level), central(seen, level)
-    for edge in edges:
-        bands = edge.widen(bands, edge.curve, level)
-        observed = edge.widen(observed, edge.seen, level)
+    for one in edges:
+        bands = one.edge.widen(bands, one.curve, level)
+        observed = one.edge.widen(observed, one.seen, level)
     (low, high), (obs_low, obs_high) = bands, observed
     return pd.DataFrame(
         {
@@ -165,7 +157,7 @@ def budget(
     asked: str,
     level: float,
     seen: tuple[float, float],
-    beside: Sequence[tuple[Array, float]] = (),
+    beside: Sequence[tuple[Edge, Array]] = (),
     until: float = np.inf,
 ) -> Budget:
     """Summarise when draws meet a target.
@@ -182,9 +174,9 @@ def budget(
         Confidence level in (0, 1).
     seen : tuple of float
         Billions of tokens of the first and the last point seen.
-    beside : sequence of (ndarray of shape (m,), float)
-        The same of draws next to a limit's bound, where it is not excluded, and their
-        `Edge.least_tail`: they meet a target first.
+    beside : sequence of (Edge, ndarray of shape (m,))
+        Draws next to a limit's bound, and when they meet the target: where the bound is not
+        excluded, they meet it first.
     until : float
         Billions of tokens up to which draws were followed.
     """
@@ -192,9 +184,9 @@ def budget(
     first, last = seen
     # "higher"/"lower": an interpolation between a finite and an infinite end is undefined.
     lower = float(np.quantile(crossing, tail, method="lower"))
-    for crossed, least_tail in beside:
-        first_met = np.quantile(crossed, edge_tail(level, least_tail), method="lower")
-        lower = min(lower, float(first_met))
+    for edge, crossed in beside:
+        if level >= edge.from_level:
+            lower = min(lower, float(np.quantile(crossed, edge.tail(level), method="lower")))
     upper = float(np.quantile(crossing, 1 - tail, method="higher"))
     middle = float(np.quantile(crossing, 0.5, method="lower"))
     if upper <= last or (middle <= last and np.mean(crossing <= last) >= level):

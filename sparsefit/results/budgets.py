@@ -49,8 +49,7 @@ def tokens_to(
     if sparsity is not None:
         crossing = _ahead(fit.law, crossing, fit.points.d[0])
     edge = edge_of(fit)
-    rows = None if edge is None else edge.at(level)
-    beside = () if edge is None or rows is None else ((crossing[rows], edge.least_tail),)
+    beside = () if edge is None else ((edge, crossing[edge.rows]),)
     found = budget(crossing, target, asked, level, fit.points.span, beside)
     return without_answer(found) if fit.misfit else found
 

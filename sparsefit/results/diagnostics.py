@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.display import facts_html
+from sparsefit.estimation.misfit import only_rounding
 
 if TYPE_CHECKING:
     from sparsefit.results.fit import Fit
@@ -21,14 +22,9 @@ def neighbour_correlation(residual: NDArray[np.float64]) -> float:
 
 
 def beyond_rounding(fit: Fit) -> NDArray[np.float64]:
-    """Residuals of a fit; 0 throughout where only the rounding of floats is left of them.
-
-    A curve that goes through every point leaves numbers of the size of 1e-17, which are alike and
-    would pass for correlated.
-    """
+    """Residuals of a fit; 0 throughout where only the rounding of floats is left of them."""
     residual = fit.residuals()
-    left = float(np.max(np.abs(residual))) > 1e-13 * float(np.max(np.abs(fit.points.y)))
-    return residual if left else np.zeros_like(residual)
+    return np.zeros_like(residual) if only_rounding(residual, fit.points.y) else residual
 
 
 def residual_facts(found: Any) -> dict[str, float]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sparsefit import checks
 from sparsefit.estimation.predictive import observations
 from sparsefit.results import text
-from sparsefit.results.bands import forecast_table, within_range
+from sparsefit.results.bands import EdgeDraws, forecast_table, within_range
 from sparsefit.results.estimates import Budget, Limit
 from sparsefit.results.fitted_curve import FittedCurve
 from sparsefit.results.limits import AVERAGED, edge_of, holding, limit_from, opened
@@ -160,8 +160,7 @@ class Fit(FittedCurve):
         level = checks.check_level(level)
         tokens = checks.check_tokens(tokens)
         curve, seen = self.simulate(tokens, "curve"), self.simulate(tokens, "observation")
-        edge = edge_of(self)
-        edges = () if edge is None else (edge.draws(curve, seen),)
+        edges = EdgeDraws.of(edge_of(self), curve, seen)
         return forecast_table(tokens, curve, seen, level, edges)
 
     def derivative(

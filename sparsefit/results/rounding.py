@@ -18,6 +18,7 @@ from sparsefit.estimation.notes import Note
 
 if TYPE_CHECKING:
     from sparsefit.estimation.engine import Averaged
+    from sparsefit.estimation.least_squares import LeastSquares
     from sparsefit.estimation.limit_likelihood import LimitLikelihood
     from sparsefit.estimation.points import Points
     from sparsefit.laws import Law
@@ -58,33 +59,47 @@ def coarse_step(points: Points, drop: int, fitted: Array) -> float:
     return step if equal >= _EQUAL and scatter < _SCATTER * step else 0.0
 
 
-def rounding_note(step: float) -> Note:
-    """What a reader should know of values rounded to a step."""
-    return Note(
-        f"the values are rounded to {step:g}, and neighbours are equal: intervals allow for half "
-        "of that on either side; give more digits",
-        "rounding",
-    )
-
-
 def allowing_for_rounding(
-    law: Law, averaged: Averaged, step: float, rng: np.random.Generator
-) -> Averaged:
-    """Draws and the limit's likelihood with an unknown error of up to half a step.
+    law: Law,
+    points: Points,
+    best: LeastSquares,
+    drop: int,
+    averaged: Averaged,
+    rng: np.random.Generator,
+) -> tuple[Averaged, tuple[Note, ...]]:
+    """Draws and the limit's likelihood with an unknown error of up to half a step, and a note.
 
     Each draw is moved as a whole; the likelihood is the best over all moves, so that the interval
-    of the limit grows by half a step at each end.
+    of the limit grows by half a step at each end. Nothing changes where the scatter of the points
+    shows how they are rounded.
+
+    Parameters
+    ----------
+    law, points, averaged
+        The law, all points of the run, and its fit.
+    best, drop : LeastSquares, int
+        The least-squares fit and the number of first points that it leaves out.
+    rng : numpy.random.Generator
+        Source of the moves.
     """
+    step = coarse_step(points, drop, law.value(points.d[drop:], best.theta))
+    if not step:
+        return averaged, ()
     half = 0.5 * step
     lower, upper = law.limit_bounds
     moved = averaged.draws.limit + rng.uniform(-half, half, len(averaged.draws))
     # A limit stays inside its bounds, but need not leave one that it is on.
     moved = np.clip(moved, lower, np.maximum(np.nextafter(upper, lower), averaged.draws.limit))
-    return replace(
+    allowed = replace(
         averaged,
         draws=replace(averaged.draws, limit=moved),
         likelihood=_widened(averaged.likelihood, half),
     )
+    words = (
+        f"the values are rounded to {step:g}, and neighbours are equal: intervals allow for half "
+        "of that on either side; give more digits"
+    )
+    return allowed, (Note(words, "rounding"),)
 
 
 def _widened(likelihood: LimitLikelihood, half: float) -> LimitLikelihood:

@@ -9,7 +9,7 @@ import sparsefit as sf
 from sparsefit.backtesting import MethodForecast
 from sparsefit.backtesting.methods_fit import from_fit
 from sparsefit.estimation.notes import kind_of
-from sparsefit.results.bands import EdgeDraws
+from sparsefit.results.bands import Edge, EdgeDraws
 from sparsefit.results.limits import edge_of
 
 TOKENS = np.array([4e6, 8e6, 4e7])
@@ -85,7 +85,7 @@ def test_the_level_that_holds_a_point_agrees_with_the_intervals(sign, from_level
     rng = np.random.default_rng(3)
     seen = rng.normal(0.3, 0.01, (2001, 40))
     outer = seen[:101] - sign * 0.03
-    edge = EdgeDraws(outer, outer, sign, from_level, least_tail)
+    edge = EdgeDraws(Edge(np.arange(101), sign, from_level, least_tail), outer, outer)
     tokens = np.arange(1.0, 41.0)
     forecast = MethodForecast(
         tokens, MethodForecast.from_draws(tokens, seen).observation, None, edges=(edge,)
