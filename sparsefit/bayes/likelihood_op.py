@@ -30,6 +30,8 @@ SPAN = 7
 
 # Few enough factors that their product neither overflows nor vanishes.
 _LOG_EVERY = 4
+# Log of a share that is lost when it is added to one.
+_NOTHING = -40.0
 
 
 def student_constant(dof: float) -> float:
@@ -62,12 +64,18 @@ def pack(model: Model, coordinates: Map) -> Array:
     head = (n, model.drops.size, len(normal), len(heavy), dof)
     parts: list[Any] = [head, (model.law.sign, model.law.n_shape, span_ratio(points.span))]
     parts += [coordinates.flat, points.y, np.log(d / d[0]), model.drops]
-    parts += [np.zeros(n) if likelihood.se is None else likelihood.se**2, constant]
-    parts += [[m.white_share for m in normal], [1.0 / scale for scale in scales]]
+    parts += [np.zeros(n) if likelihood.se is None else likelihood.se**2]
+    parts += [_by_point(constant, model.drops.size)]
+    parts += [[m.white_share for m in normal], _by_point([1.0 / scale for scale in scales], n)]
     # The correlation of the first point with the one before it is never used.
-    parts += [np.append(0.0, m.carried(points)) for m in normal]
-    parts += [m.scale(d, d[-1]) ** 2 for m in heavy]
+    parts += [_by_point([np.append(0.0, m.carried(points)) for m in normal], n)]
+    parts += [_by_point([m.scale(d, d[-1]) ** 2 for m in heavy], n)]
     return np.concatenate([np.ravel(np.asarray(part, dtype=float)) for part in parts])
+
+
+def _by_point(of_models: list[Array], n: int) -> Array:
+    """Arrays of n numbers a model, as rows of one number a model: what a filter reads at once."""
+    return np.asarray(of_models, dtype=float).reshape(len(of_models), n).T
 
 
 def _log_scale_sums(scale: Array, kept: NDArray[np.intp]) -> Array:
@@ -100,58 +108,63 @@ def _law(
 def _filtered(
     residual: Array, run: Array, sizes: Counts, begin: Counts, noise_scale: Numbers
 ) -> tuple[Array, Array, Array, Array]:
-    """Log likelihood of the points kept, by model and warm-up choice, and the filter's states.
+    """Log likelihood of the points kept, by warm-up choice and model, and the filter's states.
 
     Points are filtered from last to first, as in `markov.filtered_log_likelihood`, so that one pass
-    serves all warm-up choices.
+    serves all warm-up choices. Innermost are the models, which do not wait for each other.
     """
     n, k, g, models = sizes
     drops, se2, constant, white, inverse_scale, carried, scale2 = begin
     log_sigma, inverse, dof, half = noise_scale
-    table = np.empty((models, k))
-    innovation, spread, gain = np.empty((g, n)), np.empty((g, n)), np.empty((g, n))
+    h = models - g
+    table = np.empty((k, models))
+    innovation, precision, gain = np.empty((n, g)), np.empty((n, g)), np.empty((n, g))
+    mean, variance = np.zeros(g), 1.0 - run[white : white + g]
+    total, product, tails = np.zeros(models), np.ones(models), np.ones(h)
     most = int(run[drops + k - 1])
-    for j in range(models):
-        mean, variance, total, product = 0.0, 0.0, 0.0, 1.0
-        if j < g:
-            variance = 1.0 - run[white + j]
-        c = k - 1
-        for i in range(n - 1, -1, -1):
-            if j < g:
-                unit = inverse * run[inverse_scale + j * n + i]
-                noise = run[white + j] + unit * unit * run[se2 + i]
-                v = unit * residual[i] - mean
-                s = variance + noise
-                ratio = variance / s
-                innovation[j, i], spread[j, i], gain[j, i] = v, s, ratio
-                total -= 0.5 * v * v / s
-                product *= s
-                phi = run[carried + j * n + i]
-                mean = phi * (mean + ratio * v)
-                variance = phi * phi * ratio * noise + (1.0 - phi * phi) * (1.0 - run[white + j])
-            else:
-                s = run[scale2 + (j - g) * n + i] + inverse * inverse * run[se2 + i]
-                v = inverse * residual[i]
-                total -= half * np.log1p(v * v / (dof * s))
-                product *= s
-            if i <= most or i % _LOG_EVERY == 0:
-                total -= 0.5 * np.log(product)
-                product = 1.0
-            if c >= 0 and run[drops + c] == i:
-                table[j, c] = run[constant + j * k + c] + total - (n - i) * log_sigma
-                c -= 1
-    return table, innovation, spread, gain
+    c = k - 1
+    for i in range(n - 1, -1, -1):
+        scaled, known = inverse * residual[i], inverse * inverse * run[se2 + i]
+        of_scale, of_phi = inverse_scale + i * g, carried + i * g
+        for j in range(g):
+            unit, share, phi = run[of_scale + j], run[white + j], run[of_phi + j]
+            noise = share + unit * unit * known
+            v = unit * scaled - mean[j]
+            s = variance[j] + noise
+            inverse_s = 1.0 / s
+            ratio = variance[j] * inverse_s
+            innovation[i, j], precision[i, j], gain[i, j] = v, inverse_s, ratio
+            total[j] -= 0.5 * v * v * inverse_s
+            product[j] *= s
+            mean[j] = phi * (mean[j] + ratio * v)
+            variance[j] = phi * phi * ratio * noise + (1.0 - phi * phi) * (1.0 - share)
+        for j in range(h):
+            s = run[scale2 + i * h + j] + known
+            tails[j] *= 1.0 + scaled * scaled / (dof * s)
+            product[g + j] *= s
+        if i <= most or i % _LOG_EVERY == 0:
+            for j in range(models):
+                total[j] -= 0.5 * np.log(product[j])
+                product[j] = 1.0
+            for j in range(h):
+                total[g + j] -= half * np.log(tails[j])
+                tails[j] = 1.0
+        if c >= 0 and run[drops + c] == i:
+            for j in range(models):
+                table[c, j] = run[constant + c * models + j] + total[j] - (n - i) * log_sigma
+            c -= 1
+    return table, innovation, precision, gain
 
 
 def _add_left_out(table: Array, residual: Array, run: Array, drops: int, width2: float) -> None:
     """Add to each warm-up choice the log likelihood of the points that it leaves out."""
-    models, k = table.shape
+    k, models = table.shape
     early = 0.0
     c = 0
     for i in range(int(run[drops + k - 1]) + 1):
         if run[drops + c] == i:
             for j in range(models):
-                table[j, c] += early
+                table[c, j] += early
             c += 1
         early -= 0.5 * (WARMUP_DOF + 1.0) * np.log1p(residual[i] ** 2 / (WARMUP_DOF * width2))
         early += _EARLY - 0.5 * np.log(width2)
@@ -159,15 +172,17 @@ def _add_left_out(table: Array, residual: Array, run: Array, drops: int, width2:
 
 def _summed(table: Array) -> tuple[float, float]:
     """Turn log likelihoods into likelihoods over the largest; its log, and their sum."""
-    models, k = table.shape
+    k, models = table.shape
     top, mass = -np.inf, 0.0
-    for j in range(models):
-        for c in range(k):
-            top = max(top, table[j, c])
-    for j in range(models):
-        for c in range(k):
-            table[j, c] = np.exp(table[j, c] - top)
-            mass += table[j, c]
+    for c in range(k):
+        for j in range(models):
+            top = max(top, table[c, j])
+    for c in range(k):
+        for j in range(models):
+            # What adds nothing to the sum in double precision is not worth an exponential.
+            below = table[c, j] - top
+            table[c, j] = np.exp(below) if below > _NOTHING else 0.0
+            mass += table[c, j]
     return top, mass
 
 
@@ -189,42 +204,47 @@ def _kept_slopes(
     n, k, g, models = sizes
     drops, se2, _, white, inverse_scale, carried, scale2 = begin
     _, inverse, dof, half = noise_scale
-    innovation, spread, gain = states
+    innovation, precision, gain = states
+    h = models - g
     slope = np.zeros(n)  # with respect to the residuals
     kept_by_any = np.zeros(n)
     by_sigma = 0.0
-    for j in range(models):
-        # Backward through the filter: adjoints of the mean and variance that it hands on.
-        to_mean, to_variance = 0.0, 0.0
-        kept, c = 0.0, 0  # probability that the model holds and the point is kept
-        for i in range(n):
-            while c < k and run[drops + c] <= i:
-                kept += table[j, c] / mass
-                c += 1
-            kept_by_any[i] += kept
-            by_sigma -= kept
-            if j < g:
-                unit = inverse * run[inverse_scale + j * n + i]
-                known = unit * unit * run[se2 + i]
-                noise = run[white + j] + known
-                v, s, ratio = innovation[j, i], spread[j, i], gain[j, i]
-                phi = run[carried + j * n + i]
-                to_ratio = phi * (v * to_mean + phi * noise * to_variance)
-                to_v = phi * ratio * to_mean - kept * v / s
-                to_s = (0.5 * kept * (v * v / s - 1.0) - to_ratio * ratio) / s
-                to_noise = phi * phi * ratio * to_variance + to_s
-                to_variance = to_ratio / s + to_s
-                to_mean = phi * to_mean - to_v
-                slope[i] += unit * to_v
-                by_sigma -= unit * residual[i] * to_v + 2.0 * known * to_noise
-            else:
-                known = inverse * inverse * run[se2 + i]
-                s = run[scale2 + (j - g) * n + i] + known
-                v = inverse * residual[i]
-                z = v * v / (dof * s)
-                weight = 2.0 * half * kept / (1.0 + z)
-                slope[i] -= weight * inverse * v / (dof * s)
-                by_sigma += (weight * z * (s - known) + kept * known) / s
+    # Backward through the filter: adjoints of the mean and variance that it hands on.
+    to_mean, to_variance = np.zeros(g), np.zeros(g)
+    kept = np.zeros(models)  # probability that the model holds and the point is kept
+    c = 0
+    for i in range(n):
+        while c < k and run[drops + c] <= i:
+            for j in range(models):
+                kept[j] += table[c, j] / mass
+            c += 1
+        for j in range(models):
+            kept_by_any[i] += kept[j]
+        by_sigma -= kept_by_any[i]
+        known_all = inverse * inverse * run[se2 + i]
+        of_scale, of_phi = inverse_scale + i * g, carried + i * g
+        by_residual = 0.0
+        for j in range(g):
+            unit, phi = run[of_scale + j], run[of_phi + j]
+            known = unit * unit * known_all
+            noise = run[white + j] + known
+            v, inverse_s, ratio = innovation[i, j], precision[i, j], gain[i, j]
+            to_ratio = phi * (v * to_mean[j] + phi * noise * to_variance[j])
+            to_v = phi * ratio * to_mean[j] - kept[j] * v * inverse_s
+            to_s = (0.5 * kept[j] * (v * v * inverse_s - 1.0) - to_ratio * ratio) * inverse_s
+            to_noise = phi * phi * ratio * to_variance[j] + to_s
+            to_variance[j] = to_ratio * inverse_s + to_s
+            to_mean[j] = phi * to_mean[j] - to_v
+            by_residual += inverse * unit * to_v
+            by_sigma -= inverse * unit * residual[i] * to_v + 2.0 * known * to_noise
+        v = inverse * residual[i]
+        for j in range(h):
+            s = run[scale2 + i * h + j] + known_all
+            z = v * v / (dof * s)
+            weight = 2.0 * half * kept[g + j] / (1.0 + z)
+            by_residual -= weight * inverse * v / (dof * s)
+            by_sigma += (weight * z * (s - known_all) + kept[g + j] * known_all) / s
+        slope[i] = by_residual
     return slope, kept_by_any, by_sigma
 
 
@@ -326,11 +346,11 @@ def assemble(
         most = int(run[drops + k - 1])
 
         residual, basis, share_of = law(theta, form, factors, run, y, log_d)
-        table, innovation, spread, gain = filtered(residual, run, sizes, begin, noise_scale)
+        table, innovation, precision, gain = filtered(residual, run, sizes, begin, noise_scale)
         add_left_out(table, residual, run, drops, width2)
         top, mass = summed(table)
 
-        states = (innovation, spread, gain)
+        states = (innovation, precision, gain)
         slope, kept_by_any, by_sigma = kept_slopes(
             residual, run, sizes, begin, noise_scale, states, table, mass
         )

@@ -12,15 +12,17 @@ from sparsefit.bayes.likelihood_op import assemble
 from sparsefit.bayes.nuts_map import map_with_jacobian
 
 # Of what the functions compute: raise it with every change, compiled copies are kept on disk.
-_VERSION = 1
+_VERSION = 2
 
 
 @cache
 def _compiled(function: Callable[..., Any]) -> Any:
     import numba
 
-    # Sums may be reordered; infinities and NaN keep their meaning.
-    return numba.njit(fastmath={"reassoc", "contract", "nsz"})(function)
+    # Sums may be reordered; infinities and NaN keep their meaning. A check for zero before every
+    # division would keep the loops over models from being vectorised.
+    compile_ = numba.njit(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+    return compile_(function)
 
 
 @cache
