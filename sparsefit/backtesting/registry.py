@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -39,7 +39,7 @@ class Method:
         One line.
     pooled : bool
         Whether it also wants the points of other runs; the run to forecast is then named by
-        `sparsefit.backtesting.target_of(seen)`.
+        `sparsefit.backtesting.target_of(seen)`. A function says so by an attribute ``pooled``.
     needs_own : bool
         Whether a pooled method cannot do without points of the run itself.
     """
@@ -58,7 +58,8 @@ class Method:
         return getattr(importlib.import_module(module), attribute)
 
 
-MethodsGiven: TypeAlias = Iterable[str | Method | MethodFunction] | Mapping[str, MethodFunction]
+MethodGiven: TypeAlias = str | Method | MethodFunction
+MethodsGiven: TypeAlias = Iterable[MethodGiven] | Mapping[str, MethodGiven]
 
 _HERE = "sparsefit.backtesting"
 
@@ -169,7 +170,7 @@ def resolve(
     if isinstance(methods, str):
         methods = [methods]
     if isinstance(methods, Mapping):
-        found = [Method(name, function) for name, function in methods.items()]
+        found = [replace(_resolve_one(item), name=name) for name, item in methods.items()]
     else:
         found = [_resolve_one(item) for item in methods]
     if not found:
@@ -181,7 +182,7 @@ def resolve(
     return tuple(found)
 
 
-def _resolve_one(item: str | Method | MethodFunction) -> Method:
+def _resolve_one(item: MethodGiven) -> Method:
     if isinstance(item, Method):
         return item
     if callable(item):

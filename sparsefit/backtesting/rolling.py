@@ -60,9 +60,10 @@ def backtest(
     table : DataFrame
         Measurement table: run, tokens, activation_ratio, and optional columns. Rows whose `status`
         is not "ok" are left out and counted in `Backtest.skipped`.
-    methods : names, functions or a mapping name -> function, optional
-        Names of `sparsefit.backtesting.METHODS`, or plain functions
-        ``(seen, tokens, rng) -> MethodForecast``. Default: all that are registered.
+    methods : names, functions or a mapping of names to them, optional
+        Names of `sparsefit.backtesting.METHODS`, plain functions
+        ``(seen, tokens, rng) -> MethodForecast``, or `Method`. A function that also wants the
+        points of other runs has an attribute ``pooled = True``. Default: all that are registered.
     cuts : sequence of float
         Shares of each run's checkpoints that are seen, each inside (0, 1).
     runs : str or sequence of str, optional

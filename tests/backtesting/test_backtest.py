@@ -239,6 +239,27 @@ def test_pooled_methods_see_smaller_runs_only(make_run):
     assert unknown.cells["note"].str.contains("n_params").all()
 
 
+@pytest.mark.parametrize("as_mapping", [False, True], ids=["list", "mapping"])
+def test_a_function_marked_as_pooled_is_shown_the_other_runs(make_run, as_mapping):
+    runs = pd.concat([make_run("s", n_params=1e7), make_run("l", n_params=1e9)], ignore_index=True)
+    saw = {}
+
+    def mine(seen, tokens, rng):
+        saw[target_of(seen)["run"]] = set(seen["run"])
+        return MethodForecast.from_draws(tokens, np.full((2, len(tokens)), 0.1))
+
+    mine.pooled = True
+    sf.backtest(runs, {"other name": mine} if as_mapping else [mine], [0.5])
+    assert saw == {"s": {"s"}, "l": {"s", "l"}}
+
+
+def test_a_mapping_renames_methods_that_ship(make_run):
+    found = sf.backtest(make_run(), {"plain": "last_value", "ours": METHODS["log_linear"]}, [0.5])
+    assert list(found.cells["method"]) == ["plain", "ours"]
+    with pytest.raises(ArgumentError, match="no method is called 'last_valu'"):
+        sf.backtest(make_run(), {"plain": "last_valu"}, [0.5])
+
+
 def test_a_table_of_several_runs_must_name_its_target(two_runs):
     with pytest.raises(ArgumentError, match="which to forecast"):
         target_series(two_runs)
