@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from sparsefit.errors import ArgumentError, quoted
 from sparsefit.laws.base import TOKENS_PER_UNIT, Law, Parameter
+from sparsefit.laws.contract import check_law
 from sparsefit.laws.logspace_power import LogspacePower
 from sparsefit.laws.vanilla_power import LossPower, VanillaPower
 
@@ -21,6 +22,7 @@ __all__ = [
     "Parameter",
     "VanillaPower",
     "candidates",
+    "check_law",
     "get",
     "names",
     "register",
@@ -34,8 +36,12 @@ _LAWS: dict[str, Law] = {}
 _BY_ALIAS: dict[str, str] = {}
 
 
+def _key(name: str) -> str:
+    return name.strip().lower()
+
+
 def register(law: Law) -> Law:
-    """Make a law available by name to `get`, `sf.fit` and the command line.
+    """Make a law available by name, in upper or lower case, to `get`, `sf.fit` and `sf.load_fit`.
 
     Parameters
     ----------
@@ -45,21 +51,27 @@ def register(law: Law) -> Law:
     Raises
     ------
     ArgumentError
-        If one of its names is taken.
+        If one of its names is taken, or its parts do not agree (see `check_law`).
     """
     if not isinstance(law, Law):
         call = f": call it, {law.__name__}()" if isinstance(law, type) else ""
         raise ArgumentError(
             f"register takes an instance of sparsefit.laws.Law, got {quoted(law)}{call}"
         )
+    check_law(law)
+    return _add(law)
+
+
+def _add(law: Law) -> Law:
     for name in (law.name, *law.aliases):
-        if name in _BY_ALIAS:
+        if _key(name) in _BY_ALIAS:
+            owner = _BY_ALIAS[_key(name)]
             raise ArgumentError(
-                f"the name {name!r} already belongs to the law {_BY_ALIAS[name]!r}; choose another"
+                f"the name {name!r} already belongs to the law {owner!r}; choose another"
             )
     _LAWS[law.name] = law
     for name in (law.name, *law.aliases):
-        _BY_ALIAS[name] = law.name
+        _BY_ALIAS[_key(name)] = law.name
     return law
 
 
@@ -74,13 +86,15 @@ def get(name: str | Law) -> Law:
     Raises
     ------
     ArgumentError
-        Lists the known names.
+        Lists the known names; for a `Law` of your own, names the part that is missing or wrong.
     """
     if isinstance(name, Law):
+        if not any(name is known for known in _LAWS.values()):
+            check_law(name)
         return name
     if isinstance(name, type) and issubclass(name, Law):
         raise ArgumentError(f"law={name.__name__}: give an instance, {name.__name__}()")
-    key = str(name).strip().lower()
+    key = _key(str(name))
     if key not in _BY_ALIAS:
         known = ", ".join(sorted(_BY_ALIAS))
         raise ArgumentError(
@@ -109,6 +123,5 @@ def candidates(activation: str | None, response: str = "activation_ratio") -> tu
     return get("logspace_power"), get("vanilla_power")
 
 
-register(LogspacePower())
-register(VanillaPower())
-register(LossPower())
+for _law in (LogspacePower(), VanillaPower(), LossPower()):
+    _add(_law)

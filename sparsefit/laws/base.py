@@ -86,7 +86,7 @@ class Law(ABC):
     """
 
     name: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]]
+    aliases: ClassVar[tuple[str, ...]] = ()
     equation: ClassVar[str]
     source: ClassVar[str]
     response: ClassVar[str] = "activation_ratio"
