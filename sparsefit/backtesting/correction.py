@@ -3,9 +3,9 @@
 An interval holds only under its model. A backtest shows how far the later points of similar runs
 were from their forecasts, in units of the forecasts' own spread. The next forecast is moved and
 widened accordingly, at each horizon by the errors made at about that horizon. Each run counts once,
-however many points it has, and imagined runs without error hold the correction back. Intervals are
-never narrowed. A run's own earlier errors are left out: on simulated families they told nothing
-about its later ones, which are forecast from a fit that has seen those points.
+however many points it has, and imagined runs that err as much as claimed hold the correction back.
+A run's own earlier errors are left out: on simulated families they told nothing about its later
+ones, which are forecast from a fit that has seen those points.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Correction:
     relative : ndarray, shape (n,)
         Mean error over the range of the points seen.
     widening : ndarray, shape (n,)
-        Factor, at least 1.
+        Factor; below 1 it narrows.
     """
 
     shift: Array
@@ -116,8 +116,9 @@ def correction_at(horizon: Array, errors: Sequence[Errors]) -> Correction:
     """Shift and widening that past errors suggest, by horizon.
 
     Mean and mean square of the standardised errors are those of a normal distribution of runs with
-    a conjugate prior worth `PRIOR_RUNS` runs of mean 0 and variance 1; the widening is the
-    predictive standard deviation of a new run over that without any error seen.
+    a conjugate prior worth `PRIOR_RUNS` runs of mean 0 and variance 1. The widening is the
+    predictive standard deviation of a new run: above 1 in units of that without any error seen,
+    below 1 as it is, so that only errors that are clearly smaller than claimed narrow a forecast.
 
     Parameters
     ----------
@@ -146,7 +147,9 @@ def correction_at(horizon: Array, errors: Sequence[Errors]) -> Correction:
         count = PRIOR_RUNS + runs
         shift[i], relative[i] = total / count, moved / count
         variance = (PRIOR_RUNS + square) / count - shift[i] ** 2
-        widening[i] = np.sqrt(max(variance * (1 + 1 / count) / (1 + 1 / PRIOR_RUNS), 1.0))
+        predictive = np.sqrt(variance * (1 + 1 / count))
+        unseen = np.sqrt(1 + 1 / PRIOR_RUNS)
+        widening[i] = max(predictive / unseen, min(predictive, 1.0))
     return Correction(shift, relative, widening)
 
 

@@ -31,11 +31,23 @@ def test_without_errors_nothing_is_corrected():
 
 @settings(max_examples=50)
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=8), st.floats(1.01, 50))
-def test_intervals_are_never_narrowed_and_the_shift_is_held_back(values, horizon):
+def test_corrections_are_held_back(values, horizon):
     found = [errors_of(z, str(i)) for i, z in enumerate(values)]
     made = correction.correction_at(np.array([horizon]), found)
-    assert made.widening[0] >= 1
-    assert abs(made.shift[0]) <= max(abs(z) for z in values) + 1e-12
+    largest = max(abs(z) for z in values)
+    assert abs(made.shift[0]) <= largest + 1e-12
+    # Two imagined runs among ten are worth that much at the least.
+    assert np.sqrt(0.2) < made.widening[0] <= max(largest, 1)
+
+
+def test_only_errors_that_are_clearly_smaller_than_claimed_narrow_a_forecast():
+    def widening(z, runs):
+        found = [errors_of(z * (-1) ** i, str(i)) for i in range(runs)]
+        return correction.correction_at(np.array([2.0]), found).widening[0]
+
+    assert all(widening(1.0, runs) == 1.0 for runs in (1, 2, 5, 20))
+    assert widening(0.5, 1) > 0.97  # one run could be luck
+    assert widening(0.5, 1) > widening(0.5, 3) > widening(0.5, 8) > widening(0.5, 30) > 0.5
 
 
 def test_agreeing_runs_move_and_disagreeing_runs_widen():
