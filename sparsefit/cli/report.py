@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from sparsefit.cli import fitting, values
 from sparsefit.cli.architectures import Architectures, read_architectures
 from sparsefit.cli.compare import fit_ways
-from sparsefit.cli.methods import FitOptions, add_method
+from sparsefit.cli.methods import STACKED, FitOptions, add_method
 from sparsefit.cli.outputs import check_file
 from sparsefit.cli.printing import print_json
-from sparsefit.cli.selection import add_run
+from sparsefit.cli.progress import counter
+from sparsefit.cli.selection import add_run, select
 from sparsefit.cli.targets import add_targets, check_targets
 from sparsefit.errors import ArgumentError, FitError, NothingToForecastError
 
@@ -77,6 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backtest", action="store_true", help="add a section that backtests all methods"
     )
     parser.add_argument(
+        "--best",
+        action="store_true",
+        help="add a section with the stacked forecast of sf.forecast_best, which learns from all "
+        "runs of the tables",
+    )
+    parser.add_argument(
         "--width-depth",
         metavar="FILE",
         help="add a section with a width-depth fit of this file: a table of ratios and limits, or "
@@ -128,8 +135,11 @@ def run(arguments: argparse.Namespace) -> int:
         method=arguments.method,
         seed=arguments.seed,
     )
-    table, _ = fitting.read(arguments.files, arguments.run, how)
-    outcome = fitting.fit_table(table, how, only=arguments.run)
+    # A stacked forecast learns from all runs, as pooled fits do.
+    whole = replace(how, method=STACKED) if arguments.best else how
+    table, _ = fitting.read(arguments.files, arguments.run, whole)
+    own = table if how.method == "pooled" else select(table, arguments.run)
+    outcome = fitting.fit_table(own, how, only=arguments.run)
     fits = Fits(outcome.fits)
     title = {} if arguments.title is None else {"title": arguments.title}
     path = report(
@@ -142,7 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
         style=arguments.style,
         left_out=outcome.failed,
         **title,
-        **_extras(arguments, table[table["run"].isin(list(fits))], architectures),
+        **_extras(arguments, table, list(fits), architectures),
     )
     figures = []
     if arguments.figures:
@@ -181,7 +191,7 @@ def _check_extras(arguments: argparse.Namespace) -> None:
         if not 0.0 < target < 1.0:
             raise ArgumentError(f"--target {target:g}: a fraction between 0 and 1 is expected")
     if arguments.response == "loss":
-        for option in ("compare", "backtest"):
+        for option in ("compare", "backtest", "best"):
             if getattr(arguments, option):
                 raise ArgumentError(
                     f"--{option} is about the activation ratio, --response loss about the loss: "
@@ -196,9 +206,14 @@ def _check_extras(arguments: argparse.Namespace) -> None:
 
 
 def _extras(
-    arguments: argparse.Namespace, table: pd.DataFrame, architectures: Architectures | None
+    arguments: argparse.Namespace,
+    whole: pd.DataFrame,
+    fitted: list[str],
+    architectures: Architectures | None,
 ) -> dict[str, Any]:
+    """Results of the further sections; `whole` is the table, `fitted` are the runs of the page."""
     extras: dict[str, Any] = {}
+    table = whole[whole["run"].isin(fitted)]
     if arguments.compare:
         from sparsefit.backtesting import compare
 
@@ -213,6 +228,11 @@ def _extras(
 
         with _asked_by("--backtest"):
             extras["backtest"] = backtest(table, rng=arguments.seed)
+    if arguments.best:
+        from sparsefit.backtesting import forecast_best
+
+        steps = counter("choosing by a backtest, forecasts", jobs=None)
+        extras["best"] = forecast_best(whole, rng=arguments.seed, progress=steps)
     if architectures is not None:
         from sparsefit.width_depth import fit_width_depth
 

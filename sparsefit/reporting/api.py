@@ -13,7 +13,7 @@ from sparsefit.reporting.run_section import Settings, run_numbers, run_section
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sparsefit.backtesting import Backtest, Comparison
+    from sparsefit.backtesting import Backtest, BestForecast, Comparison
     from sparsefit.laws import Law
     from sparsefit.plots.style import Style
     from sparsefit.results.fit import Fit
@@ -64,6 +64,7 @@ def report(
     sparsities: Sequence[float] = (),
     comparison: Comparison | None = None,
     backtest: Backtest | None = None,
+    best: BestForecast | None = None,
     width_depth: BreakpointFit | None = None,
     style: Style = None,
     left_out: Mapping[str, str] | None = None,
@@ -92,8 +93,9 @@ def report(
         Activation ratios (losses for fits of the loss) to give token budgets for.
     sparsities : sequence of float
         Sparsity ratios to give token budgets for.
-    comparison, backtest, width_depth : optional
-        Results of `sf.compare`, `sf.backtest` and `sf.fit_width_depth` to show as well.
+    comparison, backtest, best, width_depth : optional
+        Results of `sf.compare`, `sf.backtest`, `sf.forecast_best` and `sf.fit_width_depth` to show
+        as well. A stacked forecast is shown for those of its runs that are on the page.
     style : mapping or str, optional
         rcParams, or the name of a matplotlib style, for the figures.
     left_out : mapping of str to str, optional
@@ -123,6 +125,11 @@ def report(
     from sparsefit.reporting.methods import methods
     from sparsefit.reporting.overview import overview
     from sparsefit.reporting.page import render
+    from sparsefit.reporting.stacked_section import (
+        stacked_document,
+        stacked_numbers,
+        stacked_section,
+    )
 
     target = writable(path)
     if until is not None:
@@ -136,6 +143,7 @@ def report(
     )
     _check_made_by("sf.compare", "remarks", comparison=comparison)
     _check_made_by("sf.backtest", "calibration", backtest=backtest)
+    _check_made_by("sf.forecast_best", "weights", best=best)
     _check_made_by("sf.fit_width_depth", "breakpoint_distribution", width_depth=width_depth)
     fits = fits_of(source, law=law, warmup=warmup, response=response, rng=rng)
     numbers = {run: run_numbers(fit, settings) for run, fit in fits.items()}
@@ -145,6 +153,12 @@ def report(
         for index, (run, fit) in enumerate(fits.items(), 1)
     ]
     extra: dict[str, Any] = {}
+    if best is not None:
+        if {fit.response for fit in fits.values()} != {"activation_ratio"}:
+            raise ArgumentError("best is about the activation ratio, the page about the loss")
+        stacked = stacked_numbers(best, fits, settings)
+        sections.append(stacked_section(best, stacked, settings))
+        extra["best"] = stacked_document(best, stacked)
     if comparison is not None:
         sections.append(comparison_section(comparison, settings))
         extra["comparison"] = comparison.to_dict()

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sparsefit.records import records
 from sparsefit.reporting import words
 from sparsefit.reporting.blocks import Section, Table
+from sparsefit.reporting.cells import cells
 from sparsefit.reporting.draw import draw
 from sparsefit.reporting.run_section import Settings
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sparsefit.backtesting import Backtest, Comparison
     from sparsefit.width_depth import BreakpointFit
-
-
-def _cells(table: pd.DataFrame, digits: int = 4) -> list[tuple[str, ...]]:
-    """Rows as texts; missing numbers are dashes."""
-
-    def cell(value: Any) -> str:
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if isinstance(value, str):
-            return value
-        if isinstance(value, float) and 0.0 < abs(value) < 1e-3:
-            return "< 0.001"
-        return words.number(value, digits)
-
-    return [tuple(cell(value) for value in row) for row in records(table, index=False)]
 
 
 def comparison_section(result: Comparison, settings: Settings) -> Section:
@@ -69,7 +53,7 @@ def comparison_section(result: Comparison, settings: Settings) -> Section:
                 "comparison-table",
                 "Higher is better for evidence, lower for error and CRPS (percentage points)",
                 tuple(columns[name] for name in table.columns),
-                _cells(table, 3),
+                cells(table, 3),
             ),
         ),
     )
@@ -126,7 +110,7 @@ def backtest_section(result: Backtest, settings: Settings) -> Section:
                 "backtest-table",
                 "Mean scores of each method, lowest CRPS first",
                 tuple(columns.values()),
-                _cells(table, 3),
+                cells(table, 3),
             ),
         ),
     )

@@ -7,10 +7,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+import sparsefit.backtesting
 from sparsefit.cli import main
 
 
@@ -87,6 +89,26 @@ def test_runs_too_short_for_a_section_name_its_option(
     assert not page.exists()
 
 
+def test_the_stacked_forecast_learns_from_runs_that_are_not_on_the_page(
+    simulated_table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulated_table.to_csv(tmp_path / "points.csv", index=False)
+    page, seen = tmp_path / "report.html", []
+    whole = sparsefit.backtesting.forecast_best
+
+    def quick(table: pd.DataFrame, **options: Any) -> Any:
+        seen.extend(table["run"].unique())
+        return whole(table, ["log_linear"], **options)
+
+    monkeypatch.setattr(sparsefit.backtesting, "forecast_best", quick)
+    words = [str(tmp_path / "points.csv"), "--run", "simulated_relu", "--best", "-o", str(page)]
+    assert main(["report", *words]) == 0
+    assert len(seen) == 2
+    text = page.read_text(encoding="utf-8")
+    assert "Stacked forecast of simulated_relu" in text
+    assert "simulated &lt;silu" not in text
+
+
 def test_a_file_of_ratios_is_read_before_anything_is_fitted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,6 +122,7 @@ def test_a_file_of_ratios_is_read_before_anything_is_fitted(
     [
         (["--response", "loss", "--compare"], "--compare is about the activation ratio"),
         (["--response", "loss", "--backtest"], "--backtest is about the activation ratio"),
+        (["--response", "loss", "--best"], "--best is about the activation ratio"),
         (
             ["--method", "bayes", "--compare"],
             "--compare fits both laws by --method fit, not by bay",

@@ -225,6 +225,34 @@ def test_refuses_a_path_that_cannot_be_written(simulated_fits: Any, tmp_path: Pa
         sf.report(simulated_fits, None)
 
 
+def test_the_stacked_forecast_is_that_of_the_runs_on_the_page(
+    simulated_table: pd.DataFrame, tmp_path: Path
+) -> None:
+    best = sf.forecast_best(simulated_table, ["fit", "log_linear"])
+    rising = simulated_table[simulated_table["activation"] == "silu"]
+    (run,) = rising["run"].unique()
+    fits = sf.fit(rising)
+    path = sf.report(fits, tmp_path / "page.html", best=best, until=5e10, sparsities=[0.5])
+    page = Tree()
+    page.feed(path.read_text(encoding="utf-8"))
+    stored = json.loads(files_of(page)["numbers.json"])["best"]
+    assert list(stored["runs"]) == [run]
+    own = stored["runs"][run]
+    tokens = [row["tokens"] for row in own["forecast"]]
+    assert tokens == [2e10, 3e10, 4e10, 5e10]
+    expected = best.predictive(tokens, run).table()
+    for name in ("median", "curve_lower", "obs_upper"):
+        assert [row[name] for row in own["forecast"]] == pytest.approx(expected[name].tolist())
+    assert [one["method"] for one in stored["weights"]] == ["fit", "log_linear"]
+    text = " ".join("".join(page.text).split())
+    assert best.why in text
+    budget = best.tokens_to(sparsity=0.5, run=run, until=2e11)
+    assert budget.sentence in text
+    elsewhere = sf.forecast_best(simulated_table[simulated_table["activation"] == "relu"], ["fit"])
+    with pytest.raises(ArgumentError, match="best is about simulated_relu, the page is not"):
+        sf.report(fits, tmp_path / "other.html", best=elsewhere)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -233,6 +261,7 @@ def test_refuses_a_path_that_cannot_be_written(simulated_fits: Any, tmp_path: Pa
         ({"sparsities": ["0.9"]}, "each of sparsities must be finite and > 0"),
         ({"comparison": "both laws"}, r"comparison must be what sf\.compare returns, got str"),
         ({"backtest": pd.DataFrame()}, r"what sf\.backtest returns, got DataFrame"),
+        ({"best": "fit"}, r"best must be what sf\.forecast_best returns, got str"),
         ({"width_depth": 3.0}, r"what sf\.fit_width_depth returns, got float"),
     ],
 )
