@@ -13,6 +13,7 @@ from sparsefit.errors import ArgumentError, quoted
 _FAR_BEFORE = 1e-3
 
 WRT = ("tokens", "data_scale_ratio", "log_tokens")
+SIMULATED = ("curve", "measured", "observation")
 
 
 def check_level(level: float) -> float:

@@ -155,15 +155,16 @@ class Repeated:
 
 
 def from_fit(found: Fit, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
-    """Draws of the curve and of new measurements, with what the fit has to say about itself.
+    """Draws of new measurements and of their mean, with what the fit has to say about itself.
 
-    Its bands are those of `Fit.forecast`.
+    Its bands for measurements are those of `Fit.forecast`. So are those for the curve, except that
+    an error that all checkpoints share is in them: what is forecast is what will be measured.
     """
     from sparsefit.results.bands import EdgeDraws
     from sparsefit.results.limits import edge_of
 
     seen = found.simulate(tokens, "observation", rng=seed_of(rng))
-    curve = found.simulate(tokens, "curve")
+    curve = found.simulate(tokens, "measured")
     drawn = MethodForecast.from_draws(tokens, seen, curve_draws=curve)
     edges = EdgeDraws.of(edge_of(found), curve, seen)
     return replace(drawn, notes=found.notes, edges=edges)

@@ -128,10 +128,12 @@ class BayesFit(Fit):
         A new measurement repeats the error that all checkpoints share and has an error of its own
         like the last one's, where these were measured.
         """
-        checks.check_choice("kind", kind, ("curve", "observation"))
+        checks.check_choice("kind", kind, checks.SIMULATED)
         if kind == "curve":
             return super().simulate(tokens, kind, rng)
         d = self._billions(tokens)
+        if kind == "measured":
+            return within_range(self.response, self.posterior.measured.curve(self.law, d))
         generator = np.random.default_rng(self.seed if rng is None else seed_of(rng))
         model, se = self.model, self.posterior.se
         values = observations(
@@ -146,6 +148,9 @@ class BayesFit(Fit):
         if se is not None:
             values = values + float(se[-1]) * generator.standard_normal(values.shape)
         return within_range(self.response, values)
+
+    def _mean_measured(self, tokens: Array) -> Array | None:
+        return self.simulate(tokens, "measured") if self.posterior.se_shared else None
 
     def _fitted(self, d: Array) -> Array:
         # With the error that all checkpoints share, which is in every point.

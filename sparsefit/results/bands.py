@@ -118,6 +118,7 @@ def forecast_table(
     seen: Array,
     level: float,
     edges: Sequence[EdgeDraws] = (),
+    measured: Array | None = None,
 ) -> pd.DataFrame:
     """Table of `Fit.forecast` from draws.
 
@@ -131,11 +132,16 @@ def forecast_table(
         Level of both bands, in (0, 1).
     edges : sequence of EdgeDraws
         What bands have to contain where a limit's bound is not excluded.
+    measured : ndarray, shape (draws, n), optional
+        Draws of the mean of new measurements, where it is not the law's mean: all checkpoints share
+        an error, which a new measurement repeats.
     """
     bands, observed = central(curve, level), central(seen, level)
     for one in edges:
         bands = one.edge.widen(bands, one.curve, level)
         observed = one.edge.widen(observed, one.seen, level)
+    # The band for a measurement contains the band for its mean.
+    mean_low, mean_high = bands if measured is None else central(measured, level)
     (low, high), (obs_low, obs_high) = bands, observed
     return pd.DataFrame(
         {
@@ -144,9 +150,8 @@ def forecast_table(
             "median": np.quantile(curve, 0.5, axis=0),
             "curve_lower": low,
             "curve_upper": high,
-            # The band for a measurement contains the band for the mean.
-            "obs_lower": np.minimum(obs_low, low),
-            "obs_upper": np.maximum(obs_high, high),
+            "obs_lower": np.minimum(obs_low, mean_low),
+            "obs_upper": np.maximum(obs_high, mean_high),
         }
     )
 

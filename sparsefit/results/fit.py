@@ -118,8 +118,10 @@ class Fit(FittedCurve):
         ----------
         tokens : array_like
             Raw token counts, checked as in `forecast`.
-        kind : {"curve", "observation"}
-            The law's mean, or a measurement with its (correlated) residual.
+        kind : {"curve", "measured", "observation"}
+            The law's mean; the mean of new measurements, which repeats an error that all
+            checkpoints share where `sf.fit_bayes` was told of one (else the same); or a
+            measurement with its (correlated) residual.
         rng : int or numpy.random.Generator, optional
             Seed of the residuals, or a Generator that gives one; by default the seed of the fit.
 
@@ -128,9 +130,9 @@ class Fit(FittedCurve):
         ndarray, shape (draws, n)
             Inside the physical range of the response.
         """
-        checks.check_choice("kind", kind, ("curve", "observation"))
+        checks.check_choice("kind", kind, checks.SIMULATED)
         d = self._billions(tokens)
-        if kind == "curve":
+        if kind != "observation":
             values = self.averaged.draws.curve(self.law, d)
         else:
             generator = np.random.default_rng(self.seed if rng is None else seed_of(rng))
@@ -155,13 +157,19 @@ class Fit(FittedCurve):
         pandas.DataFrame
             Columns ``tokens``, ``mean`` and ``median`` (of the law's curve over all draws),
             ``curve_lower``, ``curve_upper`` (band for the law's mean), ``obs_lower``, ``obs_upper``
-            (band for a new measurement).
+            (band for a new measurement). The second contains the first, unless `sf.fit_bayes` was
+            told of an error that all checkpoints share (``se_shared``): a new measurement repeats
+            it, and only the band of the curve allows for it.
         """
         level = checks.check_level(level)
         tokens = checks.check_tokens(tokens)
         curve, seen = self.simulate(tokens, "curve"), self.simulate(tokens, "observation")
         edges = EdgeDraws.of(edge_of(self), curve, seen)
-        return forecast_table(tokens, curve, seen, level, edges)
+        return forecast_table(tokens, curve, seen, level, edges, self._mean_measured(tokens))
+
+    def _mean_measured(self, tokens: Array) -> Array | None:
+        """Draws of the mean of new measurements, where that is not the law's."""
+        return None
 
     def derivative(
         self, tokens: ArrayLike, wrt: str = "tokens", level: float = 0.9

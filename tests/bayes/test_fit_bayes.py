@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import sparsefit as sf
+from sparsefit.backtesting import METHODS
 from sparsefit.bayes import BayesFit, LogNormal, Normal
 from sparsefit.bayes.importance import Model, flat_posterior, resample, sample_posterior
 from sparsefit.bayes.posterior import Sampling
@@ -175,6 +176,22 @@ def test_shared_error_moves_the_limit_but_not_new_measurements(run_table: Run) -
     assert b == pytest.approx(a, rel=0.2)
     assert shared.simulate([1.2e11], "curve").std() > 4e-3
     assert np.all(shared.averaged.draws.limit >= 0)
+    ends = ("lower", "upper")
+    bands = [fit.forecast([1.2e11]).iloc[0] for fit in (plain, shared)]
+    new = [[band[f"obs_{end}"] for end in ends] for band in bands]
+    assert new[1] == pytest.approx(new[0], abs=0.1 * (new[0][1] - new[0][0]))
+    assert bands[1]["curve_upper"] - bands[1]["curve_lower"] > 2 * (new[1][1] - new[1][0])
+
+
+def test_backtests_score_what_will_be_measured(run_table: Run) -> None:
+    """Later points repeat the error that all points share; so do the tokens that they meet."""
+    method = METHODS["fit_bayes"].function()
+    plain, shared = (
+        method(table, np.array([1.2e11]), np.random.default_rng(0))
+        for table in (run_table(), run_table(se_shared=5e-3))
+    )
+    for band in ("interval", "curve_interval"):
+        np.testing.assert_allclose(getattr(shared, band)(), getattr(plain, band)(), atol=2e-4)
 
 
 def test_limit_without_data_on_it_is_not_identified(run_table: Run) -> None:
