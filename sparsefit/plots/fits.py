@@ -132,6 +132,10 @@ def limit_words(limit: Limit) -> str:
     return f"limit at most {limit.upper:.4f} (one-sided, {percent})"
 
 
+# Colour and opacity of the outer and the inner band.
+_BAND_LOOKS = ((looks.SKY, 0.25), (looks.BLUE, 0.35))
+
+
 def token_grid(first: float, last: float, seen: float, scale: str) -> NDArray[np.float64]:
     """Tokens to evaluate a curve at; holds the last count seen."""
     space = np.geomspace if scale == "log" else np.linspace
@@ -139,27 +143,28 @@ def token_grid(first: float, last: float, seen: float, scale: str) -> NDArray[np
 
 
 def draw_bands(axes: Any, bands: pd.DataFrame, level: float, median: str) -> None:
-    """Draw both bands of a forecast and its median, which is called `median`."""
+    """Draw both bands of a forecast and its median, which is called `median`.
+
+    The outer band is light, the inner one dark. Mostly the band for a new measurement is the outer
+    one; where all checkpoints share an error, the band for the curve may be.
+    """
     percent = f"{100 * level:g}%"
     tokens = bands["tokens"].to_numpy()
-    axes.fill_between(
-        tokens,
-        bands["obs_lower"],
-        bands["obs_upper"],
-        color=looks.SKY,
-        alpha=0.25,
-        linewidth=0,
-        label=f"{percent} band, new measurement",
-    )
+    drawn = [("obs", f"{percent} band, new measurement")]
     if bands["curve_lower"].notna().all():
+        drawn.append(("curve", f"{percent} band, curve"))
+        if (bands["curve_lower"] < bands["obs_lower"]).any():
+            shared = f"{percent} band, curve, with the error that all points share"
+            drawn = [("curve", shared), drawn[0]]
+    for (band, label), (color, alpha) in zip(drawn, _BAND_LOOKS, strict=False):
         axes.fill_between(
             tokens,
-            bands["curve_lower"],
-            bands["curve_upper"],
-            color=looks.BLUE,
-            alpha=0.35,
+            bands[f"{band}_lower"],
+            bands[f"{band}_upper"],
+            color=color,
+            alpha=alpha,
             linewidth=0,
-            label=f"{percent} band, curve",
+            label=label,
         )
     axes.plot(tokens, bands["median"], color=looks.BLUE, label=median, zorder=3)
 

@@ -150,3 +150,21 @@ def test_what_is_no_forecast_of_a_size_is_a_typed_error(
         sf.plots.scale_forecast(found, ax, held_out=two)
     with pytest.raises(ArgumentError, match="held_out must be a measurement table"):
         sf.plots.scale_forecast(found, ax, held_out=[1])  # type: ignore[arg-type]
+
+
+def test_the_wider_band_is_the_light_one_and_says_why(run_table: Run, ax: Any) -> None:
+    """All points share an error: the curve is known less well than a new measurement."""
+    fit = sf.fit_bayes(run_table(se_shared=5e-3), engine="importance")
+    sf.plots.fit(fit, ax)
+    bands = [one for one in ax.collections if "band" in one.get_label()]
+    assert [band.get_label() for band in bands] == [
+        "90% band, curve, with the error that all points share",
+        "90% band, new measurement",
+    ]
+    outer, inner = (band.get_paths()[0].vertices for band in bands)
+    end = outer[:, 0].max()
+    height = [np.ptp(band[np.isclose(band[:, 0], end), 1]) for band in (outer, inner)]
+    expected = fit.forecast([end]).iloc[0]
+    assert height[0] == pytest.approx(expected["curve_upper"] - expected["curve_lower"])
+    assert height[0] > 2 * height[1]
+    assert bands[0].get_alpha() < bands[1].get_alpha()
