@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sparsefit.backtesting.memo import fingerprint, recalled
 from sparsefit.backtesting.registry import METHODS, Method, resolve
 from sparsefit.backtesting.rolling import backtest, joined
+from sparsefit.backtesting.text import first_failures
 from sparsefit.errors import ArgumentError, NothingToForecastError
 
 if TYPE_CHECKING:
@@ -131,4 +132,7 @@ def reason(inner: Backtest, weights: pd.Series) -> str:
             text += f" Shown to be better than {', '.join(shown)}."
         else:
             text += " So few series cannot show which is better; the weights hedge."
+    failed = first_failures(inner.cells)
+    if failed:
+        text += f" Without weight, as it failed: {failed}."
     return text

@@ -12,6 +12,7 @@ from sparsefit.backtesting.aggregate import cluster_interval, sign_flip_p
 from sparsefit.backtesting.cells import Skipped
 from sparsefit.backtesting.rolling import BUCKETS, UNSEEN
 from sparsefit.backtesting.stacking import mixture_terms, stacking_weights
+from sparsefit.backtesting.text import first_failures
 from sparsefit.errors import ArgumentError, quoted
 from sparsefit.strict_json import plain
 
@@ -247,7 +248,9 @@ class Backtest:
         done = cells.loc[cells["status"] == "ok", "method"].value_counts()
         whole = [name for name in self.methods if done.get(name, 0) == count]
         if not whole or points.empty:
-            raise ArgumentError("stacking: no method forecast every cell.")
+            why = first_failures(cells)
+            told = f": {why}" if why else ""
+            raise ArgumentError(f"stacking: no method forecast every cell{told}.")
         terms = []
         groups: Any = points.groupby(["run", "cut"], sort=False)
         for (name, cut), rows in groups:

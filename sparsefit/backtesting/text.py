@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.backtesting.registry import METHODS
+from sparsefit.records import records
 from sparsefit.strict_json import plain
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sparsefit.backtesting.result import Backtest
 
 # From a flat sum of squares, textbook intervals become endless.
@@ -43,6 +46,15 @@ def align(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "  ".join("-" * width for width in widths))
     return lines
+
+
+def first_failures(cells: pd.DataFrame) -> str:
+    """Where and why each method failed first; nothing where none did."""
+    failed = cells[cells["status"] == "failed"].drop_duplicates("method")
+    return "; ".join(
+        f"{row.method} on {row.run} at {row.cut:g}: {str(row.message).rstrip('.')}"
+        for row in records(failed)
+    )
 
 
 def _overall(result: Backtest) -> tuple[list[str], list[list[str]]]:

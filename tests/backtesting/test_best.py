@@ -160,8 +160,11 @@ def test_a_failing_candidate_gets_no_weight(make_run):
         raise ValueError("no")
 
     peers = {name: METHODS[name].function() for name in PEERS}
-    found = sf.forecast_best(make_run(), {**peers, "breaks": breaks})
+    found = sf.forecast_best(make_run("mine"), {**peers, "breaks": breaks})
     assert found.weights["breaks"] == 0.0
+    assert "Without weight, as it failed: breaks on mine at 0.3: ValueError: no" in found.why
+    with pytest.raises(ArgumentError, match=r"every cell: breaks on mine at 0\.3: ValueError: no"):
+        sf.forecast_best(make_run("mine"), [breaks])
     assert np.isfinite(found.forecast([5e10])["median"]).all()
 
 
