@@ -99,7 +99,7 @@ def run_sparse(
         if not np.isnan(active[batch.start, layer]):
             raise called_often(sites[layer])
         if not batch.complete:
-            kept = kept * batch.counted
+            kept = kept * batch.counted_on(kept.device)
         sums = kept.view(batch.stop - batch.start, -1).double().sum(dim=1) / sites[layer].d_ff
         active[batch.start : batch.stop, layer] = sums.cpu().numpy()
 

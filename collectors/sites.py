@@ -25,6 +25,12 @@ from sparsefit.collectors.refusals import (
     refuse_experts,
     stem_of,
 )
+from sparsefit.collectors.weights import (
+    check_values,
+    is_matrix,
+    refuse_without_values,
+    stored,
+)
 from sparsefit.errors import ArgumentError, ModelError
 
 # Last component of the output projection's module name, over the model families of transformers.
@@ -39,8 +45,6 @@ OUTPUT_NAMES = (
     "output_linear",
     "dense",
 )
-# Float8 and integer weights come with scales of their own.
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Names that are also used for other things (c_proj: the attention output of GPT-2), with the
 # parents below which they count.
 _NETWORKS = ("mlp", "ffn", "feed_forward", "shared_mlp")
@@ -77,20 +81,31 @@ class Site:
 
     @property
     def weight(self) -> torch.Tensor:
-        """Projection weight seen as (d_model, d_ff)."""
-        weight: torch.Tensor = self.projection.weight  # type: ignore[assignment]
-        return weight.detach().t() if self.transposed else weight.detach()
+        """Projection weight seen as (d_model, d_ff); read anew each time where it is offloaded."""
+        weight = stored(self.projection, "weight")
+        assert weight is not None
+        return weight.t() if self.transposed else weight
 
     @property
     def bias(self) -> torch.Tensor | None:
         """Output bias, (d_model,); it belongs to no neuron and is never dropped."""
-        bias = getattr(self.projection, "bias", None)
-        return None if bias is None else bias.detach()
+        return stored(self.projection, "bias")
+
+    @property
+    def d_model(self) -> int:
+        """Width of the model."""
+        return self._shape[0]
 
     @property
     def d_ff(self) -> int:
         """Number of neurons."""
-        return int(self.weight.shape[1])
+        return self._shape[1]
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        weight: torch.Tensor = self.projection.weight  # type: ignore[assignment]
+        rows, columns = weight.shape
+        return (columns, rows) if self.transposed else (rows, columns)
 
     def column_norms(self) -> torch.Tensor:
         """Norms ``||W_out[:, i]||`` in float32, shape (d_ff,)."""
@@ -128,6 +143,7 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
     kind = type(model).__name__
     refuse_experts(model)
     refuse_encoder(model)
+    refuse_without_values(model)
     depth = layer_count(model)
     if pattern is None:
         names = [name for name, module in model.named_modules() if _is_output(name, module)]
@@ -200,17 +216,15 @@ def _is_output(name: str, module: nn.Module) -> bool:
     parents = _PARENTS.get(parts[-1])
     if parents is not None and (len(parts) < 2 or parts[-2] not in parents):
         return False
-    weight = getattr(module, "weight", None)
-    return weight is not None and weight.dim() == 2
+    return is_matrix(getattr(module, "weight", None))
 
 
 def _site(model: nn.Module, layer: int, name: str) -> Site:
     module = model.get_submodule(name)
     weight = getattr(module, "weight", None)
-    if weight is None or weight.dim() != 2:
+    if not is_matrix(weight):
         raise ModelError(f"{name} has no two-dimensional weight: it cannot be an output projection")
-    if weight.dtype not in _DTYPES:
-        raise ModelError(f"{name} holds {weight.dtype} weights: load the model unquantised")
+    check_values(name, module)
     # GPT-2's Conv1D stores (inputs, outputs); every linear layer stores (outputs, inputs).
     transposed = not isinstance(module, nn.Linear) and type(module).__name__ == "Conv1D"
     return Site(layer, name, module, find_activation(model, name), transposed)
@@ -219,11 +233,11 @@ def _site(model: nn.Module, layer: int, name: str) -> Site:
 def _check_widths(model: nn.Module, sites: Sequence[Site]) -> None:
     """Raise ModelError unless every projection returns to the width of the residual stream."""
     stated = getattr(text_config(model), "hidden_size", None)
-    width = stated if isinstance(stated, int) else sites[0].weight.shape[0]
+    width = stated if isinstance(stated, int) else sites[0].d_model
     for site in sites:
-        if site.weight.shape[0] != width:
+        if site.d_model != width:
             raise ModelError(
-                f"{site.name} maps {site.d_ff} values to {site.weight.shape[0]}, the model is "
+                f"{site.name} maps {site.d_ff} values to {site.d_model}, the model is "
                 f"{width} wide: this is not the output projection of a feed-forward network. "
                 "Name that with a pattern"
             )

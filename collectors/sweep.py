@@ -167,7 +167,7 @@ def activation_thresholds(
     finally:
         for handle in handles:
             handle.remove()
-    values = np.sort(torch.cat(sizes).cpu().numpy())
+    values = np.sort(torch.cat([size.cpu() for size in sizes]).numpy())
     picks = [values[min(values.size - 1, int((1 - ratio) * values.size))] for ratio in ratios]
     return sorted({float(pick) for pick in picks}, reverse=True)
 
