@@ -27,6 +27,16 @@ def text_config(model: nn.Module) -> Any:
     return getter() if callable(getter) else config
 
 
+def input_embedding(model: nn.Module) -> nn.Module | None:
+    """Return the embedding of a model's tokens; None where the model does not say."""
+    getter: Any = getattr(model, "get_input_embeddings", None)
+    try:
+        found = getter() if callable(getter) else None
+    except (AttributeError, NotImplementedError):
+        return None
+    return found if isinstance(found, nn.Module) else None
+
+
 def layer_count(model: nn.Module) -> int:
     """Return the number of decoder layers that the configuration promises.
 

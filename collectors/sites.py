@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.activations import find_activation
-from sparsefit.collectors.configs import layer_count, text_config
+from sparsefit.collectors.configs import input_embedding, layer_count, text_config
 from sparsefit.collectors.refusals import (
     FOREIGN,
     not_found,
@@ -25,6 +25,7 @@ from sparsefit.collectors.refusals import (
     refuse_experts,
     stem_of,
 )
+from sparsefit.collectors.unnamed import by_shape
 from sparsefit.collectors.weights import (
     check_values,
     is_matrix,
@@ -71,6 +72,8 @@ class Site:
         The module that returns ``s = sigma(...)``, where one was found.
     transposed : bool
         Whether the weight is stored as (d_ff, d_model).
+    by : str
+        How it was found: by its ``name``, by a ``pattern``, or by its ``shape``.
     """
 
     layer: int
@@ -78,6 +81,7 @@ class Site:
     projection: nn.Module = field(repr=False)
     activation: nn.Module | None = field(repr=False)
     transposed: bool
+    by: str = "name"
 
     @property
     def weight(self) -> torch.Tensor:
@@ -121,7 +125,8 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
         A causal language model of transformers.
     pattern : str, optional
         Shell-style pattern of the projections' qualified names, e.g.
-        ``"model.layers.*.mlp.down_proj"``; by default the known names are searched.
+        ``"model.layers.*.mlp.down_proj"``; by default known names are searched, and where there is
+        none, matrices of the right shape (`sparsefit.collectors.trial` makes sure of those).
 
     Returns
     -------
@@ -146,7 +151,7 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
     refuse_without_values(model)
     depth = layer_count(model)
     if pattern is None:
-        names = [name for name, module in model.named_modules() if _is_output(name, module)]
+        names = output_names(model)
     else:
         names = [name for name, _ in model.named_modules() if fnmatch.fnmatchcase(name, pattern)]
     groups: dict[str, dict[int, str]] = {}
@@ -154,7 +159,14 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
         place = stem_of(name)
         if place is not None:
             groups.setdefault(place[0], {})[place[1]] = name
+    by = "name" if pattern is None else "pattern"
+    if not groups and pattern is None:
+        groups, by = by_shape(model, depth), "shape"
     if not groups:
+        raise not_found(model, pattern)
+    if pattern is None:
+        groups = _beside_the_embedding(model, groups)
+    if len(groups) > 1 and by == "shape":
         raise not_found(model, pattern)
     if len(groups) > 1:
         raise ModelError(
@@ -168,9 +180,14 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
             f"{kind}: {stem} exists in {len(found)} of {depth} layers (missing: {_short(missing)}"
             "). Activation ratios over some of the layers are not comparable: nothing is measured"
         )
-    sites = tuple(_site(model, layer, found[layer]) for layer in range(depth))
+    sites = tuple(_site(model, layer, found[layer], by) for layer in range(depth))
     _check_widths(model, sites)
     return sites
+
+
+def output_names(model: nn.Module) -> list[str]:
+    """Names of all modules that are called like feed-forward output projections."""
+    return [name for name, module in model.named_modules() if _is_output(name, module)]
 
 
 def not_called(site: Site) -> ModelError:
@@ -209,6 +226,20 @@ def count_parameters(model: nn.Module, sites: Sequence[Site]) -> int:
     return sum(p.numel() for p in stack.parameters() if id(p) not in skipped)
 
 
+def _beside_the_embedding(
+    model: nn.Module, groups: dict[str, dict[int, str]]
+) -> dict[str, dict[int, str]]:
+    """Keep the candidates that lie nearest to the embedding of the text: other towers lie apart."""
+    embedding = input_embedding(model)
+    place = next((name for name, module in model.named_modules() if module is embedding), "")
+    while place:
+        place = place.rpartition(".")[0]
+        near = {stem: found for stem, found in groups.items() if stem.startswith(f"{place}.")}
+        if near:
+            return near
+    return groups
+
+
 def _is_output(name: str, module: nn.Module) -> bool:
     parts = name.split(".")
     if parts[-1] not in OUTPUT_NAMES or FOREIGN.search(name):
@@ -219,7 +250,7 @@ def _is_output(name: str, module: nn.Module) -> bool:
     return is_matrix(getattr(module, "weight", None))
 
 
-def _site(model: nn.Module, layer: int, name: str) -> Site:
+def _site(model: nn.Module, layer: int, name: str, by: str) -> Site:
     module = model.get_submodule(name)
     weight = getattr(module, "weight", None)
     if not is_matrix(weight):
@@ -227,7 +258,7 @@ def _site(model: nn.Module, layer: int, name: str) -> Site:
     check_values(name, module)
     # GPT-2's Conv1D stores (inputs, outputs); every linear layer stores (outputs, inputs).
     transposed = not isinstance(module, nn.Linear) and type(module).__name__ == "Conv1D"
-    return Site(layer, name, module, find_activation(model, name), transposed)
+    return Site(layer, name, module, find_activation(model, name), transposed, by)
 
 
 def _check_widths(model: nn.Module, sites: Sequence[Site]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from sparsefit.collectors import measure_activity, response_curve, sparse
 from sparsefit.collectors.activations import activation_name
@@ -19,7 +20,7 @@ from sparsefit.collectors.checkpoints import Checkpoint
 from sparsefit.collectors.forward import forward_losses
 from sparsefit.collectors.loading import LoadOptions, context_length, load_model
 from sparsefit.collectors.masking import run_sparse
-from sparsefit.collectors.rules import NonZero, OutputNorm, check_relu
+from sparsefit.collectors.rules import OutputNorm, check_relu
 from sparsefit.collectors.sites import find_sites
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.trial import try_model
@@ -132,6 +133,16 @@ def test_decoders_that_attend_to_an_encoder(
         find_sites(family(name, **options))
 
 
+@pytest.mark.parametrize("name", ["T5", "Bart"])
+def test_whole_encoder_decoders(name: str) -> None:
+    """Their networks have no known name, or there are two of each: the reason is another."""
+    small = {"vocab_size": 64, "d_model": 32, "num_layers": 2, "d_kv": 8, "d_ff": 48}
+    config = getattr(transformers, f"{name}Config")(**{**small, **(BART if name == "Bart" else {})})
+    model = transformers.AutoModelForSeq2SeqLM.from_config(config)
+    with pytest.raises(ModelError, match="is an encoder-decoder"):
+        find_sites(model)
+
+
 def test_an_encoder_decoder_checkpoint_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "t5", "is_encoder_decoder": true}')
     with pytest.raises(ModelError, match="an encoder-decoder"):
@@ -152,23 +163,37 @@ def test_stacks_of_layers_without_a_count(family: Family) -> None:
         find_sites(model)
 
 
-def test_two_stacks_ask_for_a_pattern(family: Family) -> None:
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_second_stack(runs: bool, family: Family, windows: EvaluationText) -> None:
+    """Layers beside those of the decoder do no harm, unless text runs through them as well."""
     model = family("Llama")
-    model.second = torch.nn.ModuleList(model.model.layers)
-    model.second.append(family("Llama").model.layers[0])
+    alone = response_curve(model, windows, (0.2,))
+    second = family("Llama").model.layers[0].mlp
+    model.drafts = torch.nn.ModuleList([torch.nn.ModuleDict({"mlp": second})])
+    if not runs:
+        assert response_curve(model, windows, (0.2,)).equals(alone)
+        return
+    model.model.norm.register_forward_hook(lambda module, given, output: second(output))
+    with pytest.raises(ModelError, match=r"several candidates.*drafts\.0.*with a pattern"):
+        response_curve(model, windows, (0.2,))
+    assert len(find_sites(model, "model.layers.*.mlp.down_proj")) == 3
+
+
+def test_stacks_side_by_side_ask_for_a_pattern(family: Family) -> None:
+    model = family("Llama")
+    model.model.second = torch.nn.ModuleList(family("Llama").model.layers)
     with pytest.raises(ModelError, match=r"several candidates.*second\.\*.*with a pattern"):
         find_sites(model)
 
 
 def test_the_error_names_what_could_be_meant(family: Family, windows: EvaluationText) -> None:
-    model = family("CTRL", dff=48)
-    with pytest.raises(ModelError, match=r"pattern \(--sites\), if it is one of these: 'transf"):
-        find_sites(model)
-    sites = find_sites(model, "transformer.h.*.ffn.2")
-    assert activation_name(model, sites) == "relu"
-    check_relu(model, sites)
-    zeros = run_sparse(model, sites, windows, NonZero(), batch_size=4)
-    assert 0.3 < zeros.activation_ratio < 0.7
+    """RWKV mixes each token with the one before, and gates what the projection returns."""
+    model = family("Rwkv", attention_hidden_size=32)
+    named = r"pattern \(--sites\), if it is one of these: 'rwkv.blocks.\*.feed_forward.value'"
+    with pytest.raises(ModelError, match=named):
+        response_curve(model, windows, (0.2,))
+    curve = response_curve(model, windows, (0.2,), pattern="rwkv.blocks.*.feed_forward.value")
+    assert 0 < curve["activation_ratio"].item() < 0.6
 
 
 def test_sites_by_pattern(family: Family) -> None:
@@ -278,6 +303,44 @@ def test_modules_that_are_no_language_models(family: Family, windows: Evaluation
         find_sites(torch.nn.Linear(2, 2))
     with pytest.raises(ModelError, match="LlamaModel does not run on token ids alone"):
         response_curve(family("Llama").model, windows, (0.1,))
+
+
+class Packed(torch.nn.Module):
+    """As PyTorch quantises: the weight is no parameter."""
+
+    def weight(self) -> None: ...
+
+
+class Part(torch.Tensor):
+    """As of tensors that are sharded over processes."""
+
+    def full_tensor(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("weight", "says"),
+    [
+        (torch.empty(0), "empty.*sharded over processes"),
+        (torch.ones(32, 48).as_subclass(Part), r"part of its weight \(Part\).*gathered"),
+        (torch.ones(32, 48, device="meta"), "on the device meta.*Load the model with its weights"),
+    ],
+)
+def test_weights_that_are_not_there(weight: torch.Tensor, says: str, family: Family) -> None:
+    model = family("Llama")
+    for layer in model.model.layers:
+        layer.mlp.down_proj._parameters["weight"] = (
+            torch.nn.Parameter(weight) if type(weight) is torch.Tensor else weight
+        )
+    with pytest.raises(ModelError, match=says):
+        find_sites(model)
+
+
+def test_modules_that_are_quantised(family: Family) -> None:
+    model = family("Llama")
+    for layer in model.model.layers:
+        layer.mlp.down_proj = Packed()
+    with pytest.raises(ModelError, match=r"quantised\. Load the model unquantised"):
+        find_sites(model)
 
 
 def test_weights_of_eight_bits(family: Family) -> None:
