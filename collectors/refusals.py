@@ -16,10 +16,10 @@ from sparsefit.errors import ModelError
 _TOWERS = (
     r"(^|[._])(vision|visual|image|img|video|audio|speech|qformer|projector|connector)([._]|$)"
 )
-# These, attention and adapters: no feed-forward network of the text decoder.
+# These, attention, adapters and norms with a gate: no feed-forward network of the text decoder.
 FOREIGN = re.compile(
     r"(^|[._])(attn|attention|lora|adapters?)([._]|$)|_attn\b|_attention\b|crossattention"
-    rf"|{_TOWERS}"
+    rf"|_layer_?norm\.|{_TOWERS}"
 )
 # Recurrent and convolutional parts of a layer, which also map back to the model's width.
 MIXERS = re.compile(r"(^|[._])(o_proj|out_proj|mamba|mixer|ssm|conv|temporal_block)([._]|$)")
