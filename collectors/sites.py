@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.activations import find_activation
-from sparsefit.collectors.configs import input_embedding, layer_count, text_config
+from sparsefit.collectors.configs import input_embedding, layer_count, stack_of, text_config
 from sparsefit.collectors.refusals import (
     FOREIGN,
     not_found,
@@ -149,7 +149,6 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
     refuse_experts(model)
     refuse_encoder(model)
     refuse_without_values(model)
-    depth = layer_count(model)
     if pattern is None:
         names = output_names(model)
     else:
@@ -161,7 +160,7 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
             groups.setdefault(place[0], {})[place[1]] = name
     by = "name" if pattern is None else "pattern"
     if not groups and pattern is None:
-        groups, by = by_shape(model, depth), "shape"
+        groups, by = by_shape(model), "shape"
     if not groups:
         raise not_found(model, pattern)
     if pattern is None:
@@ -174,6 +173,7 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
             f"{', '.join(sorted(groups))}. Choose one with a pattern (--sites)"
         )
     ((stem, found),) = groups.items()
+    depth = layer_count(model, stem)
     missing = [layer for layer in range(depth) if layer not in found]
     if missing or len(found) != depth:
         raise ModelError(
@@ -213,8 +213,7 @@ def count_parameters(model: nn.Module, sites: Sequence[Site]) -> int:
     """
     place = stem_of(sites[0].name)
     assert place is not None
-    layers = place[0].partition(".*")[0]
-    stack = model.get_submodule(layers.rpartition(".")[0])
+    stack = model.get_submodule(stack_of(place[0]).rpartition(".")[0])
     getter: Any = getattr(model, "get_output_embeddings", None)
     head: nn.Module | None = getter() if callable(getter) else None
     skipped: set[int] = set()

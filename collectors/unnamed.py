@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparsefit.collectors.configs import layer_count
 from sparsefit.collectors.refusals import candidates
 from sparsefit.collectors.weights import is_matrix
 
@@ -20,15 +21,13 @@ from sparsefit.collectors.weights import is_matrix
 _ROUNDING = 1e-2
 
 
-def by_shape(model: nn.Module, depth: int) -> dict[str, dict[int, str]]:
+def by_shape(model: nn.Module) -> dict[str, dict[int, str]]:
     """Find matrices that map a greater width to the model's, once in every layer.
 
     Parameters
     ----------
     model : torch.nn.Module
         The model.
-    depth : int
-        Number of its layers.
 
     Returns
     -------
@@ -36,7 +35,11 @@ def by_shape(model: nn.Module, depth: int) -> dict[str, dict[int, str]]:
         Stem -> layer -> qualified name.
     """
     found = candidates(model, wide=True)
-    return {stem: names for stem, names in found.items() if sorted(names) == list(range(depth))}
+    return {
+        stem: names
+        for stem, names in found.items()
+        if sorted(names) == list(range(layer_count(model, stem)))
+    }
 
 
 def network_of(model: nn.Module, name: str) -> nn.Module:

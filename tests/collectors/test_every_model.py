@@ -103,7 +103,7 @@ MORE |= {name: {"text": TURNED} for name in TURNING}
 # One way to say no, of every refusal: what the model is, and never a library's own words alone.
 REASONS = re.compile(
     r"experts|encoder|without feed-forward networks|several candidates|if it is one of these"
-    r"|sees later tokens|\d of \d layers|does not state its number of layers|more than once"
+    r"|sees later tokens|\d of \d layers|more than once"
     r"|states of shape|no causal language model"
 )
 # Run on more than token ids: images, a language of its own.

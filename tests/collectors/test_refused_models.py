@@ -156,10 +156,13 @@ def test_models_that_see_later_tokens(name: str, family: Family, windows: Evalua
         LoadedCheckpoint.of(family(name), windows, 4)
 
 
-def test_stacks_of_layers_without_a_count(family: Family) -> None:
+def test_a_configuration_without_a_count_of_layers(family: Family) -> None:
+    """Then the layers are those that there are."""
     model = family("Llama")
-    model.config = SimpleNamespace(hidden_size=32)
-    with pytest.raises(ModelError, match="does not state its number of layers"):
+    model.config = SimpleNamespace(hidden_size=32, depth_of_the_model=3)
+    assert len(find_sites(model)) == 3
+    model.model.layers[1].mlp = torch.nn.Identity()
+    with pytest.raises(ModelError, match=r"2 of 3 layers \(missing: 1\)"):
         find_sites(model)
 
 
