@@ -63,11 +63,6 @@ def computing_device(model: nn.Module) -> torch.device:
     return torch.device("cpu")
 
 
-def is_spread(model: nn.Module) -> bool:
-    """Whether accelerate has spread a model over devices."""
-    return any(_hooks(module) for module in model.modules())
-
-
 def refuse_without_values(model: nn.Module) -> None:
     """Raise ModelError for parameters that are on the device ``meta`` and offloaded nowhere."""
     kept: list[str] = []

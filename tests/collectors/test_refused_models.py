@@ -8,19 +8,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers
 
-from sparsefit.collectors import measure_activity, response_curve, sparse
+from sparsefit.collectors import measure_activity, pareto_sweep, response_curve, sparse
 from sparsefit.collectors.activations import activation_name
-from sparsefit.collectors.calibrate import Plan, calibrate
 from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint
 from sparsefit.collectors.checkpoints import Checkpoint
 from sparsefit.collectors.forward import forward_losses
 from sparsefit.collectors.loading import LoadOptions, context_length, load_model
 from sparsefit.collectors.masking import run_sparse
-from sparsefit.collectors.rules import OutputNorm, check_relu
+from sparsefit.collectors.rules import ForcedThreshold, OutputNorm, TopK, check_relu
 from sparsefit.collectors.sites import find_sites
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.trial import try_model
@@ -245,24 +245,6 @@ def test_layers_that_are_run_twice(family: Family, windows: EvaluationText) -> N
             call()
 
 
-class Adapted(torch.nn.Linear):
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
-        return super().forward(given) + 0.1 * given[..., :32]
-
-
-def test_an_adapter_on_the_projection(family: Family, windows: EvaluationText) -> None:
-    model = family("Llama")
-    for layer in model.model.layers:
-        weight = layer.mlp.down_proj.weight
-        layer.mlp.down_proj = Adapted(48, 32, bias=False)
-        layer.mlp.down_proj.weight = weight
-    sites = find_sites(model)
-    with pytest.raises(ModelError, match="something other than its weight"):
-        try_model(model, sites, windows)
-    with pytest.raises(ModelError, match="something other than its weight"):
-        calibrate(model, sites, windows, Plan((0.1,)), batch_size=4)
-
-
 def test_a_model_that_needs_more_than_tokens(family: Family, windows: EvaluationText) -> None:
     model = family("Llama")
     forward = model.forward
@@ -301,59 +283,48 @@ def test_a_module_that_gates_itself_is_no_activation(family: Family) -> None:
     assert all(site.activation is None for site in find_sites(model))
 
 
+class SiluAndMul(torch.nn.Module):
+    """Gates what it is given in one piece, as serving engines do."""
+
+    def forward(self, both: torch.Tensor) -> torch.Tensor:
+        gate, value = both.chunk(2, dim=-1)
+        return torch.nn.functional.silu(gate) * value
+
+
+class SiluWithValue(torch.nn.Module):
+    def forward(self, gate: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.silu(gate) * value
+
+
+@pytest.mark.parametrize("gated", [SiluAndMul, SiluWithValue])
+def test_an_activation_module_that_gates_under_another_name(
+    gated: type[torch.nn.Module], family: Family, windows: EvaluationText
+) -> None:
+    """What it returns is h: the largest of these are not the largest activations."""
+    model = family("Phi3")
+    expected = response_curve(model, windows, (0.2,))
+    for layer in model.model.layers:
+        network = layer.mlp
+        act = network.activation_fn = gated()
+
+        def forward(states: torch.Tensor, network: Any = network, act: Any = act) -> torch.Tensor:
+            both = network.gate_up_proj(states)
+            return network.down_proj(act(both) if gated is SiluAndMul else act(*both.chunk(2, -1)))
+
+        network.forward = forward
+    pd.testing.assert_frame_equal(response_curve(model, windows, (0.2,)), expected)
+    for rule in (TopK(10), ForcedThreshold(0.1)):
+        with pytest.raises(ModelError, match="multiplies by the other branch"):
+            run_sparse(model, find_sites(model), windows, rule, batch_size=4)
+    with pytest.raises(ModelError, match="multiplies by the other branch"):
+        pareto_sweep(model, windows)
+
+
 def test_modules_that_are_no_language_models(family: Family, windows: EvaluationText) -> None:
     with pytest.raises(ModelError, match="Linear has no configuration"):
         find_sites(torch.nn.Linear(2, 2))
     with pytest.raises(ModelError, match="LlamaModel does not run on token ids alone"):
         response_curve(family("Llama").model, windows, (0.1,))
-
-
-class Packed(torch.nn.Module):
-    """As PyTorch quantises: the weight is no parameter."""
-
-    def weight(self) -> None: ...
-
-
-class Part(torch.Tensor):
-    """As of tensors that are sharded over processes."""
-
-    def full_tensor(self) -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("weight", "says"),
-    [
-        (torch.empty(0), "empty.*sharded over processes"),
-        (torch.ones(32, 48).as_subclass(Part), r"part of its weight \(Part\).*gathered"),
-        (torch.ones(32, 48, device="meta"), "on the device meta.*Load the model with its weights"),
-    ],
-)
-def test_weights_that_are_not_there(weight: torch.Tensor, says: str, family: Family) -> None:
-    model = family("Llama")
-    for layer in model.model.layers:
-        layer.mlp.down_proj._parameters["weight"] = (
-            torch.nn.Parameter(weight) if type(weight) is torch.Tensor else weight
-        )
-    with pytest.raises(ModelError, match=says):
-        find_sites(model)
-
-
-def test_modules_that_are_quantised(family: Family) -> None:
-    model = family("Llama")
-    for layer in model.model.layers:
-        layer.mlp.down_proj = Packed()
-    with pytest.raises(ModelError, match=r"quantised\. Load the model unquantised"):
-        find_sites(model)
-
-
-def test_weights_of_eight_bits(family: Family) -> None:
-    model = family("Llama")
-    projection = model.model.layers[0].mlp.down_proj
-    projection.weight = torch.nn.Parameter(
-        projection.weight.detach().to(torch.float8_e4m3fn), requires_grad=False
-    )
-    with pytest.raises(ModelError, match="load the model unquantised"):
-        find_sites(model)
 
 
 @pytest.mark.parametrize("activation", ["leaky_relu", "prelu", "silu", "gelu_new"])
