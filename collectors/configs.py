@@ -19,9 +19,10 @@ def text_config(model: nn.Module) -> Any:
     """
     config: Any = getattr(model, "config", None)
     if config is None:
+        inside = " (the one inside, model.module)" if hasattr(model, "module") else ""
         raise ModelError(
             f"{type(model).__name__} has no configuration: give a causal language model of "
-            "transformers"
+            f"transformers{inside}"
         )
     getter = getattr(config, "get_text_config", None)
     return getter() if callable(getter) else config

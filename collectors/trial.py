@@ -103,7 +103,7 @@ def _run(model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor) -> torch
         holds = network.holds(tokens.shape[1])
         if name in known and not holds:
             raise not_found(model, None)
-        if holds and name not in known:
+        if holds and name not in known and not network.silent:
             raise _several(kind, name, sites)
     if tuple(logits.shape[:2]) != tuple(tokens.shape):
         raise ModelError(

@@ -77,6 +77,11 @@ class TokenByToken:
         stack.callback(handle.remove)
         stack.callback(self.projection.register_forward_pre_hook(self._keep).remove)
 
+    @property
+    def silent(self) -> bool:
+        """Whether every state was zero, as of parts that have not begun to learn."""
+        return not any(bool(states.any()) for states in self._states)
+
     def holds(self, length: int) -> bool:
         """Whether the reversed tokens give the same states, reversed; False where untried."""
         if self._given is None or len(self._states) != 1:

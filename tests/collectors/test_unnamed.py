@@ -179,6 +179,10 @@ def test_a_second_network_in_every_layer(family: Family, windows: EvaluationText
     with pytest.raises(ModelError, match=r"several candidates.*other\.back beside.*down_proj"):
         response_curve(model, windows, (0.2,))
     assert len(response_curve(model, windows, (0.2,), pattern="*.mlp.network.down_proj")) == 1
+    # A recurrence that begins shut also does the same to every token: nothing.
+    for layer in model.model.layers:
+        torch.nn.init.zeros_(layer.mlp.other.gate_and_value[1].weight)
+    assert len(response_curve(model, windows, (0.2,))) == 1
 
 
 def test_a_recurrence_beside_the_network(family: Family, windows: EvaluationText) -> None:
