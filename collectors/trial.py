@@ -89,9 +89,11 @@ def _run(model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor) -> torch
         except Exception as error:
             if out_of_memory(error):
                 raise
+            exact = all(p.dtype is torch.float32 for p in model.parameters())
             raise ModelError(
                 f"{kind} does not run on token ids alone ({type(error).__name__}: "
                 f"{str(error).strip()[:200]}): a causal language model is needed"
+                + ("" if exact else ". Some run with --dtype float32 only")
             ) from error
     for site in sites:
         if calls[site.layer] == 0:

@@ -253,6 +253,13 @@ def test_a_model_that_needs_more_than_tokens(family: Family, windows: Evaluation
         response_curve(model, windows, (0.1,))
 
 
+def test_a_model_that_runs_in_float32_only(family: Family, windows: EvaluationText) -> None:
+    model = family("Llama").to(torch.bfloat16)
+    model.model.layers[1].mlp.up_proj.float()
+    with pytest.raises(ModelError, match=r"RuntimeError.*--dtype float32 only"):
+        response_curve(model, windows, (0.1,))
+
+
 def test_a_model_that_predicts_the_last_token_only(family: Family, windows: EvaluationText) -> None:
     model = family("Llama")
     forward = model.forward
