@@ -6,13 +6,15 @@ it out where the code fixes it, and keep fields that the code no longer reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from sparsefit.collectors.configs import text_config
 from sparsefit.collectors.refusals import FOREIGN, MIXERS
+from sparsefit.errors import ModelError
 
 if TYPE_CHECKING:
     from sparsefit.collectors.sites import Site
@@ -75,6 +77,29 @@ def find_activation(model: nn.Module, site: str) -> nn.Module | None:
         parent = model.get_submodule(parent_name.rpartition(".")[0])
     found = [module for module in _own_modules(parent) if activation_of(module)]
     return found[0] if len(found) == 1 else None
+
+
+def check_plain(
+    layer: int, module: nn.Module, args: Sequence[Any], options: Mapping[str, Any], output: Any
+) -> None:
+    """Raise ModelError for a module that gates as well, which returns h in place of s.
+
+    Parameters
+    ----------
+    layer : int
+        The module's layer.
+    module : torch.nn.Module
+        Activation module of a site.
+    args, options, output
+        What its forward pass was given, and returned.
+    """
+    given = [item for item in (*args, *options.values()) if isinstance(item, torch.Tensor)]
+    if len(given) != 1 or given[0].shape != output.shape:
+        raise ModelError(
+            f"layer {layer}: the activation module ({type(module).__name__}) is more than a "
+            "function of the gate: it multiplies by the other branch as well. What it returns is "
+            "not the activation's output, so this metric cannot be measured here"
+        )
 
 
 def activation_name(model: nn.Module, sites: Sequence[Site]) -> str:

@@ -217,9 +217,9 @@ class _Counter:
 
     def observe(self, layer: int, mask: torch.Tensor, batch: Batch) -> None:
         """Count one layer of one batch (`masking.Observer`)."""
-        rows = mask[batch.counted]
+        rows = mask[batch.counted_on(mask.device)]
         self.neurons[layer] += rows.sum(dim=0).cpu().numpy()
-        share = rows.double().mean(dim=1)
+        share = rows.double().mean(dim=1).to(batch.tokens.device)
         self._share = share if self._share is None or layer == 0 else self._share + share
         if layer == len(self.neurons) - 1:
             ids = batch.tokens.reshape(-1)[batch.counted].cpu().numpy()

@@ -155,7 +155,7 @@ class _LayerObserver:
         self.stride = stride
         self.release = False
         self.norms = site.column_norms()
-        self.weight = site.weight
+        self.weight: torch.Tensor | None = None
         self.grid: np.ndarray | None = None
         self.cett_sum = np.zeros(0)
         self.active_sum = np.zeros(0)
@@ -172,6 +172,9 @@ class _LayerObserver:
 
     def observe(self, batch: Batch, states: CountedStates) -> None:
         hidden, total = states.hidden, states.total
+        # Held no longer than this layer's turn: an offloaded weight is a copy.
+        self.weight = self.site.weight.to(hidden.device)
+        self.norms = self.norms.to(hidden.device)
         self.batches.append((batch.start, batch.stop))
         if self.grid is None:
             self._scout(hidden, total)
@@ -180,6 +183,7 @@ class _LayerObserver:
             if self.plan.level:
                 self._level(hidden, total, batch, states.positions)
         self.seen += hidden.shape[0]
+        self.weight = None
         if self.release:
             release_gaps(hidden)
 
@@ -187,6 +191,7 @@ class _LayerObserver:
         self, hidden: torch.Tensor, total: torch.Tensor, eps: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Relative error of each token once neurons under eps are skipped (Eq. 3), and how many."""
+        assert self.weight is not None
         lost, count = self.skipped(hidden, self.weight, eps / self.norms)
         # A token whose FFN output is zero loses nothing: 0/0 counts as 0.
         return torch.where(total > 0, lost / total, torch.zeros_like(total)), count

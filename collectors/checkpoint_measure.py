@@ -115,7 +115,7 @@ class LoadedCheckpoint:
         return {
             "activation": activation_name(self.model, self.sites),
             "n_params": count_parameters(self.model, self.sites),
-            "hidden_size": int(self.sites[0].weight.shape[0]),
+            "hidden_size": self.sites[0].d_model,
             "n_layers": len(self.sites),
             # Layers of different widths have no common one.
             "d_ff": widths.pop() if len(widths) == 1 else None,

@@ -19,32 +19,53 @@ def text_config(model: nn.Module) -> Any:
     """
     config: Any = getattr(model, "config", None)
     if config is None:
+        inside = " (the one inside, model.module)" if hasattr(model, "module") else ""
         raise ModelError(
             f"{type(model).__name__} has no configuration: give a causal language model of "
-            "transformers"
+            f"transformers{inside}"
         )
     getter = getattr(config, "get_text_config", None)
     return getter() if callable(getter) else config
 
 
-def layer_count(model: nn.Module) -> int:
-    """Return the number of decoder layers that the configuration promises.
+def input_embedding(model: nn.Module) -> nn.Module | None:
+    """Return the embedding of a model's tokens; None where the model does not say."""
+    getter: Any = getattr(model, "get_input_embeddings", None)
+    try:
+        found = getter() if callable(getter) else None
+    except (AttributeError, NotImplementedError):
+        return None
+    return found if isinstance(found, nn.Module) else None
 
-    Raises
-    ------
-    ModelError
-        The configuration does not say.
+
+def layer_count(model: nn.Module, stem: str) -> int:
+    """Return the number of decoder layers.
+
+    The configuration promises it. Where it uses a name of its own, the layers are those that lie
+    side by side in the model.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    stem : str
+        Name of a module in one of the layers, with ``*`` for the layer's number.
     """
     config = text_config(model)
     for key in ("num_hidden_layers", "n_layer", "n_layers", "num_layers"):
         count = getattr(config, key, None)
         if isinstance(count, int) and count > 0:
             return count
-    raise ModelError(
-        f"the configuration of {type(model).__name__} does not state its number of layers "
-        "(num_hidden_layers), so it cannot be checked that every layer has a feed-forward "
-        "network. Set it, if the model is one stack of layers"
-    )
+    return len(list(model.get_submodule(stack_of(stem)).children()))
+
+
+def stack_of(stem: str) -> str:
+    """Return the name of the module that holds the layers.
+
+    >>> stack_of("model.layers.*.mlp.down_proj")
+    'model.layers'
+    """
+    return stem.partition("*")[0].rstrip(".")
 
 
 def vocabulary_size(model: nn.Module) -> int:

@@ -49,7 +49,9 @@ class CountedStates:
             The module does not see one state for each position of the batch, or computes something
             else than a product with its weight.
         """
-        hidden, out = flatten(given), flatten(output)
+        out = flatten(output)
+        # Accelerate brings a module's input to it behind the back of hooks.
+        hidden = flatten(given).to(out.device)
         if hidden.shape[0] != batch.counted.shape[0]:
             raise ModelError(
                 f"{site.name} saw {hidden.shape[0]} positions of {batch.counted.shape[0]}: "
@@ -57,10 +59,11 @@ class CountedStates:
             )
         bias = site.bias
         check_product(site, hidden, out)
-        total = torch.linalg.vector_norm((out if bias is None else out - bias).float(), dim=-1)
+        whole = out if bias is None else out - bias.to(out.device)
+        total = torch.linalg.vector_norm(whole.float(), dim=-1)
         if batch.complete:
             return cls(hidden, total, None)
-        positions = torch.nonzero(batch.counted).squeeze(1)
+        positions = torch.nonzero(batch.counted_on(hidden.device)).squeeze(1)
         return cls(hidden[positions], total[positions], positions)
 
 
@@ -122,9 +125,10 @@ def observe_states(
 def check_product(site: Site, hidden: torch.Tensor, out: torch.Tensor) -> None:
     """Raise ModelError where ``W_out h`` is not what the module returns, on a few positions."""
     some = slice(None, None, max(1, hidden.shape[0] // _CHECKED))
-    expected = hidden[some] @ site.weight.t()
-    if site.bias is not None:
-        expected = expected + site.bias
+    weight, bias = site.weight, site.bias
+    expected = hidden[some].to(out.device) @ weight.to(out.device).t()
+    if bias is not None:
+        expected = expected + bias.to(out.device)
     error = torch.linalg.vector_norm((out[some] - expected).float())
     size = torch.linalg.vector_norm(expected.float())
     if error > _ROUNDING.get(out.dtype, _COARSE_ROUNDING) * size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -24,10 +24,13 @@ def hooks_run() -> AbstractContextManager[Any]:
     return context
 
 
-def _own_precision(device: torch.device) -> AbstractContextManager[Any]:
-    # Other devices may have no mixed precision that could be asked.
-    known = device.type in ("cpu", "cuda")
-    return torch.autocast(device.type, enabled=False) if known else nullcontext()
+def _own_precision(model: nn.Module, device: torch.device) -> AbstractContextManager[Any]:
+    stack = ExitStack()
+    for kind in {device.type, *(parameter.device.type for parameter in model.parameters())}:
+        # Other devices may have no mixed precision that could be asked.
+        if kind in ("cpu", "cuda"):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+    return stack
 
 
 @contextmanager
@@ -40,7 +43,7 @@ def evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with hooks_run(), _own_precision(device):
+        with hooks_run(), _own_precision(model, device):
             yield
     finally:
         model.train(training)

@@ -229,11 +229,12 @@ def _observe(
         norms = site.column_norms()
 
         def observe(batch: Batch, states: CountedStates) -> None:
-            found[site.layer].append(
-                steps_between(
-                    states.hidden, states.total, site.weight, norms, *brackets[site.layer]
-                )
+            hidden, device = states.hidden, states.hidden.device
+            weight = site.weight.to(device)
+            steps = steps_between(
+                hidden, states.total, weight, norms.to(device), *brackets[site.layer]
             )
+            found[site.layer].append(steps)
             release_gaps(states.hidden)
 
         return observe

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from sparsefit.checks import check_whole
 from sparsefit.collectors.evaluating import evaluating
 from sparsefit.collectors.text import EvaluationText, checked_text
+from sparsefit.collectors.weights import computing_device
 from sparsefit.errors import CheckpointError, CollectorError, ModelError
 
 Result = TypeVar("Result")
@@ -42,6 +44,15 @@ class Batch:
     tokens: torch.Tensor
     counted: torch.Tensor
     complete: bool
+    _elsewhere: dict[torch.device, torch.Tensor] = field(default_factory=dict, repr=False)
+
+    def counted_on(self, device: torch.device) -> torch.Tensor:
+        """Return `counted` on the device of a layer of a model that is spread over several."""
+        if device == self.counted.device:
+            return self.counted
+        if device not in self._elsewhere:
+            self._elsewhere[device] = self.counted.to(device)
+        return self._elsewhere[device]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +77,8 @@ class Losses:
 
 
 def model_device(model: nn.Module) -> torch.device:
-    """Return the device of the model's first parameter."""
-    return next(model.parameters()).device
+    """Return the device on which a model begins to compute."""
+    return computing_device(model)
 
 
 def default_batch_size(text: EvaluationText) -> int:
@@ -136,7 +147,7 @@ def forward_losses(
             if on_batch is not None:
                 on_batch(batch)
             try:
-                logits = model(input_ids=tokens, use_cache=False).logits
+                logits = logits_of(model, tokens)
             except IndexError as error:
                 raise ModelError(
                     f"{type(model).__name__} fails on windows of {tokens.shape[1]} tokens "
@@ -155,8 +166,19 @@ def forward_losses(
     return Losses(sums, text.predicted.sum(axis=1).astype(float))
 
 
+def logits_of(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """Run a model on token ids, shape (windows, length); logits (windows, length, vocabulary)."""
+    accepted = inspect.signature(model.forward).parameters
+    cached = "use_cache" in accepted or any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+    # A cache would only cost memory; models written for training know none.
+    options = {"use_cache": False} if cached else {}
+    return model(input_ids=tokens, **options).logits  # type: ignore[no-any-return]
+
+
 def _window_losses(logits: torch.Tensor, tokens: torch.Tensor, predicted: np.ndarray) -> np.ndarray:
     windows, length = tokens.shape
+    # A model that is spread over devices may predict on another one than it reads on.
+    tokens = tokens.to(logits.device)
     targets = torch.where(
         torch.from_numpy(predicted).to(tokens.device),
         tokens[:, 1:],

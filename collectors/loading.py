@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import nn
 
 from sparsefit.checks import check_choice
 from sparsefit.collectors.checkpoints import Checkpoint
+from sparsefit.collectors.weights import parameters_of
 from sparsefit.errors import (
     ArgumentError,
     CheckpointError,
@@ -22,7 +24,11 @@ from sparsefit.errors import (
     quoted,
 )
 
+AUTO = "auto"
+"""The device of a model that is spread over those that there are."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# What transformers says where its table of causal language models lacks a configuration.
+_UNKNOWN = "Unrecognized configuration class"
 # What torch.compile and data parallelism put before the names of the weights of a model that they
 # wrap.
 _WRAPPED = r"^(_orig_mod\.|module\.)+"
@@ -37,7 +43,8 @@ class LoadOptions:
     Attributes
     ----------
     device : str
-        Torch device.
+        Torch device, or ``auto``: spread over the devices that there are (by accelerate), and over
+        memory and disk where these are too small.
     dtype : str
         ``float32``, ``bfloat16`` or ``float16``.
     trust_remote_code : bool
@@ -47,6 +54,8 @@ class LoadOptions:
     ------
     ArgumentError
         The device or dtype is none, or cannot be used here.
+    MissingDependencyError
+        The device is ``auto`` and accelerate is not installed.
     """
 
     device: str = "cpu"
@@ -55,10 +64,18 @@ class LoadOptions:
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(DTYPES))
+        if self.device == AUTO:
+            if importlib.util.find_spec("accelerate") is None:
+                raise MissingDependencyError.for_extra(
+                    "accelerate", "collect", "spreading a model over devices (device=auto)"
+                )
+            return
         try:
             device = torch.device(self.device)
         except (RuntimeError, TypeError):
-            raise ArgumentError(f"device={quoted(self.device)} is not a torch device") from None
+            raise ArgumentError(
+                f"device={quoted(self.device)} is not a torch device, nor auto"
+            ) from None
         # A device object would do for torch, but not for the record of what was measured.
         object.__setattr__(self, "device", str(device))
         if device.type == "cuda" and not torch.cuda.is_available():
@@ -100,11 +117,13 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
             raise CheckpointError(
                 f"{checkpoint.name}: {len(names)} weights are {what}: {', '.join(names[:4])}"
             )
-    model = model.to(options.device).eval()
-    for name, parameter in model.named_parameters():
+    if options.device != AUTO:
+        model = model.to(options.device)
+    model.eval()
+    for name, parameter in parameters_of(model):
         if not bool(torch.isfinite(parameter).all()):
             raise CheckpointError(f"{checkpoint.name}: {name} holds NaN or infinite weights")
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _read(
@@ -112,24 +131,37 @@ def _read(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Read a model, and which of its weights the files hold."""
     transformers = _transformers()
+    given = {
+        "dtype": DTYPES[options.dtype],
+        "trust_remote_code": options.trust_remote_code,
+        # Pickled weights are only ever read by the restricted unpickler.
+        "weights_only": True,
+        "output_loading_info": True,
+        **({"device_map": AUTO} if options.device == AUTO else {}),
+        **extra,
+    }
     try:
-        return transformers.AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
-            where,
-            dtype=DTYPES[options.dtype],
-            trust_remote_code=options.trust_remote_code,
-            # Pickled weights are only ever read by the restricted unpickler.
-            weights_only=True,
-            output_loading_info=True,
-            **extra,
-        )
+        try:
+            found = transformers.AutoModelForCausalLM.from_pretrained(where, **given)
+        except ValueError as error:
+            saved = _saved_class(where, options, extra) if _UNKNOWN in str(error) else None
+            if saved is None:
+                raise
+            found = saved.from_pretrained(where, **given)
+        return found  # type: ignore[no-any-return]
     except SparsefitError:
         raise
     except Exception as error:
-        if "Unrecognized configuration class" in str(error):
+        if _UNKNOWN in str(error):
             kind = (_config(checkpoint) or {}).get("model_type", "its configuration")
             raise ModelError(
                 f"{checkpoint.name}: transformers has no causal language model for {kind}. "
                 "If it wraps one, save that language model on its own"
+            ) from error
+        if options.device == AUTO and "offload_folder" in str(error):
+            raise CheckpointError(
+                f"{checkpoint.name}: does not fit the devices and memory here, and weights of this "
+                "format cannot stay on the disk. Save them as model.safetensors"
             ) from error
         sharded = [name for name in _SHARDED if any(Path(where).glob(name))]
         if isinstance(error, OSError) and sharded:
@@ -141,6 +173,23 @@ def _read(
         raise CheckpointError(
             f"{checkpoint.name}: cannot be loaded ({_first_line(error)})"
         ) from error
+
+
+def _saved_class(where: str, options: LoadOptions, extra: dict[str, Any]) -> Any:
+    """Return the class that a configuration names, where it is one that generates text.
+
+    Language models inside multimodal ones have no place in the table of causal language models.
+    """
+    transformers = _transformers()
+    keys = {key: value for key, value in extra.items() if key != "key_mapping"}
+    config = transformers.AutoConfig.from_pretrained(
+        where, trust_remote_code=options.trust_remote_code, **keys
+    )
+    for name in getattr(config, "architectures", None) or ():
+        found = getattr(transformers, name, None)
+        if isinstance(found, type) and issubclass(found, transformers.GenerationMixin):
+            return found
+    return None
 
 
 def load_tokenizer(checkpoint: Checkpoint, options: LoadOptions) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sparsefit.collectors.activations import check_plain
 from sparsefit.collectors.blocks import ROWS, Buffers, release_gaps
 from sparsefit.collectors.evaluating import hooks_run
 from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
@@ -99,7 +100,7 @@ def run_sparse(
         if not np.isnan(active[batch.start, layer]):
             raise called_often(sites[layer])
         if not batch.complete:
-            kept = kept * batch.counted
+            kept = kept * batch.counted_on(kept.device)
         sums = kept.view(batch.stop - batch.start, -1).double().sum(dim=1) / sites[layer].d_ff
         active[batch.start : batch.stop, layer] = sums.cpu().numpy()
 
@@ -170,7 +171,8 @@ def masked(
                         f"layer {site.layer} has no activation module beside {site.name}: this "
                         "metric looks at the activation's output and cannot be measured here"
                     )
-                handles.append(site.activation.register_forward_hook(_keeper(outputs, site.layer)))
+                keep = _keeper(outputs, site.layer)
+                handles.append(site.activation.register_forward_hook(keep, with_kwargs=True))
             handles.append(
                 site.projection.register_forward_pre_hook(_masker(site, rule, outputs, recorder))
             )
@@ -242,7 +244,8 @@ def _noter(called: set[int], layer: int) -> Callable[..., None]:
 
 
 def _keeper(outputs: dict[int, torch.Tensor], layer: int) -> Callable[..., None]:
-    def hook(module: nn.Module, args: Any, output: torch.Tensor) -> None:
+    def hook(module: nn.Module, args: Any, options: Any, output: torch.Tensor) -> None:
+        check_plain(layer, module, args, options, output)
         outputs[layer] = output
 
     return hook

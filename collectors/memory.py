@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
+import torch
+
 from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint
 from sparsefit.collectors.checkpoints import Checkpoint
-from sparsefit.collectors.loading import LoadOptions, load_model
+from sparsefit.collectors.loading import AUTO, LoadOptions, load_model
 from sparsefit.collectors.progress import Progress
 from sparsefit.collectors.text import EvaluationText
 
@@ -72,6 +76,7 @@ class LoadedModels:
     def drop(self, checkpoint: Checkpoint) -> None:
         """Forget a checkpoint's model, where it is in memory."""
         self._kept.pop(checkpoint.name, None)
+        self._free()
 
     def _make_room(self) -> None:
         """Drop models, so that with one more of their size the limits are kept."""
@@ -83,3 +88,16 @@ class LoadedModels:
             self._kept.clear()
         while len(self._kept) >= self.most:
             self._kept.pop(next(iter(self._kept)))
+        if len(self._kept) < len(sizes):
+            self._free()
+
+    def _free(self) -> None:
+        """Give a dropped model's memory back before the next is spread over what is free.
+
+        The hooks of accelerate and their modules hold each other: without a collection the model
+        would stay on its devices for a while.
+        """
+        if self.options.device == AUTO:
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()

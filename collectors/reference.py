@@ -138,7 +138,7 @@ def sparse_run(model: nn.Module, text: EvaluationText, cett: float) -> Reference
     """Thresholds from the dense model's hidden states, then one run with all layers sparse."""
     sites = find_sites(model)
     _, hidden = dense_run(model, text)
-    weights = [site.weight.float() for site in sites]
+    weights = [site.weight.float().to(h.device) for site, h in zip(sites, hidden, strict=True)]
     thresholds = [layer_threshold(h, w, cett) for h, w in zip(hidden, weights, strict=True)]
     kept: list[list[float]] = [[] for _ in sites]
     current: list[np.ndarray] = []
@@ -182,7 +182,7 @@ def _loss(model: nn.Module, text: EvaluationText, current: list[np.ndarray]) -> 
         current[:] = [counted]
         ids = torch.from_numpy(tokens)[None].to(model_device(model))
         scores = model(input_ids=ids, use_cache=False).logits[0, :-1].float().log_softmax(dim=-1)
-        losses = -scores.gather(1, ids[0, 1:, None])[:, 0]
+        losses = -scores.gather(1, ids[0, 1:, None].to(scores.device))[:, 0]
         total += float(losses[torch.from_numpy(counted[1:])].double().sum())
         count += int(counted[1:].sum())
     return total / count

@@ -8,15 +8,23 @@ from typing import Any
 
 from torch import nn
 
+from sparsefit.collectors.configs import input_embedding, text_config
+from sparsefit.collectors.weights import is_matrix
 from sparsefit.errors import ModelError
 
-# Attention, other modalities and adapters: no feed-forward network of the text decoder.
+# Other modalities, and what joins them to the text.
+_TOWERS = (
+    r"(^|[._])(vision|visual|image|img|video|audio|speech|qformer|projector|connector)([._]|$)"
+)
+# These, attention, adapters and norms with a gate: no feed-forward network of the text decoder.
 FOREIGN = re.compile(
-    r"(^|[._])(attn|attention|vision|audio|lora|adapters?)([._]|$)|_attn\b|_attention\b"
-    r"|crossattention"
+    r"(^|[._])(attn|attention|lora|adapters?)([._]|$)|_attn\b|_attention\b|crossattention"
+    rf"|_layer_?norm\.|{_TOWERS}"
 )
 # Recurrent and convolutional parts of a layer, which also map back to the model's width.
 MIXERS = re.compile(r"(^|[._])(o_proj|out_proj|mamba|mixer|ssm|conv|temporal_block)([._]|$)")
+# A feed-forward network, whatever its parts are called.
+_NETWORKS = re.compile(r"(^|[._])(mlp|ffn|ff|ffwd|feed_?forward)([._]|$)")
 _EXPERTS = re.compile(r"(^|[._])(experts?|shared_experts?|block_sparse_moe|moe|router)([._]|$)")
 # Gemma 3n's routers mix residual streams; no token is routed.
 _NO_EXPERTS = re.compile(r"(^|\.)altup\.")
@@ -57,11 +65,19 @@ def refuse_experts(model: nn.Module) -> None:
 
 
 def refuse_encoder(model: nn.Module) -> None:
-    """Raise ModelError for a decoder that attends to an encoder."""
-    name = next((name for name, _ in model.named_modules() if _CROSS.search(name)), None)
+    """Raise ModelError for an encoder-decoder, and for a decoder that attends to an encoder."""
+    kind = type(model).__name__
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False) is True:
+        raise ModelError(
+            f"{kind} is an encoder-decoder: on text alone its decoder is not the model that was "
+            "trained. Only causal language models can be measured"
+        )
+    # What joins an image to the text may attend to the image.
+    names = (name for name, _ in model.named_modules() if not re.search(_TOWERS, name))
+    name = next((name for name in names if _CROSS.search(name)), None)
     if name is not None:
         raise ModelError(
-            f"{type(model).__name__} attends to an encoder ({name}): on text alone it is not the "
+            f"{kind} attends to an encoder ({name}): on text alone it is not the "
             "model that was trained. Encoder-decoders are not supported; a decoder that was "
             "trained on its own is loaded without cross-attention"
         )
@@ -87,39 +103,70 @@ def not_found(model: nn.Module, pattern: str | None) -> ModelError:
         start = f"no module of {kind} has a name like {pattern!r} with the layer's number in it"
     else:
         start = f"no feed-forward output projection found in {kind}"
-    candidates = _candidates(model)
-    if not candidates:
+    hidden = _hidden_weights(model)
+    if hidden is not None:
+        return ModelError(f"{start}: {hidden}")
+    found = list(candidates(model))
+    if not found:
         return ModelError(
             f"{start}, and no layer holds a matrix that could be one: a model without feed-forward "
             "networks (a state-space model?) has no activation ratio"
         )
-    listed = ", ".join(repr(name) for name in candidates[:6])
+    listed = ", ".join(repr(name) for name in found[:6])
     return ModelError(
         f"{start}. Name it with a pattern (--sites), if it is one of these: {listed}"
-        + (", ..." if len(candidates) > 6 else "")
+        + (", ..." if len(found) > 6 else "")
     )
 
 
-def _candidates(model: nn.Module) -> list[str]:
-    """Patterns of the matrices that map another width to the model's, outside attention."""
-    embedding = getattr(model.get_input_embeddings(), "weight", None)  # type: ignore[operator]
-    width = getattr(model.config, "hidden_size", None)
+def _hidden_weights(model: nn.Module) -> str | None:
+    """Say why a model's matrices cannot be seen; None where they can."""
+    if any(parameter.numel() == 0 for parameter in model.parameters()):
+        return (
+            "some of its weights are empty, as where a model is sharded over processes. Measure a "
+            "gathered checkpoint"
+        )
+    config = getattr(model, "config", None)
+    # PyTorch's own quantised modules hold no parameters, others hold one-dimensional ones.
+    hides = any(callable(getattr(module, "weight", None)) for module in model.modules())
+    if hides or getattr(config, "quantization_config", None) is not None:
+        return "its weights are quantised. Load the model unquantised"
+    return None
+
+
+def candidates(model: nn.Module, *, wide: bool = False) -> dict[str, dict[int, str]]:
+    """Find matrices that map another width to the model's, outside attention and recurrence.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    wide : bool
+        Only those that map a greater width.
+
+    Returns
+    -------
+    dict
+        Stem (a pattern) -> layer -> qualified name.
+    """
+    embedding = getattr(input_embedding(model), "weight", None)
+    width = getattr(text_config(model), "hidden_size", None)
     if not isinstance(width, int):
         width = None if embedding is None else embedding.shape[-1]
-    found: dict[str, None] = {}
+    found: dict[str, dict[int, str]] = {}
     for name, module in _matrices(model):
         place = stem_of(name)
-        if place is None or FOREIGN.search(name) or MIXERS.search(name):
+        mixer = MIXERS.search(name) and not _NETWORKS.search(name)
+        if place is None or FOREIGN.search(name) or mixer:
             continue
         shape = tuple(module.weight.shape)  # type: ignore[union-attr, arg-type]
-        out = shape[1] if type(module).__name__ == "Conv1D" else shape[0]
-        if out == width and shape[0] != shape[1]:
-            found[place[0]] = None
-    return list(found)
+        out, into = shape[::-1] if type(module).__name__ == "Conv1D" else shape
+        if out == width and (into > out if wide else into != out):
+            found.setdefault(place[0], {})[place[1]] = name
+    return found
 
 
 def _matrices(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     for name, module in model.named_modules():
-        weight = getattr(module, "weight", None)
-        if weight is not None and not isinstance(module, nn.Embedding) and weight.dim() == 2:
+        if not isinstance(module, nn.Embedding) and is_matrix(getattr(module, "weight", None)):
             yield name, module

@@ -62,7 +62,7 @@ class OutputNorm:
     def keep(self, layer: int, hidden: torch.Tensor, s: torch.Tensor | None) -> torch.Tensor:
         """See `Rule.keep`."""
         # In float32 for states of any dtype: a limit rounded to bfloat16 is 0.2% off.
-        return hidden.abs() >= self.limits[layer]
+        return hidden.abs() >= self.limits[layer].to(hidden.device)
 
 
 class NonZero:

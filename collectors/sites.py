@@ -17,13 +17,20 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.activations import find_activation
-from sparsefit.collectors.configs import layer_count, text_config
+from sparsefit.collectors.configs import input_embedding, layer_count, stack_of, text_config
 from sparsefit.collectors.refusals import (
     FOREIGN,
     not_found,
     refuse_encoder,
     refuse_experts,
     stem_of,
+)
+from sparsefit.collectors.unnamed import by_shape
+from sparsefit.collectors.weights import (
+    check_values,
+    is_matrix,
+    refuse_without_values,
+    stored,
 )
 from sparsefit.errors import ArgumentError, ModelError
 
@@ -39,8 +46,6 @@ OUTPUT_NAMES = (
     "output_linear",
     "dense",
 )
-# Float8 and integer weights come with scales of their own.
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Names that are also used for other things (c_proj: the attention output of GPT-2), with the
 # parents below which they count.
 _NETWORKS = ("mlp", "ffn", "feed_forward", "shared_mlp")
@@ -67,6 +72,8 @@ class Site:
         The module that returns ``s = sigma(...)``, where one was found.
     transposed : bool
         Whether the weight is stored as (d_ff, d_model).
+    by : str
+        How it was found: by its ``name``, by a ``pattern``, or by its ``shape``.
     """
 
     layer: int
@@ -74,23 +81,35 @@ class Site:
     projection: nn.Module = field(repr=False)
     activation: nn.Module | None = field(repr=False)
     transposed: bool
+    by: str = "name"
 
     @property
     def weight(self) -> torch.Tensor:
-        """Projection weight seen as (d_model, d_ff)."""
-        weight: torch.Tensor = self.projection.weight  # type: ignore[assignment]
-        return weight.detach().t() if self.transposed else weight.detach()
+        """Projection weight seen as (d_model, d_ff); read anew each time where it is offloaded."""
+        weight = stored(self.projection, "weight")
+        assert weight is not None
+        return weight.t() if self.transposed else weight
 
     @property
     def bias(self) -> torch.Tensor | None:
         """Output bias, (d_model,); it belongs to no neuron and is never dropped."""
-        bias = getattr(self.projection, "bias", None)
-        return None if bias is None else bias.detach()
+        return stored(self.projection, "bias")
+
+    @property
+    def d_model(self) -> int:
+        """Width of the model."""
+        return self._shape[0]
 
     @property
     def d_ff(self) -> int:
         """Number of neurons."""
-        return int(self.weight.shape[1])
+        return self._shape[1]
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        weight: torch.Tensor = self.projection.weight  # type: ignore[assignment]
+        rows, columns = weight.shape
+        return (columns, rows) if self.transposed else (rows, columns)
 
     def column_norms(self) -> torch.Tensor:
         """Norms ``||W_out[:, i]||`` in float32, shape (d_ff,)."""
@@ -106,7 +125,8 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
         A causal language model of transformers.
     pattern : str, optional
         Shell-style pattern of the projections' qualified names, e.g.
-        ``"model.layers.*.mlp.down_proj"``; by default the known names are searched.
+        ``"model.layers.*.mlp.down_proj"``; by default known names are searched, and where there is
+        none, matrices of the right shape (`sparsefit.collectors.trial` makes sure of those).
 
     Returns
     -------
@@ -128,9 +148,9 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
     kind = type(model).__name__
     refuse_experts(model)
     refuse_encoder(model)
-    depth = layer_count(model)
+    refuse_without_values(model)
     if pattern is None:
-        names = [name for name, module in model.named_modules() if _is_output(name, module)]
+        names = output_names(model)
     else:
         names = [name for name, _ in model.named_modules() if fnmatch.fnmatchcase(name, pattern)]
     groups: dict[str, dict[int, str]] = {}
@@ -138,7 +158,14 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
         place = stem_of(name)
         if place is not None:
             groups.setdefault(place[0], {})[place[1]] = name
+    by = "name" if pattern is None else "pattern"
+    if not groups and pattern is None:
+        groups, by = by_shape(model), "shape"
     if not groups:
+        raise not_found(model, pattern)
+    if pattern is None:
+        groups = _beside_the_embedding(model, groups)
+    if len(groups) > 1 and by == "shape":
         raise not_found(model, pattern)
     if len(groups) > 1:
         raise ModelError(
@@ -146,15 +173,21 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
             f"{', '.join(sorted(groups))}. Choose one with a pattern (--sites)"
         )
     ((stem, found),) = groups.items()
+    depth = layer_count(model, stem)
     missing = [layer for layer in range(depth) if layer not in found]
     if missing or len(found) != depth:
         raise ModelError(
             f"{kind}: {stem} exists in {len(found)} of {depth} layers (missing: {_short(missing)}"
             "). Activation ratios over some of the layers are not comparable: nothing is measured"
         )
-    sites = tuple(_site(model, layer, found[layer]) for layer in range(depth))
+    sites = tuple(_site(model, layer, found[layer], by) for layer in range(depth))
     _check_widths(model, sites)
     return sites
+
+
+def output_names(model: nn.Module) -> list[str]:
+    """Names of all modules that are called like feed-forward output projections."""
+    return [name for name, module in model.named_modules() if _is_output(name, module)]
 
 
 def not_called(site: Site) -> ModelError:
@@ -180,8 +213,7 @@ def count_parameters(model: nn.Module, sites: Sequence[Site]) -> int:
     """
     place = stem_of(sites[0].name)
     assert place is not None
-    layers = place[0].partition(".*")[0]
-    stack = model.get_submodule(layers.rpartition(".")[0])
+    stack = model.get_submodule(stack_of(place[0]).rpartition(".")[0])
     getter: Any = getattr(model, "get_output_embeddings", None)
     head: nn.Module | None = getter() if callable(getter) else None
     skipped: set[int] = set()
@@ -193,6 +225,20 @@ def count_parameters(model: nn.Module, sites: Sequence[Site]) -> int:
     return sum(p.numel() for p in stack.parameters() if id(p) not in skipped)
 
 
+def _beside_the_embedding(
+    model: nn.Module, groups: dict[str, dict[int, str]]
+) -> dict[str, dict[int, str]]:
+    """Keep the candidates that lie nearest to the embedding of the text: other towers lie apart."""
+    embedding = input_embedding(model)
+    place = next((name for name, module in model.named_modules() if module is embedding), "")
+    while place:
+        place = place.rpartition(".")[0]
+        near = {stem: found for stem, found in groups.items() if stem.startswith(f"{place}.")}
+        if near:
+            return near
+    return groups
+
+
 def _is_output(name: str, module: nn.Module) -> bool:
     parts = name.split(".")
     if parts[-1] not in OUTPUT_NAMES or FOREIGN.search(name):
@@ -200,30 +246,28 @@ def _is_output(name: str, module: nn.Module) -> bool:
     parents = _PARENTS.get(parts[-1])
     if parents is not None and (len(parts) < 2 or parts[-2] not in parents):
         return False
-    weight = getattr(module, "weight", None)
-    return weight is not None and weight.dim() == 2
+    return is_matrix(getattr(module, "weight", None))
 
 
-def _site(model: nn.Module, layer: int, name: str) -> Site:
+def _site(model: nn.Module, layer: int, name: str, by: str) -> Site:
     module = model.get_submodule(name)
     weight = getattr(module, "weight", None)
-    if weight is None or weight.dim() != 2:
+    if not is_matrix(weight):
         raise ModelError(f"{name} has no two-dimensional weight: it cannot be an output projection")
-    if weight.dtype not in _DTYPES:
-        raise ModelError(f"{name} holds {weight.dtype} weights: load the model unquantised")
+    check_values(name, module)
     # GPT-2's Conv1D stores (inputs, outputs); every linear layer stores (outputs, inputs).
     transposed = not isinstance(module, nn.Linear) and type(module).__name__ == "Conv1D"
-    return Site(layer, name, module, find_activation(model, name), transposed)
+    return Site(layer, name, module, find_activation(model, name), transposed, by)
 
 
 def _check_widths(model: nn.Module, sites: Sequence[Site]) -> None:
     """Raise ModelError unless every projection returns to the width of the residual stream."""
     stated = getattr(text_config(model), "hidden_size", None)
-    width = stated if isinstance(stated, int) else sites[0].weight.shape[0]
+    width = stated if isinstance(stated, int) else sites[0].d_model
     for site in sites:
-        if site.weight.shape[0] != width:
+        if site.d_model != width:
             raise ModelError(
-                f"{site.name} maps {site.d_ff} values to {site.weight.shape[0]}, the model is "
+                f"{site.name} maps {site.d_ff} values to {site.d_model}, the model is "
                 f"{width} wide: this is not the output projection of a feed-forward network. "
                 "Name that with a pattern"
             )

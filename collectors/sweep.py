@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparsefit.collectors.activations import EXACT_ZEROS, activation_name
+from sparsefit.collectors.activations import EXACT_ZEROS, activation_name, check_plain
 from sparsefit.collectors.calibrate import Calibration, Plan
 from sparsefit.collectors.checkpoint_measure import (
     LoadedCheckpoint,
@@ -151,7 +151,9 @@ def activation_thresholds(
     part = text.spread(_SAMPLE_TOKENS)
     sizes: list[torch.Tensor] = []
 
-    def keep(module: nn.Module, args: Any, output: torch.Tensor) -> None:
+    def keep(module: nn.Module, args: Any, options: Any, output: torch.Tensor) -> None:
+        layer = next(site.layer for site in loaded.sites if site.activation is module)
+        check_plain(layer, module, args, options, output)
         flat = output.detach().abs().float().reshape(-1)
         # A stride that does not divide the width meets every neuron.
         stride = next((stride for stride in (7, 5, 3) if output.shape[-1] % stride), 1)
@@ -162,12 +164,12 @@ def activation_thresholds(
         for site in loaded.sites:
             if site.activation is None:
                 raise ModelError(f"layer {site.layer} has no activation module to look at")
-            handles.append(site.activation.register_forward_hook(keep))
+            handles.append(site.activation.register_forward_hook(keep, with_kwargs=True))
         forward_losses(loaded.model, part, loaded.batch_size)
     finally:
         for handle in handles:
             handle.remove()
-    values = np.sort(torch.cat(sizes).cpu().numpy())
+    values = np.sort(torch.cat([size.cpu() for size in sizes]).numpy())
     picks = [values[min(values.size - 1, int((1 - ratio) * values.size))] for ratio in ratios]
     return sorted({float(pick) for pick in picks}, reverse=True)
 

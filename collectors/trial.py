@@ -7,6 +7,7 @@ shows when it runs.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -16,9 +17,11 @@ from torch import nn
 
 from sparsefit.collectors.counted import check_product
 from sparsefit.collectors.evaluating import evaluating
-from sparsefit.collectors.forward import flatten, model_device, out_of_memory
-from sparsefit.collectors.sites import Site, called_often, not_called
+from sparsefit.collectors.forward import flatten, logits_of, model_device, out_of_memory
+from sparsefit.collectors.refusals import candidates, not_found
+from sparsefit.collectors.sites import Site, called_often, not_called, output_names
 from sparsefit.collectors.text import EvaluationText
+from sparsefit.collectors.unnamed import TokenByToken, network_of
 from sparsefit.errors import ModelError, SparsefitError
 
 _TOKENS = 16
@@ -45,6 +48,14 @@ def try_model(model: nn.Module, sites: Sequence[Site], text: EvaluationText) -> 
         logits = _run(model, sites, tokens)
         if half < tokens.shape[1]:
             _check_causal(model, logits[:, :half], _run(model, sites, _altered(tokens, half)))
+    if sites[0].by == "shape":
+        warnings.warn(
+            f"{type(model).__name__}: {sites[0].name} and its like in the other layers are taken "
+            "for the feed-forward output projections. No name says so: they map a greater width to "
+            "the model's, and treat tokens one by one. Choose others with a pattern (--sites)",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _run(model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor) -> torch.Tensor:
@@ -59,31 +70,82 @@ def _run(model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor) -> torch
         return hook
 
     kind = type(model).__name__
+    tried = {
+        name: TokenByToken(network_of(model, name), model.get_submodule(name))
+        for name in _by_shape(model, sites)
+    }
     with ExitStack() as stack:
         for site in sites:
             stack.callback(site.projection.register_forward_hook(watcher(site)).remove)
+        for network in tried.values():
+            network.watch(stack)
+        for name in _others(model, sites):
+            refuse = _refuser(kind, name, sites)
+            stack.callback(model.get_submodule(name).register_forward_pre_hook(refuse).remove)
         try:
-            logits: Any = model(input_ids=tokens, use_cache=False).logits
+            logits: Any = logits_of(model, tokens)
         except SparsefitError:
             raise
         except Exception as error:
             if out_of_memory(error):
                 raise
+            exact = all(p.dtype is torch.float32 for p in model.parameters())
             raise ModelError(
                 f"{kind} does not run on token ids alone ({type(error).__name__}: "
                 f"{str(error).strip()[:200]}): a causal language model is needed"
+                + ("" if exact else ". Some run with --dtype float32 only")
             ) from error
     for site in sites:
         if calls[site.layer] == 0:
             raise not_called(site)
         if calls[site.layer] > 1:
             raise called_often(site)
+    known = {site.name for site in sites}
+    for name, network in tried.items():
+        holds = network.holds(tokens.shape[1])
+        if name in known and not holds:
+            raise not_found(model, None)
+        if holds and name not in known and not network.silent:
+            raise _several(kind, name, sites)
     if tuple(logits.shape[:2]) != tuple(tokens.shape):
         raise ModelError(
             f"{kind} returns logits of shape {tuple(logits.shape)} for {tokens.shape[1]} tokens: "
             "one prediction for each token is needed"
         )
     return torch.as_tensor(logits)
+
+
+def _by_shape(model: nn.Module, sites: Sequence[Site]) -> list[str]:
+    """Names of what only its shape tells: such sites, or what lies beside sites of known names."""
+    if sites[0].by == "shape":
+        return [site.name for site in sites]
+    if sites[0].by == "pattern":
+        return []
+    known = {site.name for site in sites}
+    stems = candidates(model, wide=True).values()
+    return [name for names in stems for name in names.values() if name not in known]
+
+
+def _others(model: nn.Module, sites: Sequence[Site]) -> list[str]:
+    """Names of modules that are called like sites found by their names, and are none."""
+    if sites[0].by != "name":
+        return []
+    known = {site.name for site in sites}
+    return [name for name in output_names(model) if name not in known]
+
+
+def _refuser(kind: str, name: str, sites: Sequence[Site]) -> Callable[..., None]:
+    def hook(module: nn.Module, args: Any) -> None:
+        raise _several(kind, name, sites)
+
+    return hook
+
+
+def _several(kind: str, name: str, sites: Sequence[Site]) -> ModelError:
+    return ModelError(
+        f"{kind} has several candidates for the feed-forward output projection, and text runs "
+        f"through more than one: {name} beside {sites[0].name}. Choose one with a pattern (--sites)"
+    )
 
 
 def _check_site(site: Site, positions: int, given: torch.Tensor, output: torch.Tensor) -> None:

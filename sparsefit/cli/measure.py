@@ -134,7 +134,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     load = parser.add_argument_group("loading")
-    load.add_argument("--device", default="cpu", help="PyTorch device (default: cpu)")
+    load.add_argument(
+        "--device",
+        default="cpu",
+        help="PyTorch device, or auto: over all GPUs, "
+        "memory and disk where one GPU is too small (default: cpu)",
+    )
     load.add_argument(
         "--dtype",
         choices=("float32", "bfloat16", "float16"),
@@ -189,7 +194,9 @@ def run(arguments: argparse.Namespace) -> int:
         with alone(_parts(output)):
             result = _measure(arguments, checkpoints, settings, load, text, output)
             _write(result, output, arguments, settings, load, text)
-    notes = [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
+    # What is said of every checkpoint is said once.
+    said = (str(item.message) for item in caught if issubclass(item.category, UserWarning))
+    notes = list(dict.fromkeys(said))
     if result.failed:
         notes.append(
             f"{result.failed} of {len(result.table)} checkpoints failed. Once they are repaired, "

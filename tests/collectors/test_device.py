@@ -1,4 +1,4 @@
-"""Every tensor where the model is: the collectors on a pretend device that holds real values."""
+"""Every tensor where the model is: the collectors on pretend devices that hold real values."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from sparsefit.collectors.single import solve_model
 from sparsefit.collectors.sweep import pareto_sweep
 from sparsefit.errors import ArgumentError
 
-DEVICE = torch.device("privateuseone:0")
+DEVICE, SECOND = torch.device("privateuseone:0"), torch.device("privateuseone:1")
 ACROSS = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
 
 
 class There(torch.Tensor):
-    """A tensor that says it is on the pretend device, and holds its values on the processor."""
+    """A tensor that says it is on a pretend device, and holds its values on the processor."""
 
     here: torch.Tensor
 
     @staticmethod
-    def __new__(cls, values: torch.Tensor) -> There:
+    def __new__(cls, values: torch.Tensor, device: torch.device = DEVICE) -> There:
         # A view made under inference mode of one made before would be refused.
         with torch.inference_mode(False):
             found = torch.Tensor._make_wrapper_subclass(
@@ -41,7 +41,7 @@ class There(torch.Tensor):
                 strides=values.stride(),
                 storage_offset=values.storage_offset(),
                 dtype=values.dtype,
-                device=DEVICE,
+                device=device,
             )
         found.here = values
         return found
@@ -78,29 +78,33 @@ class PretendDevice(TorchDispatchMode):
         if there and func not in ACROSS:
             # Scalars may come from the processor, and so may the places to pick.
             checked = args[:1] if func is torch.ops.aten.index.Tensor else tensors
-            strangers = [t for t in checked if not isinstance(t, There) and t.dim() > 0]
-            assert not strangers, f"{func}: tensors on two devices"
+            places = {t.device for t in checked if t.dim() > 0}
+            assert len(places) <= 1, f"{func}: tensors on several devices"
         back = func is torch.ops.aten._to_copy.default and kwargs.get("device") is not None
         if there and (func is torch.ops.aten._local_scalar_dense.default or back):
             self.waits[str(func)] += 1
         device = kwargs.get("device")
-        on_device = there if device is None else torch.device(device).type == DEVICE.type
-        if device is not None:
+        if device is None:
+            device = next((t.device for t in tensors if isinstance(t, There)), None)
+        else:
+            device = torch.device(device)
             kwargs = {**kwargs, "device": torch.device("cpu")}
         result = func(*tree_map(values_of, args), **tree_map(values_of, kwargs))
         for at, argument in enumerate(func._schema.arguments):
             if argument.alias_info is not None and argument.alias_info.is_write:
                 # Written in place: the object itself goes on.
                 return kwargs[argument.name] if argument.name in kwargs else args[at]
-        return tree_map(moved, result) if on_device else result
+        if device is None or device.type != DEVICE.type:
+            return result
+        return tree_map(lambda item: moved(item, device), result)
 
 
 def values_of(item):
     return item.here if isinstance(item, There) else item
 
 
-def moved(item):
-    return There(item) if type(item) is torch.Tensor else item
+def moved(item, device=DEVICE):
+    return There(item, device) if type(item) is torch.Tensor else item
 
 
 @pytest.fixture(scope="module")
@@ -117,15 +121,40 @@ def there(device, trained_relu):
     """The trained model, on the pretend device."""
     model = copy.deepcopy(trained_relu)
     with device():
-        for module in model.modules():
-            for name, parameter in module._parameters.items():
-                if parameter is not None:
-                    values = There(parameter.detach())
-                    module._parameters[name] = torch.nn.Parameter(values, requires_grad=False)
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    module._buffers[name] = There(buffer)
+        place(model, DEVICE)
     return model
+
+
+def place(model, device):
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                values = There(values_of(parameter.detach()), device)
+                module._parameters[name] = torch.nn.Parameter(values, requires_grad=False)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = There(values_of(buffer), device)
+
+
+@pytest.fixture
+def spread(device, there):
+    """The same over two pretend devices, as accelerate places layers: the second is elsewhere."""
+
+    def bring(where):
+        def hook(module, args, options):
+            return tree_map(
+                lambda item: item.to(where) if isinstance(item, torch.Tensor) else item,
+                (args, options),
+            )
+
+        return hook
+
+    with device():
+        last = there.model.layers[1]
+        place(last, SECOND)
+        last.register_forward_pre_hook(bring(SECOND), with_kwargs=True)
+        there.model.norm.register_forward_pre_hook(bring(DEVICE), with_kwargs=True)
+    return there
 
 
 def test_mixing_devices_is_noticed(device) -> None:
@@ -134,13 +163,16 @@ def test_mixing_devices_is_noticed(device) -> None:
         assert (values + 1).device == DEVICE
         assert float((values * 2).sum()) == 6.0
         assert values.cpu().numpy().tolist() == [1.0, 1.0, 1.0]
-        with pytest.raises(AssertionError, match="two devices"):
-            values + torch.ones(3)
+        for other in (torch.ones(3), torch.ones(3).to(SECOND)):
+            with pytest.raises(AssertionError, match="several devices"):
+                values + other
         with pytest.raises(RuntimeError, match="numpy"):
             values.numpy()
 
 
-def test_a_solve(device, there, trained_relu, ragged_text) -> None:
+@pytest.mark.parametrize("where", ["there", "spread"])
+def test_a_solve(device, where, request, trained_relu, ragged_text) -> None:
+    there = request.getfixturevalue(where)
     small = ragged_text.take(slice(0, 16))
     expected = solve_model(LoadedCheckpoint.of(trained_relu, small, 8), small, 0.05)
     with device():
@@ -152,7 +184,9 @@ def test_a_solve(device, there, trained_relu, ragged_text) -> None:
     assert ours.log_ratio == pytest.approx(theirs.log_ratio, abs=1e-4)
 
 
-def test_rules_sweeps_and_activity(device, there, trained_relu, ragged_text) -> None:
+@pytest.mark.parametrize("where", ["there", "spread"])
+def test_rules_sweeps_and_activity(device, where, request, trained_relu, ragged_text) -> None:
+    there = request.getfixturevalue(where)
     small = ragged_text.take(slice(0, 8))
     thresholds = np.full(2, 0.02)
 

@@ -51,6 +51,8 @@ DELTA = {
     "layer_types": ["linear_attention", "linear_attention", "full_attention"],
 }
 SLIDING = {"layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}
+# As many dense layers before the first that routes as there are layers.
+FIRST = {**HEAD, "mlp_only_layers": [0, 1, 2], "first_k_dense_replace": LAYERS}
 MIXED_ROPE = {
     "rope_parameters": {
         kind: {"rope_type": "default", "rope_theta": 1e4}
@@ -65,7 +67,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("Arcee", "BitNet", "Cwm", "Doge", "DiffLlama", "HyperCLOVAX", "Jais2"), PLAIN),
     **dict.fromkeys(("Gemma", "Gemma2", "Gemma3Text", "Glm", "Glm4", "Qwen3", "Helium"), HEAD),
     **dict.fromkeys(("NanoChat", "SeedOss", "Ministral", "Ministral3", "VaultGemma"), HEAD),
-    **dict.fromkeys(("HunYuanDenseV1", "GraniteSWA", "Fuyu"), HEAD),
+    **dict.fromkeys(("HunYuanDenseV1", "GraniteSWA", "Fuyu", "Beam"), HEAD),
     "Moshi": {**HEAD, **WIDE},
     # OPT and its like: no module around the network.
     **dict.fromkeys(("BioGpt", "XGLM"), WIDE),
@@ -96,10 +98,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "vocab_size_per_layer_input": 64,
         "hidden_size_per_layer_input": 8,
     },
+    "Gemma4UnifiedText": {**HEAD, **SLIDING, "global_head_dim": 8},
     # Dense members of families that also route tokens.
     "Jamba": {"num_experts": 1, "num_experts_per_tok": 1, "mamba_dt_rank": 4, "mamba_d_state": 8},
     "DeepseekV3": {**LATENT, "mlp_layer_types": ["dense"] * LAYERS},
     "Llama4Text": {**HEAD, "moe_layers": [], "intermediate_size_mlp": 48},
+    **dict.fromkeys(("Flint", "Qwen3Moe"), FIRST),
+    **dict.fromkeys(("Glm4Moe", "Dots1"), FIRST),
+    # A small network in each norm, too.
+    "AXK2": {**LATENT, "mlp_layer_types": ["dense"] * LAYERS, "gated_norm_rank": 8},
     "Qwen3Next": {**HEAD, **DELTA, "mlp_only_layers": [0, 1, 2]},
     "GraniteMoeHybrid": {
         **STATE,
@@ -109,7 +116,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "layer_types": ["mamba", "attention", "mamba"],
     },
     # Recurrent layers beside attention.
-    "Lfm2": {},
+    **dict.fromkeys(("Lfm2", "Lfm3"), PLAIN),
     "RecurrentGemma": {"lru_width": WIDTH, "attention_window_size": 16},
     "Bamba": {**STATE, "attn_layer_indices": [1]},
     "FalconH1": {**STATE, **HEAD, "mamba_d_ssm": 64},
@@ -117,10 +124,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "Qwen3_5Text": {**HEAD, **DELTA},
     # BERT and its like, as decoders.
     **dict.fromkeys(("Bert", "BertGeneration", "Roberta", "RoFormer"), DECODER),
-    **dict.fromkeys(("Electra", "RemBert", "MegatronBert"), DECODER),
+    **dict.fromkeys(("Electra", "RemBert", "MegatronBert", "Ernie", "BigBird"), DECODER),
+    **dict.fromkeys(("XLMRoberta", "XLMRobertaXL", "Camembert", "RobertaPreLayerNorm"), DECODER),
 }
 # Families that call the activation as a function: no module returns s.
-NO_ACTIVATION = ("Lfm2",)
+NO_ACTIVATION = ("Lfm2", "Lfm3")
 RELU = ("OPT", "Persimmon", "Fuyu", "Nemotron", "NanoChat", "BitNet", "Arcee", "Jais2")
 
 
