@@ -26,9 +26,9 @@ from sparsefit.errors import CheckpointError
 
 # Beyond this distance in log CETT from a calibration's target the curve rests on the token sample
 # alone, and a new calibration is made.
-REACH = 0.45
-# A wide calibration is exact at a CETT times and over this.
-_SIDE = 0.82
+REACH = 0.4
+# Log CETT, relative to where the root is expected, at which a wide calibration's tokens take turns.
+_TURNS = np.arange(-4, 5) * (REACH / 4)
 # Up to this many hidden states (tokens x neurons of all layers) a further pass is cheap, and makes
 # thresholds exact where a small text's curves are all kinks.
 EXACT_STATES = 40_000_000
@@ -185,10 +185,9 @@ def dense_plan(cett: float, *, wide: bool) -> Plan:
     centre = min(cett, 0.999)
     if not wide:
         return Plan((centre,), (0.8, 0.94, 1.06, 1.25))
-    # Exact to both sides of where the root is expected: what is measured there in the end must
+    # Nearly exact wherever the root may turn out to be: what is measured there in the end must
     # compare with checkpoints that were calibrated at the root itself.
-    targets = (centre * _SIDE, min(centre / _SIDE, 0.999))
-    return Plan(targets, (0.7, 0.9, 1.1, 1.4), sample_tokens=1024)
+    return Plan((centre,), (0.55, 1.8), sample_tokens=768, turns=tuple(np.exp(_TURNS)))
 
 
 def measure_at(

@@ -82,7 +82,7 @@ def test_calibrations_reach_almost_everything(size, trained_relu, text):
     """The first tokens need not hold the largest neuron output of all."""
     loaded = LoadedCheckpoint.of(trained_relu, text, size)
     calibration = calibrate_at(loaded, text, 0.9, wide=True)
-    assert calibration.targets == (pytest.approx(0.738), 0.999)
+    assert calibration.targets == (0.9,)
     assert np.isfinite(calibration.window_cett).all()
     assert calibration.covers(0.99)
 
