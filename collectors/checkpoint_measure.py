@@ -29,6 +29,9 @@ from sparsefit.errors import CheckpointError
 REACH = 0.4
 # Log CETT, relative to where the root is expected, at which a wide calibration's tokens take turns.
 _TURNS = np.arange(-4, 5) * (REACH / 4)
+# Under this many tokens, two thresholds for each are too few for 1e-4 in CETT: they are evaluated
+# at all, which costs less than two at each token of a longer text and the rest of a solve there.
+_FEW_TOKENS = 8192
 # Up to this many hidden states (tokens x neurons of all layers) a further pass is cheap, and makes
 # thresholds exact where a small text's curves are all kinks.
 EXACT_STATES = 40_000_000
@@ -259,7 +262,10 @@ def calibrate_at(
     loaded: LoadedCheckpoint, text: EvaluationText, cett: float, *, wide: bool
 ) -> Calibration:
     """Calibrate around a CETT (`calibrate_covering`)."""
-    return calibrate_covering(loaded, text, dense_plan(cett, wide=wide), [min(cett, 0.999)])
+    plan = dense_plan(cett, wide=wide)
+    if wide and text.n_tokens < _FEW_TOKENS and not _made_exact(loaded, text):
+        plan = replace(plan, sample_tokens=text.n_tokens)
+    return calibrate_covering(loaded, text, plan, [min(cett, 0.999)])
 
 
 def calibrate_covering(
@@ -303,12 +309,16 @@ def thresholds_at(
     dead = np.array([curve.dead for curve in calibration.curves])
     thresholds = calibration.thresholds(cett)
     reached = np.where(dead, 0.0, cett)
-    states = text.n_tokens * sum(site.d_ff for site in loaded.sites)
-    if states <= EXACT_STATES and 0 < cett < 1:
+    if _made_exact(loaded, text) and 0 < cett < 1:
         exact = loaded.exact_thresholds(text, np.where(dead, np.nan, thresholds), cett)
         thresholds = np.where(dead, thresholds, exact[0])
         reached = np.where(dead, 0.0, exact[1])
     return thresholds, reached
+
+
+def _made_exact(loaded: LoadedCheckpoint, text: EvaluationText) -> bool:
+    """Whether a further pass makes thresholds exact, whatever the curves say."""
+    return text.n_tokens * sum(site.d_ff for site in loaded.sites) <= EXACT_STATES
 
 
 def _some_active(result: SparseRun) -> np.ndarray:

@@ -100,11 +100,12 @@ def test_no_place_in_a_window_has_turns_of_its_own(length: int) -> None:
     assert first.min() > 0.4 * first.mean()
 
 
-def test_curves_are_exact_away_from_where_they_were_made(family, monkeypatch) -> None:
+@pytest.mark.parametrize("n_windows", [64, 1024])
+def test_curves_are_exact_away_from_where_they_were_made(family, monkeypatch, n_windows) -> None:
     """Too many hidden states for exact thresholds: the curve itself has to be right everywhere."""
     monkeypatch.setattr(checkpoint_measure, "EXACT_STATES", 0)
     model = family("Llama", num_hidden_layers=1, intermediate_size=128, vocab_size=2048)
-    tokens = np.random.default_rng(0).integers(3, 2048, (1024, 64))
+    tokens = np.random.default_rng(0).integers(3, 2048, (n_windows, 64))
     text = EvaluationText(tokens, np.ones_like(tokens, dtype=bool))
     loaded = LoadedCheckpoint.of(model, text, 32)
     _, (hidden,) = reference.dense_run(model, text)
