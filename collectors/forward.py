@@ -182,19 +182,21 @@ def _window_losses(logits: torch.Tensor, tokens: torch.Tensor, predicted: np.nda
     targets = torch.where(
         torch.from_numpy(predicted).to(tokens.device),
         tokens[:, 1:],
-        torch.full_like(tokens[:, 1:], -100),
+        torch.full_like(tokens[:, 1:], -1),
     )
     result = torch.zeros(windows, dtype=torch.float64, device=logits.device)
+    # One block for all rows: the small tensors between would land in it once it is freed, and
+    # every further one of its size would make the heap grow.
+    scores = torch.empty(
+        (min(_LOSS_ROWS, length - 1), logits.shape[-1]), dtype=torch.float32, device=logits.device
+    )
     for row in range(windows):
         for at in range(0, length - 1, _LOSS_ROWS):
             stop = min(at + _LOSS_ROWS, length - 1)
-            losses = nn.functional.cross_entropy(
-                logits[row, at:stop].float(),
-                targets[row, at:stop],
-                ignore_index=-100,
-                reduction="none",
-            )
-            result[row] += losses.double().sum()
+            wanted, block = targets[row, at:stop], scores[: stop - at]
+            torch.log_softmax(logits[row, at:stop].float(), dim=-1, out=block)
+            found = block.gather(1, wanted.clamp_min(0)[:, None]).squeeze(1)
+            result[row] -= torch.where(wanted >= 0, found, torch.zeros_like(found)).double().sum()
     # Read once: each read makes the processor wait for its device.
     return result.cpu().numpy()
 

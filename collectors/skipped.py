@@ -18,7 +18,11 @@ class SkippedNorms:
         self._buffers = Buffers()
 
     def __call__(
-        self, hidden: torch.Tensor, weight: torch.Tensor, limit: torch.Tensor
+        self,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        limit: torch.Tensor,
+        scale: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Skip every neuron with ``|h_i|`` under its limit.
 
@@ -30,6 +34,8 @@ class SkippedNorms:
             ``W_out``, shape (d_model, d_ff).
         limit : torch.Tensor
             Limit of each neuron, ``eps / ||W_out[:, i]||``, float32, shape (d_ff,).
+        scale : torch.Tensor, optional
+            By what each token's limits are multiplied, float32, shape (tokens,).
 
         Returns
         -------
@@ -50,7 +56,11 @@ class SkippedNorms:
             mask = self._buffers.take("mask", rows, width, hidden, torch.bool)
             lost = self._buffers.take("lost", rows, weight.shape[0], hidden)
             torch.abs(block, out=weak)
-            torch.lt(weak, limit, out=mask)
+            limits = limit
+            if scale is not None:
+                limits = self._buffers.take("limits", rows, width, limit)
+                torch.mul(scale[at : at + rows, None], limit, out=limits)
+            torch.lt(weak, limits, out=mask)
             # Four times faster than where() or masked_fill() on a processor.
             torch.mul(block, mask, out=weak)
             torch.mm(weak, weight.t(), out=lost)

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from sparsefit.collectors import find_sites, masking, reference
+from sparsefit.collectors import find_sites, forward, masking, reference
 from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint, calibrate_at, measure_at
 from sparsefit.collectors.rules import NonZero
 from sparsefit.collectors.solve import Evaluation, next_step
@@ -82,7 +83,7 @@ def test_calibrations_reach_almost_everything(size, trained_relu, text):
     """The first tokens need not hold the largest neuron output of all."""
     loaded = LoadedCheckpoint.of(trained_relu, text, size)
     calibration = calibrate_at(loaded, text, 0.9, wide=True)
-    assert calibration.targets == (pytest.approx(0.738), 0.999)
+    assert calibration.targets == (0.9,)
     assert np.isfinite(calibration.window_cett).all()
     assert calibration.covers(0.99)
 
@@ -98,3 +99,26 @@ def test_freed_memory_is_given_back_before_the_logits(trained_relu, text, monkey
     finally:
         handle.remove()
     assert order == ["release", "logits"] * 2
+
+
+def test_all_losses_go_through_one_block(monkeypatch) -> None:
+    """One for each 256 tokens would leave the heap larger by as many, and so a solve's peak."""
+    tokens = torch.randint(1, 64, (3, 600), generator=torch.Generator().manual_seed(0))
+    predicted = np.random.default_rng(0).random((3, 599)) < 0.8
+    logits = torch.randn(3, 600, 64, generator=torch.Generator().manual_seed(1))
+    blocks = set()
+    original = torch.log_softmax
+
+    def watched(*args, out, **options):
+        blocks.add(out.data_ptr())
+        return original(*args, out=out, **options)
+
+    monkeypatch.setattr(torch, "log_softmax", watched)
+    found = forward._window_losses(logits, tokens, predicted)
+    assert len(blocks) == 1
+    single = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
+    )
+    np.testing.assert_allclose(
+        found, (single.view(3, 599).double().numpy() * predicted).sum(axis=1), rtol=1e-6
+    )
