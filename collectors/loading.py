@@ -14,6 +14,7 @@ from torch import nn
 
 from sparsefit.checks import check_choice
 from sparsefit.collectors.checkpoints import Checkpoint
+from sparsefit.collectors.refusals import encoder_decoder
 from sparsefit.collectors.weights import parameters_of
 from sparsefit.errors import (
     ArgumentError,
@@ -103,10 +104,7 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
     """
     where, extra = _source(checkpoint)
     if (_config(checkpoint) or {}).get("is_encoder_decoder") is True:
-        raise ModelError(
-            f"{checkpoint.name}: an encoder-decoder. On text alone its decoder is not the model "
-            "that was trained: only causal language models can be measured"
-        )
+        raise encoder_decoder(checkpoint.name)
     model, info = _read(checkpoint, where, options, extra)
     if any(re.match(_WRAPPED, str(name)) for name in info.get("unexpected_keys", ())):
         model, info = _read(checkpoint, where, options, {**extra, "key_mapping": {_WRAPPED: ""}})

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparsefit.collectors.forward import model_device
+from sparsefit.collectors.forward import logits_of, model_device
 from sparsefit.collectors.sites import Site, find_sites
 from sparsefit.collectors.text import EvaluationText
 
@@ -181,7 +181,7 @@ def _loss(model: nn.Module, text: EvaluationText, current: list[np.ndarray]) -> 
     for tokens, counted in zip(text.tokens, text.counted, strict=True):
         current[:] = [counted]
         ids = torch.from_numpy(tokens)[None].to(model_device(model))
-        scores = model(input_ids=ids, use_cache=False).logits[0, :-1].float().log_softmax(dim=-1)
+        scores = logits_of(model, ids)[0, :-1].float().log_softmax(dim=-1)
         losses = -scores.gather(1, ids[0, 1:, None].to(scores.device))[:, 0]
         total += float(losses[torch.from_numpy(counted[1:])].double().sum())
         count += int(counted[1:].sum())

@@ -64,14 +64,19 @@ def refuse_experts(model: nn.Module) -> None:
                 )
 
 
+def encoder_decoder(name: str) -> ModelError:
+    """Return the error for a model, or a checkpoint, that is an encoder-decoder."""
+    return ModelError(
+        f"{name} is an encoder-decoder: on text alone its decoder is not the model that was "
+        "trained. Only causal language models can be measured"
+    )
+
+
 def refuse_encoder(model: nn.Module) -> None:
     """Raise ModelError for an encoder-decoder, and for a decoder that attends to an encoder."""
     kind = type(model).__name__
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False) is True:
-        raise ModelError(
-            f"{kind} is an encoder-decoder: on text alone its decoder is not the model that was "
-            "trained. Only causal language models can be measured"
-        )
+        raise encoder_decoder(kind)
     # What joins an image to the text may attend to the image.
     names = (name for name, _ in model.named_modules() if not re.search(_TOWERS, name))
     name = next((name for name in names if _CROSS.search(name)), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -151,8 +152,7 @@ def activation_thresholds(
     part = text.spread(_SAMPLE_TOKENS)
     sizes: list[torch.Tensor] = []
 
-    def keep(module: nn.Module, args: Any, options: Any, output: torch.Tensor) -> None:
-        layer = next(site.layer for site in loaded.sites if site.activation is module)
+    def keep(layer: int, module: nn.Module, args: Any, options: Any, output: torch.Tensor) -> None:
         check_plain(layer, module, args, options, output)
         flat = output.detach().abs().float().reshape(-1)
         # A stride that does not divide the width meets every neuron.
@@ -164,7 +164,8 @@ def activation_thresholds(
         for site in loaded.sites:
             if site.activation is None:
                 raise ModelError(f"layer {site.layer} has no activation module to look at")
-            handles.append(site.activation.register_forward_hook(keep, with_kwargs=True))
+            hook = partial(keep, site.layer)
+            handles.append(site.activation.register_forward_hook(hook, with_kwargs=True))
         forward_losses(loaded.model, part, loaded.batch_size)
     finally:
         for handle in handles:
