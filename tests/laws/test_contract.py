@@ -9,55 +9,21 @@ import pytest
 
 from sparsefit import laws
 from sparsefit.errors import ArgumentError
-from sparsefit.laws import Law, Parameter, check_law
+from sparsefit.laws import Law, LossPower, Parameter, check_law
 
 
-class Reciprocal(Law):
-    """A(D) = K / D^p + A0."""
+class Reciprocal(LossPower):
+    """A(D) = K / D^p + A0: the form of the loss, for an activation ratio."""
 
     name = "Reciprocal"
-    equation = "A(D) = K / D^p + A0"
-    source = "this test"
-    sign = 1
+    aliases = ()
+    response = "activation_ratio"
+    limit_bounds = (0.0, 1.0)
     parameters = (
         Parameter("p", "-", 0.0, np.inf, "power"),
         Parameter("K", "fraction", 0.0, np.inf, "excess at D = 1"),
         Parameter("A0", "fraction", 0.0, 1.0, "limit"),
     )
-    edge_form = "straight line in log D"
-    edge_has_limit = False
-    n_shape = 1
-
-    def value(self, d: Any, theta: Any) -> Any:
-        p, k, limit = np.moveaxis(np.asarray(theta, dtype=float), -1, 0)[..., None]
-        return k * np.asarray(d) ** -p + limit
-
-    def gradient(self, d: Any, theta: Any) -> Any:
-        p, k, _ = theta
-        power = np.asarray(d) ** -p
-        return np.stack([-k * np.log(d) * power, power, np.ones_like(power)], axis=-1)
-
-    def derivative(self, d: Any, theta: Any) -> Any:
-        p, k, _ = np.moveaxis(np.asarray(theta, dtype=float), -1, 0)[..., None]
-        return -p * k * np.asarray(d) ** (-p - 1)
-
-    def inverse(self, value: Any, theta: Any) -> Any:
-        p, k, limit = np.moveaxis(np.asarray(theta, dtype=float), -1, 0)
-        with np.errstate(all="ignore"):
-            return np.where(value > limit, (k / np.abs(value - limit)) ** (1 / p), np.inf)
-
-    def basis(self, d: Any, shape: Any, span: Any) -> Any:
-        return (d / span[0])[None] ** -shape[:, :1]
-
-    def shape_grid(self, span: Any, size: int) -> Any:
-        return (np.geomspace(*self.alpha_bounds, size),)
-
-    def to_theta(self, shape: Any, amplitude: Any, limit: Any, span: Any) -> Any:
-        return np.stack([shape[..., 0], amplitude * span[0] ** shape[..., 0], limit], axis=-1)
-
-    def from_theta(self, theta: Any, span: Any) -> Any:
-        p, k, limit = np.moveaxis(np.asarray(theta, dtype=float), -1, 0)
-        return p[..., None], k * span[0] ** -p, limit
 
 
 def twice(method: str) -> Any:
@@ -71,7 +37,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "parameters as names": ({"parameters": ("p", "K", "A0")}, "tuple of Parameter"),
     "response": ({"response": "sparsity"}, "response has to be activation_ratio or loss"),
     "sign": ({"sign": 0}, "sign has to be 1 or -1"),
-    "other sign": ({"sign": -1}, r"value\(to_theta"),
+    "other sign": (
+        {"sign": -1, "value": lambda self, d, theta: Reciprocal().value(d, theta)},
+        r"value\(to_theta",
+    ),
     "shapes": ({"n_shape": 2}, "shape_grid has to return a tuple of n_shape = 2"),
     "bounds": ({"alpha_bounds": (0.0, 6.0)}, "alpha_bounds"),
     "basis of one shape": ({"basis": lambda *_: np.ones(9)}, "one row for each shape"),
@@ -119,7 +88,9 @@ def test_a_part_that_is_wrong_is_named(case: str) -> None:
 
 @pytest.mark.parametrize("missing", ["name", "sign", "parameters", "edge_has_limit", "n_shape"])
 def test_a_part_that_is_missing_is_named(missing: str) -> None:
-    kept = {k: v for k, v in vars(Reciprocal).items() if k != missing and k[:2] != "__"}
+    above = [kind for kind in Reciprocal.__mro__[::-1] if kind not in Law.__mro__]
+    parts = {name: part for kind in above for name, part in vars(kind).items()}
+    kept = {name: part for name, part in parts.items() if name != missing and name[:2] != "__"}
     law = type("Incomplete", (Law,), kept)()
     with pytest.raises(ArgumentError, match=f"{missing} has to be"):
         laws.register(law)
