@@ -29,6 +29,8 @@ LARGE_WIDENING, LARGE_SHIFT = 1.75, 1.25
 """Corrections that are put into words: above those of simulated families that follow the law."""
 
 _LARGEST = 10.0
+# Predictive standard deviation of a new run before any error is seen.
+_UNSEEN = np.sqrt(1 + 1 / PRIOR_RUNS)
 _CENTRAL = (0.1587, 0.5, 0.8413)
 
 
@@ -148,8 +150,7 @@ def correction_at(horizon: Array, errors: Sequence[Errors]) -> Correction:
         shift[i], relative[i] = total / count, moved / count
         variance = (PRIOR_RUNS + square) / count - shift[i] ** 2
         predictive = np.sqrt(variance * (1 + 1 / count))
-        unseen = np.sqrt(1 + 1 / PRIOR_RUNS)
-        widening[i] = max(predictive / unseen, min(predictive, 1.0))
+        widening[i] = max(predictive / _UNSEEN, min(predictive, 1.0))
     return Correction(shift, relative, widening)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparsefit.cli import fitting
@@ -17,17 +16,12 @@ from sparsefit.counts import count_text
 from sparsefit.errors import ArgumentError, FitError, SparsefitError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sparsefit.backtesting import BestForecast
-    from sparsefit.results.estimates import Budget
+    from sparsefit.backtesting.run_forecast import RunForecast
 
 T = TypeVar("T")
 
-NO_LIMIT = (
-    "No limits: methods without a law take part. --method fit, bayes or pooled gives the limit of "
-    "a law."
-)
+_LIMIT = "--method fit, bayes or pooled gives the limit of a law."
 
 # Option as parsed, its value where it is not given, and what to do in its place.
 _REFUSED: tuple[tuple[str, Any, str], ...] = (
@@ -38,22 +32,6 @@ _REFUSED: tuple[tuple[str, Any, str], ...] = (
     ("warmup", "auto", "each of its methods treats the warm-up in its own way; use --method fit"),
     ("robust", False, "it weights several methods; use --method fit"),
 )
-
-
-@dataclass(frozen=True)
-class RunForecast:
-    """What is said about one run."""
-
-    run: str
-    points: pd.DataFrame
-    table: pd.DataFrame
-    budgets: list[Budget]
-    notes: tuple[str, ...]
-
-    @property
-    def seen(self) -> float:
-        """Tokens of the last point."""
-        return float(self.points["tokens"].max())
 
 
 def check_options(arguments: argparse.Namespace) -> None:
@@ -73,6 +51,7 @@ def check_options(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Choose, forecast and print; 3 where some runs cannot be forecast."""
     from sparsefit.backtesting import forecast_best
+    from sparsefit.backtesting.run_forecast import NO_LIMIT
 
     check_options(arguments)
     check_figure("--out", arguments.out)
@@ -92,7 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_document(best, found, failed, arguments))
     else:
-        show("\n\n".join([f"{best.summary()}\n\n{NO_LIMIT}", *_texts(best, found, arguments)]))
+        show(
+            "\n\n".join(
+                [f"{best.summary()}\n\n{NO_LIMIT} {_LIMIT}", *_texts(best, found, arguments)]
+            )
+        )
     fitting.say_beside(notes, failed, "not forecast", arguments, saved="forecast")
     return 3 if failed else 0
 
@@ -112,24 +95,17 @@ def _each(runs: list[str], work: Callable[[str], T]) -> tuple[dict[str, T], dict
 
 
 def _forecast(best: BestForecast, name: str, arguments: argparse.Namespace) -> RunForecast:
-    from sparsefit.backtesting.outlook import REACH
+    from sparsefit.backtesting.run_forecast import points_used, run_forecast
 
-    points = best.points_table()
-    points = points[(points["run"] == name) & (points["role"] == "used")].sort_values("tokens")
-    seen = float(points["tokens"].max())
-    at = counts_at(seen, arguments)
-    forecast = best.predictive(at, name)
-    level = arguments.level
-    # Whoever asks for a forecast further out wants budgets to look that far.
-    until = max(REACH * seen, *at)
+    points = points_used(best, name)
+    at = counts_at(float(points["tokens"].max()), arguments)
     targets = [("sparsity", value) for value in arguments.target_sparsity]
     targets += [("activation_ratio", value) for value in arguments.target_activation]
-    budgets: list[Any] = [
-        best.tokens_to(**{what: value}, level=level, run=name, until=until)
-        for what, value in targets
-    ]
-    replaced = (forecast.fallback,) if forecast.fallback else ()
-    return RunForecast(name, points, forecast.table(level), budgets, (*replaced, *forecast.notes))
+    return run_forecast(best, name, points, at, targets, arguments.level)
+
+
+def _notes(one: RunForecast) -> list[str]:
+    return [*((one.fallback,) if one.fallback else ()), *one.notes]
 
 
 def _draw(best: BestForecast, found: dict[str, RunForecast], arguments: argparse.Namespace) -> None:
@@ -173,7 +149,7 @@ def _document(
                 "last_measured": float(one.points["activation_ratio"].iloc[-1]),
                 "forecast": one.table,
                 "budgets": [budget.to_dict() for budget in one.budgets],
-                "notes": list(one.notes),
+                "notes": _notes(one),
             }
             for one in found.values()
         ],
@@ -197,6 +173,6 @@ def _text(best: BestForecast, one: RunForecast, level: float) -> str:
             f"{one.run}: {len(tokens)} checkpoints, {span}, the last at {last:.4f}",
             *(f"  {budget.sentence}" for budget in one.budgets),
             *forecast_lines(one.table, one.seen, level),
-            *(f"  note: {note}" for note in one.notes),
+            *(f"  note: {note}" for note in _notes(one)),
         ]
     )

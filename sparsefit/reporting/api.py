@@ -126,8 +126,8 @@ def report(
     from sparsefit.reporting.overview import overview
     from sparsefit.reporting.page import render
     from sparsefit.reporting.stacked_section import (
+        run_forecasts,
         stacked_document,
-        stacked_numbers,
         stacked_section,
     )
 
@@ -156,7 +156,7 @@ def report(
     if best is not None:
         if {fit.response for fit in fits.values()} != {"activation_ratio"}:
             raise ArgumentError("best is about the activation ratio, the page about the loss")
-        stacked = stacked_numbers(best, fits, settings)
+        stacked = run_forecasts(best, fits, settings)
         sections.append(stacked_section(best, stacked, settings))
         extra["best"] = stacked_document(best, stacked)
     if comparison is not None:

@@ -12,6 +12,7 @@ from sparsefit.records import records
 from sparsefit.reporting import words
 from sparsefit.reporting.blocks import Part, Section, Table
 from sparsefit.reporting.draw import draw
+from sparsefit.reporting.forecasts import forecast_table, table_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,18 +66,11 @@ def horizon(fit: Fit, settings: Settings) -> float:
     return max(seen, 4.0 * seen if settings.until is None else settings.until)
 
 
-def table_tokens(fit: Fit, settings: Settings) -> Any:
-    """Token counts of the forecast table."""
-    seen, last = float(fit.tokens[-1]), horizon(fit, settings)
-    counts = [factor * seen for factor in settings.factors if factor * seen < last]
-    return np.array([*counts, last])
-
-
 def run_numbers(fit: Fit, settings: Settings) -> RunNumbers:
     """Compute the tables of a run."""
     import pandas as pd
 
-    tokens = table_tokens(fit, settings)
+    tokens = table_tokens(float(fit.tokens[-1]), horizon(fit, settings), settings.factors)
     budgets = []
     for share in (0.10, 0.05, 0.01):
         budget = fit.tokens_within(share, settings.level)
@@ -189,22 +183,12 @@ def _coefficients(fit: Fit, key: str, settings: Settings) -> Part:
 
 
 def _forecast(fit: Fit, numbers: RunNumbers, key: str, settings: Settings) -> Part:
-    seen = float(fit.tokens[-1])
-    rows = [
-        (
-            f"{words.count(row.tokens)} ({row.tokens / seen:.3g}×)",
-            f"{row.median:.4f}",
-            f"{row.curve_lower:.4f} to {row.curve_upper:.4f}",
-            f"{row.obs_lower:.4f} to {row.obs_upper:.4f}",
-        )
-        for row in records(numbers.forecast)
-    ]
-    percent = f"{100 * settings.level:g}%"
-    table = Table(
+    table = forecast_table(
         f"{key}-forecast-table",
-        f"Forecast of {fit.run} ({words.UNITS[fit.response]}); × tokens seen",
-        ("tokens", "median", f"curve, {percent}", f"new measurement, {percent}"),
-        rows,
+        f"Forecast of {fit.run} ({words.UNITS[fit.response]})",
+        numbers.forecast,
+        float(fit.tokens[-1]),
+        settings.level,
     )
     return Part("Forecast", tables=(table,))
 
