@@ -35,8 +35,6 @@ _KNOWN = (
     *("mish", "xielu", "elu", "selu", "softplus", "laplace"),
 )
 _CONFIG_KEYS = ("hidden_activation", "hidden_act", "activation_function", "activation", "afn")
-# Families that call the function in code (no module) and say nothing in their configuration.
-_FIXED = {"lfm2": "silu", "lfm2_moe": "silu", "lfm3": "silu"}
 
 
 def activation_of(module: nn.Module) -> str | None:
@@ -105,10 +103,14 @@ def check_plain(
 def activation_name(model: nn.Module, sites: Sequence[Site]) -> str:
     """Return the activation's common name: relu, silu, gelu, relu2, ...
 
-    ``mixed`` where layers differ; what the configuration says where no known module computes it,
-    ``unknown`` where that says nothing.
+    ``mixed`` where layers differ; what the configuration says where no known module or function
+    computes it, ``unknown`` where that says nothing.
     """
-    names = _distinct(activation_of(s.activation) for s in sites if s.activation is not None)
+    names = _distinct(
+        site.function if site.activation is None else activation_of(site.activation)
+        for site in sites
+        if site.activation is not None or site.function is not None
+    )
     if names and None not in names:
         return "mixed" if len(names) > 1 else str(names[0])
     config = text_config(model)
@@ -116,7 +118,7 @@ def activation_name(model: nn.Module, sites: Sequence[Site]) -> str:
         raw = getattr(config, key, None)
         if isinstance(raw, str):
             return _common(raw.lower())
-    return _FIXED.get(str(getattr(config, "model_type", "")), "unknown")
+    return "unknown"
 
 
 def _common(name: str) -> str:

@@ -14,9 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparsefit.collectors.configs import vocabulary_size
 from sparsefit.collectors.display import activity_line, html_table
-from sparsefit.collectors.forward import Batch, checked_batch_size, with_batch_size
+from sparsefit.collectors.forward import (
+    Batch,
+    checked_batch_size,
+    vocabulary_size,
+    with_batch_size,
+)
 from sparsefit.collectors.masking import run_sparse
 from sparsefit.collectors.rules import OutputNorm, Rule
 from sparsefit.collectors.sites import Site, find_sites

@@ -12,10 +12,9 @@ from torch import nn
 
 from sparsefit.collectors.activations import activation_name
 from sparsefit.collectors.calibrate import Calibration, Plan, calibrate
-from sparsefit.collectors.configs import vocabulary_size
 from sparsefit.collectors.curve import CurveRangeError
 from sparsefit.collectors.exact import exact_thresholds
-from sparsefit.collectors.forward import Losses, with_batch_size
+from sparsefit.collectors.forward import Losses, vocabulary_size, with_batch_size
 from sparsefit.collectors.masking import SparseRun, run_sparse
 from sparsefit.collectors.rules import OutputNorm, Rule
 from sparsefit.collectors.sites import Site, count_parameters, find_sites
@@ -71,8 +70,7 @@ class LoadedCheckpoint:
         """Find a model's sites, check the text's vocabulary, and try both on a few tokens."""
         sites = find_sites(model, pattern)
         text.check_vocabulary(vocabulary_size(model))
-        try_model(model, sites, text)
-        return cls(model, sites, batch_size, advance)
+        return cls(model, try_model(model, sites, text), batch_size, advance)
 
     def calibrate(self, text: EvaluationText, plan: Plan) -> Calibration:
         """Run a calibration pass (see `calibrate`)."""

@@ -18,6 +18,11 @@ _FOLDER = re.compile(
     r"^(?:checkpoint|ckpt|step|iter|global_step)[-_=]?(\d+)(?:[^0-9A-Za-z].*)?$", re.IGNORECASE
 )
 _NUMBER = re.compile(r"^(\d+)$")
+# A file of weights, with what else its name may say: model_step_1000.pt, epoch=2-step=1000.ckpt.
+_FILE = re.compile(
+    r"(?:^|[^A-Za-z])(?:checkpoint|ckpt|step|iter)[-_=]?(\d+)(?![0-9A-Za-z])", re.IGNORECASE
+)
+_WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 # Names of folders in a message.
 _SHOWN = 5
 
@@ -81,7 +86,8 @@ def find_checkpoints(
         A folder of checkpoints, one checkpoint, a GGUF file, a list of these, or (with `revisions`)
         a hub repository. The checkpoints of a folder are its subfolders ``checkpoint-N``,
         ``step-N``, ``stepN`` and the like; if there are none, those whose names are just the step,
-        or that `tokens` or `tokens_pattern` names. Other models in the folder, such as a final one,
+        or that `tokens` or `tokens_pattern` names; without these, its files of weights whose names
+        say a step (``step-N.pt``), for a `loader`. Other models in the folder, such as a final one,
         and a step 0 are not measured; an `UnmeasuredModelWarning` names them.
     tokens_per_step : float or str, optional
         Training tokens per optimiser step, as a number or with a suffix: ``"4M"``.
@@ -115,8 +121,7 @@ def find_checkpoints(
         state, complaint = _trainer_state(Path(source)) if revision is None else ({}, None)
         if complaint:
             problems.append(complaint)
-        match = _FOLDER.match(name) or _NUMBER.match(name)
-        step = int(match.group(1)) if match else None
+        step = _step_of(name)
         logged = state.get("global_step")
         if isinstance(logged, int):
             if step is not None and step != logged:
@@ -156,6 +161,15 @@ def in_order(found: Sequence[Checkpoint], problems: Sequence[str] = ()) -> tuple
         lines = "\n".join(f"  - {problem}" for problem in problems)
         raise CheckpointError(f"the checkpoint series cannot be used:\n{lines}")
     return tuple(sorted(found, key=lambda checkpoint: checkpoint.tokens))
+
+
+def _step_of(name: str) -> int | None:
+    """The step that a checkpoint's name says; None where it says none."""
+    match = _FOLDER.match(name) or _NUMBER.match(name)
+    if match is None and Path(name).suffix in _WEIGHTS:
+        found = _FILE.findall(Path(name).stem)
+        return int(found[0]) if len(found) == 1 else None
+    return int(match.group(1)) if match else None
 
 
 def _entries(
@@ -214,7 +228,12 @@ def _children(path: Path, counts: TokenCounts) -> list[Path]:
     # A number alone may be a date; not where models are called so. One of them may be damaged.
     numbered = [child for child in candidates if _NUMBER.match(child.name)]
     told = [child for child in candidates if counts.tells(child.name)]
-    return next((found for found in (numbered, told) if any(map(_is_model, found))), [])
+    folders = next((found for found in (numbered, told) if any(map(_is_model, found))), [])
+    if folders:
+        return folders
+    # Files of weights, one for each checkpoint: for a loader of the user's own.
+    files = [child for child in everything if child.suffix in _WEIGHTS and child.is_file()]
+    return [f for f in files if _step_of(f.name) is not None or counts.tells(f.name)]
 
 
 def _is_model(folder: Path) -> bool:

@@ -6,36 +6,43 @@ from typing import Any
 
 from torch import nn
 
-from sparsefit.errors import ModelError
+from sparsefit.collectors.weights import is_matrix
 
 
 def text_config(model: nn.Module) -> Any:
     """Return the configuration of the text decoder (the model's own where there is only one).
 
-    Raises
-    ------
-    ModelError
-        The module has no configuration.
+    None for a module without one: models that are not built by transformers need none.
     """
     config: Any = getattr(model, "config", None)
-    if config is None:
-        inside = " (the one inside, model.module)" if hasattr(model, "module") else ""
-        raise ModelError(
-            f"{type(model).__name__} has no configuration: give a causal language model of "
-            f"transformers{inside}"
-        )
     getter = getattr(config, "get_text_config", None)
     return getter() if callable(getter) else config
 
 
 def input_embedding(model: nn.Module) -> nn.Module | None:
-    """Return the embedding of a model's tokens; None where the model does not say."""
+    """Return the embedding of a model's tokens; None where the model has none.
+
+    Models of transformers say which it is. Of others it is taken for the one with the most rows:
+    its width, and where it lies, are those of the others beside it.
+    """
     getter: Any = getattr(model, "get_input_embeddings", None)
+    if not callable(getter):
+        found = [module for module in model.modules() if is_embedding(module)]
+        return max(found, key=lambda module: module.weight.shape[0], default=None)  # type: ignore[union-attr, arg-type, return-value]
     try:
-        found = getter() if callable(getter) else None
+        held = getter()
     except (AttributeError, NotImplementedError):
         return None
-    return found if isinstance(found, nn.Module) else None
+    return held if isinstance(held, nn.Module) else None
+
+
+def model_width(model: nn.Module) -> int | None:
+    """Return the width of the residual stream; None where nothing says it."""
+    width = getattr(text_config(model), "hidden_size", None)
+    if isinstance(width, int):
+        return width
+    weight = getattr(input_embedding(model), "weight", None)
+    return None if weight is None else int(weight.shape[-1])
 
 
 def layer_count(model: nn.Module, stem: str) -> int:
@@ -68,18 +75,7 @@ def stack_of(stem: str) -> str:
     return stem.partition("*")[0].rstrip(".")
 
 
-def vocabulary_size(model: nn.Module) -> int:
-    """Return the number of token ids that a model knows.
-
-    Raises
-    ------
-    ModelError
-        The configuration does not say.
-    """
-    size = getattr(text_config(model), "vocab_size", None)
-    if not isinstance(size, int):
-        raise ModelError(
-            f"the configuration of {type(model).__name__} states no vocab_size: token ids cannot "
-            "be checked against it. Set it"
-        )
-    return size
+def is_embedding(module: nn.Module) -> bool:
+    """Whether a module is an embedding; frameworks of parallel training have their own classes."""
+    named = isinstance(module, nn.Embedding) or type(module).__name__.endswith("Embedding")
+    return named and is_matrix(getattr(module, "weight", None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,9 +39,7 @@ class CountedStates:
     positions: torch.Tensor | None
 
     @classmethod
-    def of(
-        cls, site: Site, batch: Batch, given: torch.Tensor, output: torch.Tensor
-    ) -> CountedStates:
+    def of(cls, site: Site, batch: Batch, given: torch.Tensor, output: Any) -> CountedStates:
         """Take a forward hook's input and output.
 
         Raises
@@ -49,7 +48,7 @@ class CountedStates:
             The module does not see one state for each position of the batch, or computes something
             else than a product with its weight.
         """
-        out = flatten(output)
+        out, bias = returned(site, output)
         # Accelerate brings a module's input to it behind the back of hooks.
         hidden = flatten(given).to(out.device)
         if hidden.shape[0] != batch.counted.shape[0]:
@@ -57,8 +56,7 @@ class CountedStates:
                 f"{site.name} saw {hidden.shape[0]} positions of {batch.counted.shape[0]}: "
                 "the model drops or packs positions, so they cannot be told apart"
             )
-        bias = site.bias
-        check_product(site, hidden, out)
+        check_product(site, hidden, out, bias)
         whole = out if bias is None else out - bias.to(out.device)
         total = torch.linalg.vector_norm(whole.float(), dim=-1)
         if batch.complete:
@@ -105,7 +103,7 @@ def observe_states(
         current[:] = [batch]
 
     def hook_of(site: Site, observer: Observer) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        def hook(module: nn.Module, args: tuple[torch.Tensor, ...], output: Any) -> None:
             batch = current[0]
             observer(batch, CountedStates.of(site, batch, args[0], output))
 
@@ -122,10 +120,42 @@ def observe_states(
             handle.remove()
 
 
-def check_product(site: Site, hidden: torch.Tensor, out: torch.Tensor) -> None:
-    """Raise ModelError where ``W_out h`` is not what the module returns, on a few positions."""
+def returned(site: Site, output: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Take what an output projection returns.
+
+    Parameters
+    ----------
+    site : Site
+        The site.
+    output : tensor or tuple
+        What a forward hook on it sees. Parallel layers of Megatron return a tuple: the product, and
+        the bias where it is yet to be added.
+
+    Returns
+    -------
+    torch.Tensor, torch.Tensor or None
+        The product, shape (positions, d_model), and the bias that it holds.
+    """
+    if isinstance(output, tuple):
+        product, beside = output
+        return flatten(product), site.bias if beside is None else None
+    return flatten(output), site.bias
+
+
+def check_product(
+    site: Site, hidden: torch.Tensor, out: torch.Tensor, bias: torch.Tensor | None
+) -> None:
+    """Raise ModelError where ``W_out h`` is not what the module returns, on a few positions.
+
+    Parameters
+    ----------
+    site, hidden
+        The site, and its input, shape (positions, d_ff).
+    out, bias
+        See `returned`.
+    """
     some = slice(None, None, max(1, hidden.shape[0] // _CHECKED))
-    weight, bias = site.weight, site.bias
+    weight = site.weight
     expected = hidden[some].to(out.device) @ weight.to(out.device).t()
     if bias is not None:
         expected = expected + bias.to(out.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from sparsefit.checks import check_whole
+from sparsefit.collectors.configs import text_config
 from sparsefit.collectors.evaluating import evaluating
 from sparsefit.collectors.text import EvaluationText, checked_text
 from sparsefit.collectors.weights import computing_device
-from sparsefit.errors import CheckpointError, CollectorError, ModelError
+from sparsefit.errors import CheckpointError, CollectorError, ModelError, SparsefitError
 
 Result = TypeVar("Result")
 
@@ -148,10 +149,15 @@ def forward_losses(
                 on_batch(batch)
             try:
                 logits = logits_of(model, tokens)
-            except IndexError as error:
+            except SparsefitError:
+                raise
+            except (IndexError, AssertionError, RuntimeError, ValueError) as error:
+                if out_of_memory(error):
+                    raise
                 raise ModelError(
                     f"{type(model).__name__} fails on windows of {tokens.shape[1]} tokens "
-                    f"({str(error)[:200]}): use a --seq-len within its context"
+                    f"({type(error).__name__}: {str(error)[:200]}): if its context is shorter, "
+                    "give a --seq-len within it"
                 ) from error
             sums[start:stop] = _window_losses(logits, tokens, text.predicted[start:stop])
             del logits
@@ -167,12 +173,82 @@ def forward_losses(
 
 
 def logits_of(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
-    """Run a model on token ids, shape (windows, length); logits (windows, length, vocabulary)."""
-    accepted = inspect.signature(model.forward).parameters
-    cached = "use_cache" in accepted or any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+    """Run a model on token ids, shape (windows, length); logits (windows, length, vocabulary).
+
+    The ids are given as ``input_ids`` to models of transformers and where the forward pass has an
+    argument of that name, else as its first argument. Logits are taken from what it returns: a
+    tensor, a tuple that starts with one, or something that holds ``logits``.
+
+    Raises
+    ------
+    ModelError
+        What it returns holds no logits.
+    """
+    # What torch.compile wraps takes any arguments.
+    accepted = inspect.signature(getattr(model, "_orig_mod", model).forward).parameters
+    placed = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    named = (
+        "input_ids" in accepted
+        or hasattr(model, "get_input_embeddings")
+        or placed.isdisjoint(p.kind for p in accepted.values())
+    )
+    any_named = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
     # A cache would only cost memory; models written for training know none.
-    options = {"use_cache": False} if cached else {}
-    return model(input_ids=tokens, **options).logits  # type: ignore[no-any-return]
+    options = {"use_cache": False} if "use_cache" in accepted or (named and any_named) else {}
+    output = model(input_ids=tokens, **options) if named else model(tokens, **options)
+    found = output.get("logits") if isinstance(output, Mapping) else output
+    found = getattr(found, "logits", found)
+    if isinstance(found, (tuple, list)) and found:
+        found = found[0]
+    if not (isinstance(found, torch.Tensor) and found.is_floating_point() and found.dim() == 3):
+        shape = f" of shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else ""
+        raise ModelError(
+            f"{type(model).__name__} returns {type(found).__name__}{shape} where logits of shape "
+            "(windows, tokens, vocabulary) are needed: wrap it in a module that returns them"
+        )
+    return found
+
+
+def vocabulary_size(model: nn.Module) -> int:
+    """Return the number of token ids that a model knows.
+
+    That is what its configuration says, or else the number of its logits.
+
+    Raises
+    ------
+    ModelError
+        The model does not run on token ids.
+    """
+    stated = getattr(text_config(model), "vocab_size", None)
+    if isinstance(stated, int):
+        return stated
+    device = model_device(model)
+    with torch.inference_mode(), evaluating(model, device):
+        # No id is in every vocabulary but 0; that of two tokens is a sequence for every model.
+        return tried_logits(model, torch.zeros((1, 2), dtype=torch.long, device=device)).shape[-1]
+
+
+def tried_logits(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """Run a model that may not be a causal language model at all (`logits_of`).
+
+    Raises
+    ------
+    ModelError
+        It does not run on token ids alone, or returns no logits.
+    """
+    try:
+        return logits_of(model, tokens)
+    except SparsefitError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        exact = all(p.dtype is torch.float32 for p in model.parameters())
+        raise ModelError(
+            f"{type(model).__name__} does not run on token ids alone ({type(error).__name__}: "
+            f"{str(error).strip()[:200]}): a causal language model is needed"
+            + ("" if exact else ". Some run with --dtype float32 only")
+        ) from error
 
 
 def _window_losses(logits: torch.Tensor, tokens: torch.Tensor, predicted: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _DRIFT = 0.1
 # Bytes at both ends of a file of weights that tell it from another.
 _ENDS = 1 << 16
+_WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".ckpt", ".distcp")
 
 
 class GoneWarning(UserWarning):
@@ -45,7 +46,10 @@ def fingerprint(checkpoint: Checkpoint) -> str | None:
     source = Path(checkpoint.source)
     files = [source] if source.is_file() else sorted(source.glob("*")) if source.is_dir() else []
     found = hashlib.sha256()
-    weights = [path for path in files if path.suffix in (".safetensors", ".bin", ".gguf", ".pt")]
+    weights = [path for path in files if path.suffix in _WEIGHTS]
+    if not weights and source.is_dir():
+        # Sharded formats keep them in folders of their own.
+        weights = [path for path in sorted(source.rglob("*")) if path.suffix in _WEIGHTS]
     for path in weights:
         size = path.stat().st_size
         found.update(f"{path.name} {size} ".encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from sparsefit.checks import check_choice
 from sparsefit.collectors.checkpoints import Checkpoint
+from sparsefit.collectors.loader import Loader, find_loader, label_of, load_with
 from sparsefit.collectors.refusals import encoder_decoder
 from sparsefit.collectors.weights import parameters_of
 from sparsefit.errors import (
@@ -50,11 +51,18 @@ class LoadOptions:
         ``float32``, ``bfloat16`` or ``float16``.
     trust_remote_code : bool
         Allow code shipped with the checkpoint to run; said in the output where it did.
+    loader : callable or str, optional
+        Loads a checkpoint's model in place of transformers: a function of a `Checkpoint` that
+        returns a `torch.nn.Module` with its weights, or the place of one
+        (``package.module:function``, ``path/to/file.py:function``). The module's forward pass maps
+        token ids, shape (windows, length), to logits, shape (windows, length, vocabulary). Its
+        parameters are cast to `dtype` (its buffers stay as they are), and it is moved to `device`;
+        on ``auto`` it stays where the loader put it.
 
     Raises
     ------
     ArgumentError
-        The device or dtype is none, or cannot be used here.
+        The device or dtype is none, or cannot be used here, or there is no such loader.
     MissingDependencyError
         The device is ``auto`` and accelerate is not installed.
     """
@@ -62,11 +70,16 @@ class LoadOptions:
     device: str = "cpu"
     dtype: str = "float32"
     trust_remote_code: bool = False
+    loader: str | Loader | None = None
+    # Imported once, before anything is measured.
+    _call: Loader | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(DTYPES))
+        if self.loader is not None:
+            object.__setattr__(self, "_call", find_loader(self.loader))
         if self.device == AUTO:
-            if importlib.util.find_spec("accelerate") is None:
+            if self.loader is None and importlib.util.find_spec("accelerate") is None:
                 raise MissingDependencyError.for_extra(
                     "accelerate", "collect", "spreading a model over devices (device=auto)"
                 )
@@ -90,6 +103,21 @@ class LoadOptions:
                 f"device={quoted(self.device)} cannot be used here ({_first_line(error)[:80]})"
             ) from None
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is kept of them beside a measurement."""
+        kept = {
+            "device": self.device,
+            "dtype": self.dtype,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        return kept if self.loader is None else {**kept, "loader": label_of(self.loader)}
+
+    def call_loader(self, checkpoint: Checkpoint) -> nn.Module:
+        """Load a checkpoint's model with the loader, see `load_with`."""
+        assert self.loader is not None and self._call is not None
+        return load_with(self._call, label_of(self.loader), checkpoint)
+
 
 def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
     """Load a checkpoint for inference.
@@ -102,6 +130,23 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
     ModelError
         An encoder-decoder, or another model that is no causal language model.
     """
+    if options.loader is None:
+        model = _transformers_model(checkpoint, options)
+    else:
+        model = options.call_loader(checkpoint)
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(DTYPES[options.dtype])
+    if options.device != AUTO:
+        model = model.to(options.device)
+    model.eval()
+    for name, value in parameters_of(model):
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{checkpoint.name}: {name} holds NaN or infinite weights")
+    return model
+
+
+def _transformers_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
     where, extra = _source(checkpoint)
     if (_config(checkpoint) or {}).get("is_encoder_decoder") is True:
         raise encoder_decoder(checkpoint.name)
@@ -115,12 +160,6 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions) -> nn.Module:
             raise CheckpointError(
                 f"{checkpoint.name}: {len(names)} weights are {what}: {', '.join(names[:4])}"
             )
-    if options.device != AUTO:
-        model = model.to(options.device)
-    model.eval()
-    for name, parameter in parameters_of(model):
-        if not bool(torch.isfinite(parameter).all()):
-            raise CheckpointError(f"{checkpoint.name}: {name} holds NaN or infinite weights")
     return model
 
 
@@ -235,6 +274,11 @@ def _source(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file")
         return str(path.parent), {"gguf_file": path.name}
+    if path.is_file():
+        raise CheckpointError(
+            f"{checkpoint.name}: transformers reads folders, and no single file of this kind. Give "
+            "a function that loads it (--loader)"
+        )
     if (path / "adapter_config.json").is_file():
         raise CheckpointError(
             f"{checkpoint.name}: holds an adapter (LoRA). Merge it into its model, and save the "
@@ -243,7 +287,8 @@ def _source(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
     if _config(checkpoint) is None:
         raise CheckpointError(
             f"{checkpoint.name}: config.json is missing. Copy the model's into the folder "
-            "(save_pretrained writes it, states of accelerate do not hold it)"
+            "(save_pretrained writes it, states of accelerate do not hold it), or give a function "
+            "that loads the model (--loader)"
         )
     return str(path), {}
 

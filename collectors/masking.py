@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparsefit.collectors.activations import check_plain
 from sparsefit.collectors.blocks import ROWS, Buffers, release_gaps
 from sparsefit.collectors.evaluating import hooks_run
 from sparsefit.collectors.forward import Batch, Losses, flatten, forward_losses
+from sparsefit.collectors.functional import ActivationOutputs
 from sparsefit.collectors.rules import OutputNorm, Rule
 from sparsefit.collectors.sites import Site, called_often, find_sites, not_called
 from sparsefit.collectors.text import EvaluationText
@@ -159,27 +159,16 @@ def masked(
     Raises
     ------
     ModelError
-        The rule ranks the activation's output and a layer has no activation module to hook.
+        In a pass: the rule ranks the activation's output, and that of a layer is not to be seen.
     """
-    outputs: dict[int, torch.Tensor] = {}
-    handles: list[Any] = []
-    try:
+    outputs = ActivationOutputs() if rule.needs_activation else None
+    with ExitStack() as stack:
+        if outputs is not None:
+            outputs.watch(sites, stack)
         for site in sites:
-            if rule.needs_activation:
-                if site.activation is None:
-                    raise ModelError(
-                        f"layer {site.layer} has no activation module beside {site.name}: this "
-                        "metric looks at the activation's output and cannot be measured here"
-                    )
-                keep = _keeper(outputs, site.layer)
-                handles.append(site.activation.register_forward_hook(keep, with_kwargs=True))
-            handles.append(
-                site.projection.register_forward_pre_hook(_masker(site, rule, outputs, recorder))
-            )
+            masker = _masker(site, rule, outputs, recorder)
+            stack.callback(site.projection.register_forward_pre_hook(masker).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -243,32 +232,15 @@ def _noter(called: set[int], layer: int) -> Callable[..., None]:
     return hook
 
 
-def _keeper(outputs: dict[int, torch.Tensor], layer: int) -> Callable[..., None]:
-    def hook(module: nn.Module, args: Any, options: Any, output: torch.Tensor) -> None:
-        check_plain(layer, module, args, options, output)
-        outputs[layer] = output
-
-    return hook
-
-
 def _masker(
     site: Site,
     rule: Rule,
-    outputs: dict[int, torch.Tensor],
+    outputs: ActivationOutputs | None,
     recorder: Recorder | None,
 ) -> Callable[..., tuple[torch.Tensor, ...]]:
     def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         hidden = flatten(args[0])
-        s = outputs.pop(site.layer, None)
-        if s is not None:
-            if s.numel() != hidden.numel():
-                raise ModelError(
-                    f"layer {site.layer}: the activation module returns {tuple(s.shape)} for "
-                    f"{site.d_ff} neurons. This metric cannot be measured here"
-                )
-            s = s.reshape(hidden.shape)
-        elif rule.needs_activation:
-            raise ModelError(f"layer {site.layer}: the activation module was not called")
+        s = None if outputs is None else outputs.take(site, hidden)
         if recorder is None:
             mask = rule.keep(site.layer, hidden, s)
             return ((hidden * mask).view(args[0].shape), *args[1:])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 
 import torch
+from torch import nn
 
 from sparsefit.collectors.checkpoint_measure import LoadedCheckpoint
 from sparsefit.collectors.checkpoints import Checkpoint
 from sparsefit.collectors.loading import AUTO, LoadOptions, load_model
 from sparsefit.collectors.progress import Progress
 from sparsefit.collectors.text import EvaluationText
+from sparsefit.errors import ArgumentError
 
 # Models of this many bytes together stay in memory while a root is solved on several checkpoints.
 _CACHE_BYTES = 1 << 30
@@ -60,12 +62,22 @@ class LoadedModels:
         ------
         CheckpointError, ModelError, TextError
             It cannot be loaded, measured, or run on the text.
+        ArgumentError
+            A loader gives several checkpoints the same weights.
         """
         if checkpoint.name not in self._kept:
             self.bar.say(f"loading {checkpoint.name}")
             self._make_room()
+            model = load_model(checkpoint, self.options)
+            for name, kept in self._kept.items() if self.options.loader is not None else ():
+                if not _weights(model).isdisjoint(_weights(kept.model)):
+                    raise ArgumentError(
+                        f"the loader returned the same weights for {checkpoint.name} as for "
+                        f"{name}: several checkpoints are in memory at once, so it must build a "
+                        "new model each time"
+                    )
             self._kept[checkpoint.name] = LoadedCheckpoint.of(
-                load_model(checkpoint, self.options),
+                model,
                 self.text,
                 self.batch_size,
                 pattern=self.pattern,
@@ -101,3 +113,8 @@ class LoadedModels:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def _weights(model: nn.Module) -> set[int]:
+    """Places in memory of a model's weights."""
+    return {weight.data_ptr() for weight in model.parameters() if weight.numel()} - {0}

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from sparsefit.collectors.configs import input_embedding, text_config
+from sparsefit.collectors.configs import model_width
 from sparsefit.collectors.weights import is_matrix
 from sparsefit.errors import ModelError
 
@@ -30,6 +30,10 @@ _EXPERTS = re.compile(r"(^|[._])(experts?|shared_experts?|block_sparse_moe|moe|r
 _NO_EXPERTS = re.compile(r"(^|\.)altup\.")
 # Weights of all experts in one parameter, (experts, inputs, outputs).
 _FUSED = re.compile(r"((gate|up|down|gate_up|input|output)_(proj|linear)|w[123])(_weight)?$")
+_WRAPPERS = (
+    *("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"),
+    "DeepSpeedEngine",
+)
 _CROSS = re.compile(r"(^|\.)(encoder_attn|enc_dec_attn|cross_?attn|cross_?attention)(\.|$)", re.I)
 
 
@@ -44,6 +48,15 @@ def stem_of(name: str) -> tuple[str, int] | None:
     if at is None:
         return None
     return ".".join([*parts[:at], "*", *parts[at + 1 :]]), int(parts[at])
+
+
+def refuse_wrapped(model: nn.Module) -> None:
+    """Raise ModelError for what data-parallel training wraps around a model."""
+    kind = type(model).__name__
+    if kind in _WRAPPERS and isinstance(getattr(model, "module", None), nn.Module):
+        raise ModelError(
+            f"{kind} is wrapped around a model for training: give the one inside, model.module"
+        )
 
 
 def refuse_experts(model: nn.Module) -> None:
@@ -78,8 +91,10 @@ def refuse_encoder(model: nn.Module) -> None:
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False) is True:
         raise encoder_decoder(kind)
     # What joins an image to the text may attend to the image.
-    names = (name for name, _ in model.named_modules() if not re.search(_TOWERS, name))
-    name = next((name for name in names if _CROSS.search(name)), None)
+    parts = (part for part in model.named_modules() if not re.search(_TOWERS, part[0]))
+    # Megatron leaves an empty module in the place of an attention that is not there.
+    held = (name for name, part in parts if next(part.parameters(), None) is not None)
+    name = next((name for name in held if _CROSS.search(name)), None)
     if name is not None:
         raise ModelError(
             f"{kind} attends to an encoder ({name}): on text alone it is not the "
@@ -154,10 +169,7 @@ def candidates(model: nn.Module, *, wide: bool = False) -> dict[str, dict[int, s
     dict
         Stem (a pattern) -> layer -> qualified name.
     """
-    embedding = getattr(input_embedding(model), "weight", None)
-    width = getattr(text_config(model), "hidden_size", None)
-    if not isinstance(width, int):
-        width = None if embedding is None else embedding.shape[-1]
+    width = model_width(model)
     found: dict[str, dict[int, str]] = {}
     for name, module in _matrices(model):
         place = stem_of(name)

@@ -60,7 +60,7 @@ def measure_run(
     settings : Settings, optional
         Metric and protocol; default CETT-PPL-1% with one CETT for the run.
     load : LoadOptions, optional
-        Device, dtype, remote code.
+        Device, dtype, remote code, a loader of your own.
     tokenizer : transformers tokenizer or path of its folder, optional
         Instead of the last checkpoint's.
     run_name : str, optional
@@ -134,7 +134,7 @@ def measure_run(
         "checkpoints": planned(checkpoints),
         "text": text.label,
         "settings": asdict(settings),
-        "load": asdict(load),
+        "load": load.record,
         "batch_size": size,
     }
     with alone(folder):

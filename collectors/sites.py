@@ -17,12 +17,19 @@ import torch
 from torch import nn
 
 from sparsefit.collectors.activations import find_activation
-from sparsefit.collectors.configs import input_embedding, layer_count, stack_of, text_config
+from sparsefit.collectors.configs import (
+    input_embedding,
+    is_embedding,
+    layer_count,
+    stack_of,
+    text_config,
+)
 from sparsefit.collectors.refusals import (
     FOREIGN,
     not_found,
     refuse_encoder,
     refuse_experts,
+    refuse_wrapped,
     stem_of,
 )
 from sparsefit.collectors.unnamed import by_shape
@@ -34,14 +41,18 @@ from sparsefit.collectors.weights import (
 )
 from sparsefit.errors import ArgumentError, ModelError
 
-# Last component of the output projection's module name, over the model families of transformers.
+# Last component of the output projection's module name, over the model families of transformers and
+# frameworks for training (linear_fc2: Megatron; proj: LitGPT; linear2: PyTorch).
 OUTPUT_NAMES = (
     "down_proj",
     "fc2",
     "fc_out",
+    "linear_fc2",
+    "linear2",
     "dense_4h_to_h",
     "c_proj",
     "w2",
+    "proj",
     "Wo",
     "output_linear",
     "dense",
@@ -50,7 +61,7 @@ OUTPUT_NAMES = (
 # parents below which they count.
 _NETWORKS = ("mlp", "ffn", "feed_forward", "shared_mlp")
 _PARENTS = {
-    **dict.fromkeys(("c_proj", "w2", "Wo", "output_linear"), _NETWORKS),
+    **dict.fromkeys(("c_proj", "w2", "proj", "Wo", "output_linear"), _NETWORKS),
     # BERT and its many descendants: layer.N.output.dense.
     "dense": ("output",),
 }
@@ -74,6 +85,8 @@ class Site:
         Whether the weight is stored as (d_ff, d_model).
     by : str
         How it was found: by its ``name``, by a ``pattern``, or by its ``shape``.
+    function : str or None
+        Name of the activation that is called as a function, where a trial saw one (`try_model`).
     """
 
     layer: int
@@ -82,6 +95,7 @@ class Site:
     activation: nn.Module | None = field(repr=False)
     transposed: bool
     by: str = "name"
+    function: str | None = None
 
     @property
     def weight(self) -> torch.Tensor:
@@ -122,7 +136,8 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
     Parameters
     ----------
     model : torch.nn.Module
-        A causal language model of transformers.
+        A causal language model: of transformers, or any module that maps token ids, (windows,
+        length), to logits.
     pattern : str, optional
         Shell-style pattern of the projections' qualified names, e.g.
         ``"model.layers.*.mlp.down_proj"``; by default known names are searched, and where there is
@@ -143,9 +158,10 @@ def find_sites(model: nn.Module, pattern: str | None = None) -> tuple[Site, ...]
     """
     if not isinstance(model, nn.Module):
         raise ArgumentError(
-            f"model must be a causal language model of transformers, got {type(model).__name__}"
+            f"model must be a causal language model (a torch.nn.Module), got {type(model).__name__}"
         )
     kind = type(model).__name__
+    refuse_wrapped(model)
     refuse_experts(model)
     refuse_encoder(model)
     refuse_without_values(model)
@@ -216,12 +232,17 @@ def count_parameters(model: nn.Module, sites: Sequence[Site]) -> int:
     stack = model.get_submodule(stack_of(place[0]).rpartition(".")[0])
     getter: Any = getattr(model, "get_output_embeddings", None)
     head: nn.Module | None = getter() if callable(getter) else None
-    skipped: set[int] = set()
-    for module in stack.modules():
-        if isinstance(module, nn.Embedding):
-            skipped.update(id(weight) for weight in module.parameters(recurse=False))
+    embeddings = [module for module in stack.modules() if is_embedding(module)]
+    skipped = {id(weight) for module in embeddings for weight in module.parameters(recurse=False)}
     if head is not None:
         skipped.update(id(weight) for weight in head.parameters(recurse=False))
+    if not callable(getter):
+        # Nothing says which is the head: it has one output for each token of the vocabulary.
+        rows = {module.weight.shape[0] for module in embeddings}
+        layers = model.get_submodule(stack_of(place[0]))
+        inside = {id(weight) for weight in layers.parameters()}
+        outside = (weight for weight in stack.parameters() if id(weight) not in inside)
+        skipped.update(id(w) for w in outside if is_matrix(w) and w.shape[0] in rows)
     return sum(p.numel() for p in stack.parameters() if id(p) not in skipped)
 
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
-from sparsefit.collectors.activations import EXACT_ZEROS, activation_name, check_plain
+from sparsefit.collectors.activations import EXACT_ZEROS, activation_name
 from sparsefit.collectors.calibrate import Calibration, Plan
 from sparsefit.collectors.checkpoint_measure import (
     LoadedCheckpoint,
     calibrate_covering,
     thresholds_at,
 )
-from sparsefit.collectors.forward import Losses, checked_batch_size, forward_losses
+from sparsefit.collectors.forward import Losses, checked_batch_size, flatten, forward_losses
+from sparsefit.collectors.functional import ActivationOutputs
 from sparsefit.collectors.rules import ForcedThreshold, NonZero, OutputNorm, Rule, TopK
+from sparsefit.collectors.sites import Site
 from sparsefit.collectors.text import EvaluationText
-from sparsefit.errors import ArgumentError, ModelError, quoted
+from sparsefit.errors import ArgumentError, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,24 +155,20 @@ def activation_thresholds(
     part = text.spread(_SAMPLE_TOKENS)
     sizes: list[torch.Tensor] = []
 
-    def keep(layer: int, module: nn.Module, args: Any, options: Any, output: torch.Tensor) -> None:
-        check_plain(layer, module, args, options, output)
-        flat = output.detach().abs().float().reshape(-1)
-        # A stride that does not divide the width meets every neuron.
-        stride = next((stride for stride in (7, 5, 3) if output.shape[-1] % stride), 1)
-        sizes.append(flat[::stride].clone())
+    outputs = ActivationOutputs()
 
-    handles = []
-    try:
+    def keep(site: Site, module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        s = outputs.take(site, flatten(args[0]))
+        # A stride that does not divide the width meets every neuron.
+        stride = next((stride for stride in (7, 5, 3) if s.shape[-1] % stride), 1)
+        sizes.append(s.detach().abs().float().reshape(-1)[::stride].clone())
+
+    with ExitStack() as stack:
+        outputs.watch(loaded.sites, stack)
         for site in loaded.sites:
-            if site.activation is None:
-                raise ModelError(f"layer {site.layer} has no activation module to look at")
-            hook = partial(keep, site.layer)
-            handles.append(site.activation.register_forward_hook(hook, with_kwargs=True))
+            hook = partial(keep, site)
+            stack.callback(site.projection.register_forward_pre_hook(hook).remove)
         forward_losses(loaded.model, part, loaded.batch_size)
-    finally:
-        for handle in handles:
-            handle.remove()
     values = np.sort(torch.cat([size.cpu() for size in sizes]).numpy())
     picks = [values[min(values.size - 1, int((1 - ratio) * values.size))] for ratio in ratios]
     return sorted({float(pick) for pick in picks}, reverse=True)

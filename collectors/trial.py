@@ -10,19 +10,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from sparsefit.collectors.counted import check_product
+from sparsefit.collectors.counted import check_product, returned
 from sparsefit.collectors.evaluating import evaluating
-from sparsefit.collectors.forward import flatten, logits_of, model_device, out_of_memory
+from sparsefit.collectors.forward import flatten, model_device, tried_logits
+from sparsefit.collectors.functional import ActivationCalls
 from sparsefit.collectors.refusals import candidates, not_found
 from sparsefit.collectors.sites import Site, called_often, not_called, output_names
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.unnamed import TokenByToken, network_of
-from sparsefit.errors import ModelError, SparsefitError
+from sparsefit.errors import ModelError
 
 _TOKENS = 16
 # Share of the largest logit that rounding may move. Both passes have one shape: on a processor,
@@ -32,8 +34,13 @@ _COARSE_ROUNDING = 1e-2
 
 
 @torch.inference_mode()
-def try_model(model: nn.Module, sites: Sequence[Site], text: EvaluationText) -> None:
+def try_model(model: nn.Module, sites: Sequence[Site], text: EvaluationText) -> tuple[Site, ...]:
     """Run a model on the first tokens of a text, twice, with different later tokens.
+
+    Returns
+    -------
+    tuple of Site
+        The sites; those without a module for their activation with the name of the function.
 
     Raises
     ------
@@ -44,10 +51,13 @@ def try_model(model: nn.Module, sites: Sequence[Site], text: EvaluationText) -> 
     device = model_device(model)
     tokens = torch.from_numpy(text.tokens[:1, :_TOKENS]).to(device)
     half = max(1, tokens.shape[1] // 2)
+    calls = ActivationCalls()
     with evaluating(model, device):
-        logits = _run(model, sites, tokens)
+        with calls:
+            logits, sites = _run(model, sites, tokens, calls)
         if half < tokens.shape[1]:
-            _check_causal(model, logits[:, :half], _run(model, sites, _altered(tokens, half)))
+            other, _ = _run(model, sites, _altered(tokens, half), calls)
+            _check_causal(model, logits[:, :half], other)
     if sites[0].by == "shape":
         warnings.warn(
             f"{type(model).__name__}: {sites[0].name} and its like in the other layers are taken "
@@ -56,15 +66,22 @@ def try_model(model: nn.Module, sites: Sequence[Site], text: EvaluationText) -> 
             UserWarning,
             stacklevel=2,
         )
+    return sites
 
 
-def _run(model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor) -> torch.Tensor:
-    """Return the logits, (1, length, vocabulary); every site is checked on the way."""
+def _run(
+    model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor, activations: ActivationCalls
+) -> tuple[torch.Tensor, tuple[Site, ...]]:
+    """Return the logits, (1, length, vocabulary), and the sites, which are checked on the way."""
     calls = [0] * len(sites)
+    functions: dict[int, str] = {}
 
     def watcher(site: Site) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        def hook(module: nn.Module, args: tuple[torch.Tensor, ...], output: Any) -> None:
             calls[site.layer] += 1
+            called = activations.take(tokens.numel(), site.d_ff)
+            if called is not None and site.activation is None:
+                functions[site.layer] = called[0]
             _check_site(site, tokens.numel(), args[0], output)
 
         return hook
@@ -82,19 +99,7 @@ def _run(model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor) -> torch
         for name in _others(model, sites):
             refuse = _refuser(kind, name, sites)
             stack.callback(model.get_submodule(name).register_forward_pre_hook(refuse).remove)
-        try:
-            logits: Any = logits_of(model, tokens)
-        except SparsefitError:
-            raise
-        except Exception as error:
-            if out_of_memory(error):
-                raise
-            exact = all(p.dtype is torch.float32 for p in model.parameters())
-            raise ModelError(
-                f"{kind} does not run on token ids alone ({type(error).__name__}: "
-                f"{str(error).strip()[:200]}): a causal language model is needed"
-                + ("" if exact else ". Some run with --dtype float32 only")
-            ) from error
+        logits = tried_logits(model, tokens)
     for site in sites:
         if calls[site.layer] == 0:
             raise not_called(site)
@@ -110,9 +115,10 @@ def _run(model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor) -> torch
     if tuple(logits.shape[:2]) != tuple(tokens.shape):
         raise ModelError(
             f"{kind} returns logits of shape {tuple(logits.shape)} for {tokens.shape[1]} tokens: "
-            "one prediction for each token is needed"
+            "one prediction for each token is needed. If it returns the last one only, wrap it in "
+            "a module whose forward pass returns all"
         )
-    return torch.as_tensor(logits)
+    return logits, tuple(replace(site, function=functions.get(site.layer)) for site in sites)
 
 
 def _by_shape(model: nn.Module, sites: Sequence[Site]) -> list[str]:
@@ -148,13 +154,13 @@ def _several(kind: str, name: str, sites: Sequence[Site]) -> ModelError:
     )
 
 
-def _check_site(site: Site, positions: int, given: torch.Tensor, output: torch.Tensor) -> None:
+def _check_site(site: Site, positions: int, given: torch.Tensor, output: Any) -> None:
     if given.shape[-1] != site.d_ff or given.numel() != positions * site.d_ff:
         raise ModelError(
             f"{site.name} is given states of shape {tuple(given.shape)} for {positions} tokens, "
             f"where its weight asks for {site.d_ff} values a token: it cannot be measured"
         )
-    check_product(site, flatten(given), flatten(output))
+    check_product(site, flatten(given), *returned(site, output))
 
 
 def _altered(tokens: torch.Tensor, half: int) -> torch.Tensor:

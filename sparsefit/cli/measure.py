@@ -154,6 +154,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run code that is shipped with the checkpoints",
     )
+    load.add_argument(
+        "--loader",
+        metavar="PLACE",
+        help="function that loads a checkpoint's model, for checkpoints that are not in the format "
+        "of transformers: package.module:function or path/to/file.py:function",
+    )
 
     parser.add_argument(
         "-o",
@@ -240,7 +246,9 @@ def _options(
         joint=arguments.joint,
         pattern=arguments.sites,
     )
-    load = LoadOptions(arguments.device, arguments.dtype, arguments.trust_remote_code)
+    load = LoadOptions(
+        arguments.device, arguments.dtype, arguments.trust_remote_code, arguments.loader
+    )
     paths: list[str] = arguments.run
     checkpoints = find_checkpoints(
         paths[0] if len(paths) == 1 else paths,
@@ -338,7 +346,7 @@ def _write(
 
     origin = provenance(
         settings=asdict(settings),
-        load=asdict(load),
+        load=load.record,
         eval_data=text.label,
         solutions=result.solutions,
     )

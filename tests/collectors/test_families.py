@@ -127,12 +127,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("Electra", "RemBert", "MegatronBert", "Ernie", "BigBird"), DECODER),
     **dict.fromkeys(("XLMRoberta", "XLMRobertaXL", "Camembert", "RobertaPreLayerNorm"), DECODER),
 }
-# Families that call the activation as a function: no module returns s.
-NO_ACTIVATION = ("Lfm2", "Lfm3")
+# Families that call silu as a function, of what this module returns: no module returns s.
+FUNCTIONAL = {"Lfm2": "w1", "Lfm3": "w1"}
 RELU = ("OPT", "Persimmon", "Fuyu", "Nemotron", "NanoChat", "BitNet", "Arcee", "Jais2")
 
 
-def states_of(model: Any, sites: tuple[Site, ...], ids: torch.Tensor) -> list[dict[str, Any]]:
+def states_of(
+    name: str, model: Any, sites: tuple[Site, ...], ids: torch.Tensor
+) -> list[dict[str, Any]]:
     """Each layer's h and s, by plain hooks."""
     seen: list[dict[str, Any]] = [{} for _ in sites]
     handles = []
@@ -147,7 +149,13 @@ def states_of(model: Any, sites: tuple[Site, ...], ids: torch.Tensor) -> list[di
             if "h" not in found:
                 found["s"] = out.double()
 
+        def gate(_: Any, args: Any, out: Any, found: dict[str, Any] = found) -> None:
+            found["s"] = torch.nn.functional.silu(out).double()
+
         handles.append(site.projection.register_forward_pre_hook(projection))
+        if site.function is not None:
+            place = f"{site.name.rpartition('.')[0]}.{FUNCTIONAL[name]}"
+            handles.append(model.get_submodule(place).register_forward_hook(gate))
         if site.activation is not None:
             handles.append(site.activation.register_forward_hook(activation))
     with torch.no_grad():
@@ -171,8 +179,9 @@ def test_family(name: str, family: Callable[..., Any], windows: EvaluationText) 
     sites = find_sites(model)
     assert [site.layer for site in sites] == list(range(LAYERS))
     assert all(site.weight.shape == (WIDTH, site.d_ff) for site in sites)
-    assert all((site.activation is None) == (name in NO_ACTIVATION) for site in sites)
-    try_model(model, sites, windows)
+    assert all((site.activation is None) == (name in FUNCTIONAL) for site in sites)
+    sites = try_model(model, sites, windows)
+    assert all((site.function == "silu") == (name in FUNCTIONAL) for site in sites)
     assert activation_name(model, sites) != "unknown"
     assert ("relu" in activation_name(model, sites)) == (name in RELU)
     assert 0 < count_parameters(model, sites) < sum(p.numel() for p in model.parameters())
@@ -188,7 +197,7 @@ def test_family(name: str, family: Callable[..., Any], windows: EvaluationText) 
     )
     assert everything.losses.mean == pytest.approx(own, rel=1e-6)
 
-    states = states_of(model, sites, ids)
+    states = states_of(name, model, sites, ids)
     calibration = calibrate(model, sites, windows, Plan((0.2,)), batch_size=4)
     for site, curve, found in zip(sites, calibration.curves, states, strict=True):
         # Interpolated between two steps of a jagged curve; `exact_thresholds` does better.
@@ -215,10 +224,6 @@ def _check_activations(
     states: list[dict[str, Any]],
     own: float,
 ) -> None:
-    if name in NO_ACTIVATION:
-        with pytest.raises(ModelError, match="no activation module"):
-            run_sparse(model, sites, windows, TopK(10), batch_size=4)
-        return
     ranked = run_sparse(model, sites, windows, TopK(10), batch_size=4)
     np.testing.assert_allclose(ranked.layer_ratio, [10 / site.d_ff for site in sites])
     forced = run_sparse(model, sites, windows, ForcedThreshold(0.0), batch_size=4)

@@ -328,9 +328,9 @@ def test_an_activation_module_that_gates_under_another_name(
 
 
 def test_modules_that_are_no_language_models(family: Family, windows: EvaluationText) -> None:
-    with pytest.raises(ModelError, match="Linear has no configuration"):
+    with pytest.raises(ModelError, match="no feed-forward output projection found in Linear"):
         find_sites(torch.nn.Linear(2, 2))
-    with pytest.raises(ModelError, match=r"DataParallel has no configuration.*model\.module"):
+    with pytest.raises(ModelError, match=r"DataParallel is wrapped.*model\.module"):
         find_sites(torch.nn.DataParallel(family("Llama")))
     with pytest.raises(ModelError, match="LlamaModel does not run on token ids alone"):
         response_curve(family("Llama").model, windows, (0.1,))
