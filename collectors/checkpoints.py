@@ -165,10 +165,10 @@ def in_order(found: Sequence[Checkpoint], problems: Sequence[str] = ()) -> tuple
 
 def _step_of(name: str) -> int | None:
     """The step that a checkpoint's name says; None where it says none."""
-    match = _FOLDER.match(name) or _NUMBER.match(name)
-    if match is None and Path(name).suffix in _WEIGHTS:
+    if Path(name).suffix in _WEIGHTS:
         found = _FILE.findall(Path(name).stem)
         return int(found[0]) if len(found) == 1 else None
+    match = _FOLDER.match(name) or _NUMBER.match(name)
     return int(match.group(1)) if match else None
 
 

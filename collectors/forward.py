@@ -203,8 +203,9 @@ def logits_of(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
     if not (isinstance(found, torch.Tensor) and found.is_floating_point() and found.dim() == 3):
         shape = f" of shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else ""
         raise ModelError(
-            f"{type(model).__name__} returns {type(found).__name__}{shape} where logits of shape "
-            "(windows, tokens, vocabulary) are needed: wrap it in a module that returns them"
+            f"{type(model).__name__} returns {type(output).__name__}{shape} and no logits, "
+            "(windows, tokens, vocabulary): give a causal language model with its head, or wrap it "
+            "in a module that returns them"
         )
     return found
 

@@ -239,10 +239,11 @@ def count_parameters(model: nn.Module, sites: Sequence[Site]) -> int:
     if not callable(getter):
         # Nothing says which is the head: it has one output for each token of the vocabulary.
         rows = {module.weight.shape[0] for module in embeddings}
-        layers = model.get_submodule(stack_of(place[0]))
-        inside = {id(weight) for weight in layers.parameters()}
-        outside = (weight for weight in stack.parameters() if id(weight) not in inside)
-        skipped.update(id(w) for w in outside if is_matrix(w) and w.shape[0] in rows)
+        inside = set(model.get_submodule(stack_of(place[0])).modules())
+        for module in stack.modules():
+            own = [] if module in inside else list(module.parameters(recurse=False))
+            if any(is_matrix(weight) and weight.shape[0] in rows for weight in own):
+                skipped.update(id(weight) for weight in own)
     return sum(p.numel() for p in stack.parameters() if id(p) not in skipped)
 
 

@@ -17,7 +17,6 @@ from sparsefit.collectors.rules import ForcedThreshold, NonZero, OutputNorm, Top
 from sparsefit.collectors.sites import Site, count_parameters, find_sites
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.trial import try_model
-from sparsefit.errors import ModelError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

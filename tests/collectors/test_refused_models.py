@@ -332,7 +332,9 @@ def test_modules_that_are_no_language_models(family: Family, windows: Evaluation
         find_sites(torch.nn.Linear(2, 2))
     with pytest.raises(ModelError, match=r"DataParallel is wrapped.*model\.module"):
         find_sites(torch.nn.DataParallel(family("Llama")))
-    with pytest.raises(ModelError, match="LlamaModel does not run on token ids alone"):
+    with pytest.raises(
+        ModelError, match="LlamaModel returns BaseModelOutputWithPast and no logits"
+    ):
         response_curve(family("Llama").model, windows, (0.1,))
 
 

@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import itertools
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +28,34 @@ def checkpoints(request: pytest.FixtureRequest, folder: Path) -> dict[str, Any]:
     made: dict[str, Any] = request.getfixturevalue("tiny_runs")
     shutil.copytree(made["folder"], folder, dirs_exist_ok=True)
     return {name: value for name, value in made.items() if name != "folder"}
+
+
+def own_code(request: pytest.FixtureRequest, folder: Path) -> dict[str, Any]:
+    """A project that trains with nanoGPT: its model, a run of six files, tokens, and its loader."""
+    torch = pytest.importorskip("torch")
+    model = Path(__file__).with_name("gpt_model.py")
+    spec = importlib.util.spec_from_file_location("model", model)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    request.getfixturevalue("monkeypatch").setitem(sys.modules, "model", module)
+    spec.loader.exec_module(module)
+    shutil.copy(model, folder / "model.py")
+    (folder / "runs" / "mine").mkdir(parents=True)
+    sizes = dataclasses.asdict(module.GPTConfig())
+    for step in range(1000, 7000, 1000):
+        torch.manual_seed(step)
+        weights = module.GPT(module.GPTConfig(**sizes)).state_dict()
+        # As nanoGPT saves a model that torch.compile wraps.
+        saved = {f"_orig_mod.{name}": weight for name, weight in weights.items()}
+        torch.save(
+            {"model": saved, "model_args": sizes}, folder / "runs" / "mine" / f"ckpt_{step}.pt"
+        )
+    np.save(folder / "val.npy", np.random.default_rng(0).integers(0, 65, 16_384).astype(np.uint16))
+    page = (ROOT / "docs" / "own_models.md").read_text(encoding="utf-8")
+    source = re.search(r"^# my_loader\.py\n.*?(?=^```$)", page, re.DOTALL | re.MULTILINE)
+    assert source is not None
+    (folder / "my_loader.py").write_text(source.group(), encoding="utf-8")
+    return {}
 
 
 def checkout(request: pytest.FixtureRequest, folder: Path) -> dict[str, Any]:
@@ -57,6 +88,7 @@ def smollm2(request: pytest.FixtureRequest, folder: Path) -> dict[str, Any]:
 
 FOLDERS: dict[str, Prepare] = {
     "checkpoints": checkpoints,
+    "own-code": own_code,
     "checkout": checkout,
     "authors-points": authors_points,
     "smollm2": smollm2,
