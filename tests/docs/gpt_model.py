@@ -13,9 +13,9 @@ from torch.nn import functional as F
 class GPTConfig:
     block_size: int = 256
     vocab_size: int = 65
-    n_layer: int = 3
+    n_layer: int = 2
     n_head: int = 2
-    n_embd: int = 32
+    n_embd: int = 16
     dropout: float = 0.0
     bias: bool = False
 

@@ -31,8 +31,9 @@ def checkpoints(request: pytest.FixtureRequest, folder: Path) -> dict[str, Any]:
 
 
 def own_code(request: pytest.FixtureRequest, folder: Path) -> dict[str, Any]:
-    """A project that trains with nanoGPT: its model, a run of six files, tokens, and its loader."""
+    """A project that trains with nanoGPT: its model, runs of two checkpoints, tokens, and its loader."""
     torch = pytest.importorskip("torch")
+    pytest.importorskip("torch.distributed.checkpoint")
     model = Path(__file__).with_name("gpt_model.py")
     spec = importlib.util.spec_from_file_location("model", model)
     assert spec is not None and spec.loader is not None
@@ -42,13 +43,17 @@ def own_code(request: pytest.FixtureRequest, folder: Path) -> dict[str, Any]:
     shutil.copy(model, folder / "model.py")
     (folder / "runs" / "mine").mkdir(parents=True)
     sizes = dataclasses.asdict(module.GPTConfig())
-    for step in range(1000, 7000, 1000):
+    for step in (1000, 2000):
         torch.manual_seed(step)
         weights = module.GPT(module.GPTConfig(**sizes)).state_dict()
         # As nanoGPT saves a model that torch.compile wraps.
         saved = {f"_orig_mod.{name}": weight for name, weight in weights.items()}
         torch.save(
             {"model": saved, "model_args": sizes}, folder / "runs" / "mine" / f"ckpt_{step}.pt"
+        )
+        torch.distributed.checkpoint.save(
+            {"model": weights, "step": step},
+            checkpoint_id=folder / "runs" / "sharded" / f"step-{step}",
         )
     np.save(folder / "val.npy", np.random.default_rng(0).integers(0, 65, 16_384).astype(np.uint16))
     page = (ROOT / "docs" / "own_models.md").read_text(encoding="utf-8")
@@ -96,6 +101,7 @@ FOLDERS: dict[str, Prepare] = {
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")
 def test_block_runs_in_its_folder(
     prepared: tuple[Path, list[Any]],
     snippets: ModuleType,
