@@ -6,15 +6,13 @@ it out where the code fixes it, and keep fields that the code no longer reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 from sparsefit.collectors.configs import text_config
 from sparsefit.collectors.refusals import FOREIGN, MIXERS
-from sparsefit.errors import ModelError
 
 if TYPE_CHECKING:
     from sparsefit.collectors.sites import Site
@@ -77,40 +75,14 @@ def find_activation(model: nn.Module, site: str) -> nn.Module | None:
     return found[0] if len(found) == 1 else None
 
 
-def check_plain(
-    layer: int, module: nn.Module, args: Sequence[Any], options: Mapping[str, Any], output: Any
-) -> None:
-    """Raise ModelError for a module that gates as well, which returns h in place of s.
-
-    Parameters
-    ----------
-    layer : int
-        The module's layer.
-    module : torch.nn.Module
-        Activation module of a site.
-    args, options, output
-        What its forward pass was given, and returned.
-    """
-    given = [item for item in (*args, *options.values()) if isinstance(item, torch.Tensor)]
-    if len(given) != 1 or given[0].shape != output.shape:
-        raise ModelError(
-            f"layer {layer}: the activation module ({type(module).__name__}) is more than a "
-            "function of the gate: it multiplies by the other branch as well. What it returns is "
-            "not the activation's output, so this metric cannot be measured here"
-        )
-
-
 def activation_name(model: nn.Module, sites: Sequence[Site]) -> str:
     """Return the activation's common name: relu, silu, gelu, relu2, ...
 
     ``mixed`` where layers differ; what the configuration says where no known module or function
     computes it, ``unknown`` where that says nothing.
     """
-    names = _distinct(
-        site.function if site.activation is None else activation_of(site.activation)
-        for site in sites
-        if site.activation is not None or site.function is not None
-    )
+    seen = [site for site in sites if site.activation is not None or site.function is not None]
+    names = _distinct(_name_of(site) for site in seen)
     if names and None not in names:
         return "mixed" if len(names) > 1 else str(names[0])
     config = text_config(model)
@@ -119,6 +91,11 @@ def activation_name(model: nn.Module, sites: Sequence[Site]) -> str:
         if isinstance(raw, str):
             return _common(raw.lower())
     return "unknown"
+
+
+def _name_of(site: Site) -> str | None:
+    module = None if site.activation is None else activation_of(site.activation)
+    return module or site.function
 
 
 def _common(name: str) -> str:

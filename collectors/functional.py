@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from sparsefit.collectors.activations import check_plain
 from sparsefit.errors import ModelError
 
 if TYPE_CHECKING:
@@ -75,54 +74,65 @@ class ActivationCalls(TorchFunctionMode):
 
 
 class ActivationOutputs:
-    """Hands out each site's ``s = sigma(...)`` when its output projection is about to run."""
+    """Hands out each site's ``s = sigma(...)`` when its output projection is about to run.
+
+    What a module returns goes before what a function does; a module that multiplies by the other
+    branch as well returns h in place of s, and the function that it calls is taken.
+    """
 
     def __init__(self) -> None:
-        self._by_layer: dict[int, torch.Tensor] = {}
+        # None for a module that gates.
+        self._by_layer: dict[int, torch.Tensor | None] = {}
         self._calls = ActivationCalls()
 
     def watch(self, sites: Sequence[Site], stack: ExitStack) -> None:
         """Watch until the stack closes."""
         for site in sites:
             if site.activation is not None:
-                handle = site.activation.register_forward_hook(
-                    self._keeper(site.layer), with_kwargs=True
-                )
+                keep = self._keeper(site.layer)
+                handle = site.activation.register_forward_hook(keep, with_kwargs=True)
                 stack.callback(handle.remove)
-        if any(site.activation is None for site in sites):
-            stack.enter_context(self._calls)
+        stack.enter_context(self._calls)
+
+    def find(self, site: Site, hidden: torch.Tensor) -> tuple[str | None, torch.Tensor] | None:
+        """Return a site's activations, shaped as its hidden states, (positions, d_ff).
+
+        Before them the name of the function that returned them, None for a module of its own; None
+        where no activations were seen.
+        """
+        called = self._calls.take(*hidden.shape)
+        s = self._by_layer.pop(site.layer, None)
+        if s is not None and s.numel() == hidden.numel():
+            own = called is None or called[1] is not s
+            return None if own else called[0], s.reshape(hidden.shape)  # type: ignore[index]
+        if s is not None or called is None:
+            return None
+        name, s = called[0], called[1].reshape(hidden.shape)
+        # A function that is a part of the activation only may be zero where that is not.
+        return None if bool(hidden[s == 0].any()) else (name, s)
 
     def take(self, site: Site, hidden: torch.Tensor) -> torch.Tensor:
-        """Return a site's activations, shaped as its hidden states, (positions, d_ff).
+        """Return a site's activations, see `find`.
 
         Raises
         ------
         ModelError
-            None was seen, or one of another shape.
+            None were seen.
         """
-        if site.activation is None:
-            called = self._calls.take(*hidden.shape)
-            if called is None:
-                raise ModelError(
-                    f"layer {site.layer} has no activation module beside {site.name}, and calls no "
-                    "function that is known as one: this metric looks at the activation's output "
-                    "and cannot be measured here"
-                )
-            return called[1].reshape(hidden.shape)
-        s = self._by_layer.pop(site.layer, None)
-        if s is None:
-            raise ModelError(f"layer {site.layer}: the activation module was not called")
-        if s.numel() != hidden.numel():
+        found = self.find(site, hidden)
+        if found is None:
             raise ModelError(
-                f"layer {site.layer}: the activation module returns {tuple(s.shape)} for "
-                f"{site.d_ff} neurons. This metric cannot be measured here"
+                f"layer {site.layer}: the output of the activation before {site.name} is not to be "
+                "seen. No module returns it, and no function that is known as one is called. This "
+                "metric looks at that output, and cannot be measured here"
             )
-        return s.reshape(hidden.shape)
+        return found[1]
 
     def _keeper(self, layer: int) -> Callable[..., None]:
         def hook(module: Any, args: Any, options: Any, output: torch.Tensor) -> None:
-            check_plain(layer, module, args, options, output)
-            self._by_layer[layer] = output
+            given = [item for item in (*args, *options.values()) if isinstance(item, torch.Tensor)]
+            plain = len(given) == 1 and given[0].shape == output.shape
+            self._by_layer[layer] = output if plain else None
 
         return hook
 

@@ -86,7 +86,7 @@ class Site:
     by : str
         How it was found: by its ``name``, by a ``pattern``, or by its ``shape``.
     function : str or None
-        Name of the activation that is called as a function, where a trial saw one (`try_model`).
+        Name of the function that returned the activations, where a trial saw one (`try_model`).
     """
 
     layer: int

@@ -19,7 +19,7 @@ from torch import nn
 from sparsefit.collectors.counted import check_product, returned
 from sparsefit.collectors.evaluating import evaluating
 from sparsefit.collectors.forward import flatten, model_device, tried_logits
-from sparsefit.collectors.functional import ActivationCalls
+from sparsefit.collectors.functional import ActivationOutputs
 from sparsefit.collectors.refusals import candidates, not_found
 from sparsefit.collectors.sites import Site, called_often, not_called, output_names
 from sparsefit.collectors.text import EvaluationText
@@ -51,12 +51,10 @@ def try_model(model: nn.Module, sites: Sequence[Site], text: EvaluationText) -> 
     device = model_device(model)
     tokens = torch.from_numpy(text.tokens[:1, :_TOKENS]).to(device)
     half = max(1, tokens.shape[1] // 2)
-    calls = ActivationCalls()
     with evaluating(model, device):
-        with calls:
-            logits, sites = _run(model, sites, tokens, calls)
+        logits, sites = _run(model, sites, tokens)
         if half < tokens.shape[1]:
-            other, _ = _run(model, sites, _altered(tokens, half), calls)
+            other, _ = _run(model, sites, _altered(tokens, half))
             _check_causal(model, logits[:, :half], other)
     if sites[0].by == "shape":
         warnings.warn(
@@ -70,19 +68,18 @@ def try_model(model: nn.Module, sites: Sequence[Site], text: EvaluationText) -> 
 
 
 def _run(
-    model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor, activations: ActivationCalls
+    model: nn.Module, sites: Sequence[Site], tokens: torch.Tensor
 ) -> tuple[torch.Tensor, tuple[Site, ...]]:
     """Return the logits, (1, length, vocabulary), and the sites, which are checked on the way."""
     calls = [0] * len(sites)
-    functions: dict[int, str] = {}
+    functions: dict[int, str | None] = {}
+    activations = ActivationOutputs()
 
     def watcher(site: Site) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[torch.Tensor, ...], output: Any) -> None:
             calls[site.layer] += 1
-            called = activations.take(tokens.numel(), site.d_ff)
-            if called is not None and site.activation is None:
-                functions[site.layer] = called[0]
             _check_site(site, tokens.numel(), args[0], output)
+            functions[site.layer] = (activations.find(site, flatten(args[0])) or (None,))[0]
 
         return hook
 
@@ -92,6 +89,7 @@ def _run(
         for name in _by_shape(model, sites)
     }
     with ExitStack() as stack:
+        activations.watch(sites, stack)
         for site in sites:
             stack.callback(site.projection.register_forward_hook(watcher(site)).remove)
         for network in tried.values():
@@ -118,7 +116,7 @@ def _run(
             "one prediction for each token is needed. If it returns the last one only, wrap it in "
             "a module whose forward pass returns all"
         )
-    return logits, tuple(replace(site, function=functions.get(site.layer)) for site in sites)
+    return logits, tuple(replace(site, function=functions[site.layer]) for site in sites)
 
 
 def _by_shape(model: nn.Module, sites: Sequence[Site]) -> list[str]:

@@ -242,8 +242,26 @@ def test_an_activation_that_the_product_overwrites_is_not_ranked(windows: Evalua
         network = block.get_submodule(block.place)
         network.forward = forward.__get__(network)
     pd.testing.assert_frame_equal(response_curve(model, windows, (0.2,)), curve)
-    with pytest.raises(ModelError, match="calls no function that is known"):
+    with pytest.raises(ModelError, match="no function that is known as one is called"):
         run_sparse(model, find_sites(model), windows, TopK(10), batch_size=4)
+
+
+def test_a_function_that_is_a_part_of_the_activation_is_not_ranked(
+    windows: EvaluationText,
+) -> None:
+    """StarReLU adds a bias to squared ReLU: nothing is exactly zero."""
+    model = build(Squared)
+
+    def forward(self: Squared, x: torch.Tensor) -> torch.Tensor:
+        return self.proj(0.9 * F.relu(self.fc(x)).square() - 0.4)
+
+    for block in model.layers.values():
+        network = block.get_submodule(block.place)
+        network.forward = forward.__get__(network)
+    sites = try_model(model, find_sites(model), windows)
+    assert activation_name(model, sites) == "unknown"
+    with pytest.raises(ModelError, match="no function that is known as one is called"):
+        run_sparse(model, sites, windows, NonZero(), batch_size=4)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def checkpoints(request: pytest.FixtureRequest, folder: Path) -> dict[str, Any]:
 
 
 def own_code(request: pytest.FixtureRequest, folder: Path) -> dict[str, Any]:
-    """A project that trains with nanoGPT: its model, runs of two checkpoints, tokens, and its loader."""
+    """A project that trains with nanoGPT: its model, two runs, tokens, and its loader."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("torch.distributed.checkpoint")
     model = Path(__file__).with_name("gpt_model.py")
