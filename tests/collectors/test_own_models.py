@@ -315,6 +315,30 @@ def test_sparse_and_activity(windows: EvaluationText) -> None:
     assert (activity.neurons["frequency"] == 1.0).all()
 
 
+def test_a_network_in_sequence(windows: EvaluationText) -> None:
+    """Lessons and small code bases write it so; no name says which matrix is the last."""
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            inner, outer = nn.Linear(WIDTH, NEURONS), nn.Linear(NEURONS, WIDTH)
+            self.net = nn.Sequential(inner, nn.ReLU(), outer, nn.Dropout(0.1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.net(x)
+            return result
+
+    model = build(Plain)
+    for block in model.layers.values():
+        block.add_module("mlp", Network())
+    model.eval()
+    with pytest.warns(UserWarning, match=r"layers\.0\.mlp\.net\.2 and its like"):
+        sites = try_model(model, find_sites(model), windows)
+    assert activation_name(model, sites) == "relu"
+    zeros = run_sparse(model, sites, windows, NonZero(), batch_size=4)
+    assert zeros.losses.mean == pytest.approx(forward_losses(model, windows, 4).mean, rel=1e-6)
+
+
 def test_layers_of_pytorch(windows: EvaluationText) -> None:
     """`nn.TransformerEncoderLayer` has a fast path that would go past its modules."""
 
