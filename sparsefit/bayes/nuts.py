@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.bayes.convergence import convergence
 from sparsefit.bayes.importance import Model
 from sparsefit.bayes.likelihood_op import pack
 from sparsefit.bayes.nuts_coordinates import decode, encode
@@ -97,11 +98,11 @@ def _attempt(
     u = decode(model.law, model.priors, model.points.span, flat)
     _, noise, drop = model.log_target(u, rng)
     draws = model.draws(u, noise, drop)
-    rhat, ess = _convergence(np.concatenate([chains, _per_chain(draws.limit)], axis=2))
+    found = convergence(np.concatenate([chains, _per_chain(draws.limit)], axis=2))
     sampling = Sampling(
         "nuts",
-        ess,
-        rhat=rhat,
+        min(found.bulk, found.tail),
+        rhat=found.rhat,
         divergences=divergences,
         evaluated=v.shape[0] * v.shape[1],
         chains=CHAINS,
@@ -156,14 +157,3 @@ def _run(
                 )
     v = np.asarray(trace.posterior["v"].to_numpy(), dtype=float)
     return v, int(np.asarray(trace.sample_stats["diverging"]).sum())
-
-
-def _convergence(chains: Array) -> tuple[float, float]:
-    """Largest R-hat and smallest bulk or tail effective sample size of all columns."""
-    import arviz as az
-
-    data = az.convert_to_dataset({"x": chains})
-    rhat = float(np.max(az.rhat(data)["x"].to_numpy()))
-    bulk = float(np.min(az.ess(data, method="bulk")["x"].to_numpy()))
-    tail = float(np.min(az.ess(data, method="tail")["x"].to_numpy()))
-    return rhat, min(bulk, tail)

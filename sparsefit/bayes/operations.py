@@ -55,8 +55,8 @@ def likelihood_operation() -> Any:
             value, gradient = compiled_likelihood()(*inputs)
             outputs[0][0], outputs[1][0] = np.asarray(value), gradient
 
-        def grad(self, inputs: Any, output_gradients: Any) -> list[Any]:
-            slope = output_gradients[0] * self(*inputs)[1]
+        def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+            slope = cotangents[0] * self(*inputs)[1]
             return [slope, grad_undefined(self, 1, inputs[1], "the data of a run")]
 
     def funcify() -> Any:
@@ -71,6 +71,7 @@ def likelihood_operation() -> Any:
 
         return call
 
+    _name_gradient(LogLikelihood)
     _register(LogLikelihood, funcify)
     return LogLikelihood()
 
@@ -98,9 +99,9 @@ def map_operation() -> Any:
             for storage, value in zip(outputs, _compiled(map_with_jacobian)(*inputs), strict=True):
                 storage[0] = np.asarray(value)
 
-        def grad(self, inputs: Any, output_gradients: Any) -> list[Any]:
+        def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
             _, _, jacobian, slope = self(*inputs)
-            by_x, by_log = output_gradients[:2]
+            by_x, by_log = cotangents[:2]
             found = pt.dot(by_x, jacobian) + by_log * slope
             return [found, grad_undefined(self, 1, inputs[1], "the data of a run")]
 
@@ -116,8 +117,17 @@ def map_operation() -> Any:
 
         return call
 
+    _name_gradient(Coordinates)
     _register(Coordinates, funcify)
     return Coordinates()
+
+
+def _name_gradient(operation_type: Any) -> None:
+    """Give `pullback` the name that PyTensor 2 knows it by."""
+    from pytensor.graph.op import Op
+
+    if not hasattr(Op, "pullback"):
+        operation_type.L_op = operation_type.pullback
 
 
 def _register(operation_type: Any, make: Callable[[], Any]) -> None:

@@ -203,7 +203,9 @@ class BayesFit(Fit):
         return diagnose_bayes(self)
 
     def to_arviz(self) -> Any:
-        """Posterior, prior, predictive draws and log likelihood as `arviz.InferenceData`.
+        """Posterior, prior, predictive draws and log likelihood for ArviZ.
+
+        An `arviz.InferenceData`, or from ArviZ 1 on an `xarray.DataTree`, with the same groups.
 
         Raises
         ------

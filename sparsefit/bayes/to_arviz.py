@@ -1,7 +1,8 @@
-"""A Bayesian fit as `arviz.InferenceData`."""
+"""A Bayesian fit in the form of ArviZ: `arviz.InferenceData`, or a tree of data sets (ArviZ 1)."""
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -66,14 +67,20 @@ def inference_data(fit: BayesFit) -> Any:
     model = fit.model
     log_likelihood = model.log_likelihood(fit.posterior.measured)
     prior = variables(prior_draws(fit, 1000, fit.seed))
-    return az.from_dict(
-        posterior={k: chained(v) for k, v in variables(draws).items()},
-        posterior_predictive={fit.response: chained(predicted)},
-        log_likelihood={"run": chained(log_likelihood)[..., None]},
-        prior={k: v[None] for k, v in prior.items()},
-        observed_data={fit.response: fit.points.y},
-        constant_data={"tokens": fit.tokens},
-        coords={"point": np.arange(len(fit.points))},
-        dims={fit.response: ["point"], "tokens": ["point"]},
-        attrs={"run": fit.run, "law": fit.law.name, "engine": sampling.engine},
-    )
+    groups = {
+        "posterior": {k: chained(v) for k, v in variables(draws).items()},
+        "posterior_predictive": {fit.response: chained(predicted)},
+        "log_likelihood": {"run": chained(log_likelihood)[..., None]},
+        "prior": {k: v[None] for k, v in prior.items()},
+        "observed_data": {fit.response: fit.points.y},
+        "constant_data": {"tokens": fit.tokens},
+    }
+    named = {
+        "coords": {"point": np.arange(len(fit.points))},
+        "dims": {fit.response: ["point"], "tokens": ["point"]},
+    }
+    attributes = {"run": fit.run, "law": fit.law.name, "engine": sampling.engine}
+    # ArviZ 1 takes the groups as one dictionary and makes a tree of them.
+    if "data" in inspect.signature(az.from_dict).parameters:
+        return az.from_dict(groups, **named, attrs={"/": attributes})
+    return az.from_dict(**groups, **named, attrs=attributes)

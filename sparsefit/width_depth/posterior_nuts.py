@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sparsefit.bayes.convergence import convergence
 from sparsefit.errors import MissingDependencyError
 from sparsefit.width_depth.kernel import Array
 from sparsefit.width_depth.posterior_grid import Cells
@@ -57,7 +58,7 @@ def nuts_posterior(
         with warnings.catch_warnings():
             # Notices about their own future, one a day, are not the caller's business.
             warnings.simplefilter("ignore")
-            import arviz
+            import arviz  # noqa: F401
             import pymc as pm
             import pytensor.tensor as pt
     except ImportError as error:
@@ -113,15 +114,17 @@ def nuts_posterior(
             progressbar=False,
             compute_convergence_checks=False,
         )
-    summary = arviz.summary(trace, var_names=["linear", "scatter"], kind="diagnostics")
+    linear_draws = trace.posterior["linear"].to_numpy()
+    scatter_draws = trace.posterior["scatter"].to_numpy()
+    found = convergence(np.concatenate([linear_draws, scatter_draws[:, :, None]], axis=2))
     diagnostics = {
         "divergences": float(trace.sample_stats["diverging"].sum()),
-        "max_rhat": float(summary["r_hat"].max()),
-        "min_ess_bulk": float(summary["ess_bulk"].min()),
-        "min_ess_tail": float(summary["ess_tail"].min()),
+        "max_rhat": found.rhat,
+        "min_ess_bulk": found.bulk,
+        "min_ess_tail": found.tail,
     }
-    flat = trace.posterior["linear"].values.reshape(-1, 2)
-    s = trace.posterior["scatter"].values.reshape(-1)
+    flat = linear_draws.reshape(-1, 2)
+    s = scatter_draws.reshape(-1)
     return NutsPosterior(_with_break(x, y, se, cells, flat, s, seed), diagnostics)
 
 
