@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefit.bayes.convergence import convergence
 from sparsefit.bayes.importance import Model
 from sparsefit.bayes.likelihood_op import pack
 from sparsefit.bayes.nuts_coordinates import decode, encode
@@ -18,6 +17,7 @@ from sparsefit.bayes.nuts_map import fit_map
 from sparsefit.bayes.posterior import Sampling
 from sparsefit.bayes.symbolic import build
 from sparsefit.errors import ArgumentError, MissingDependencyError
+from sparsefit.estimation.convergence import convergence
 from sparsefit.estimation.draws import Draws
 
 Array = NDArray[np.float64]

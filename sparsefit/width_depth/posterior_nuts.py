@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparsefit.bayes.convergence import convergence
 from sparsefit.errors import MissingDependencyError
+from sparsefit.estimation.convergence import convergence
 from sparsefit.width_depth.kernel import Array
 from sparsefit.width_depth.posterior_grid import Cells
 
