@@ -166,7 +166,7 @@ def from_fit(found: Fit, tokens: np.ndarray, rng: np.random.Generator) -> Method
     seen = found.simulate(tokens, "observation", rng=seed_of(rng))
     curve = found.simulate(tokens, "measured")
     drawn = MethodForecast.from_draws(tokens, seen, curve_draws=curve)
-    edges = EdgeDraws.of(edge_of(found), curve, seen)
+    edges = (EdgeDraws.of(edge_of(found), curve, seen),)
     return replace(drawn, notes=found.notes, edges=edges)
 
 

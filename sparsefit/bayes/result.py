@@ -32,7 +32,8 @@ class BayesFit(Fit):
     """Posterior of a law's parameters for one run.
 
     The verbs are those of `Fit`; coefficients are posterior medians, `predict` is the posterior
-    mean curve, intervals are equal-tailed posterior quantiles.
+    mean curve, intervals are equal-tailed posterior quantiles. Where the limit's interval reaches a
+    physical bound, bands and budgets contain more, as those of `Fit` do.
 
     Attributes
     ----------
@@ -170,6 +171,10 @@ class BayesFit(Fit):
         if seen[1] >= high - 1e-9:
             upper = high
         return float(lower), float(upper)
+
+    def _level_reaching(self, end: int) -> float:
+        # The level at which `_limit_ends` asks the likelihood, solved for its own.
+        return max(2.0 * self.averaged.likelihood.level_reaching(end) - 1.0, 0.0)
 
     def limit(self, level: float = 0.9, method: str = "posterior", rng: Rng = 0) -> Limit:
         """Posterior of the limit.

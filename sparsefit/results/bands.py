@@ -92,9 +92,9 @@ class EdgeDraws:
     seen: Array
 
     @classmethod
-    def of(cls, edge: Edge | None, curve: Array, seen: Array) -> tuple[EdgeDraws, ...]:
-        """Pick the rows of an edge among all draws, shape (draws, n) each; none without an edge."""
-        return () if edge is None else (cls(edge, curve[edge.rows], seen[edge.rows]),)
+    def of(cls, edge: Edge, curve: Array, seen: Array) -> EdgeDraws:
+        """Pick the rows of an edge among all draws, shape (draws, n) each."""
+        return cls(edge, curve[edge.rows], seen[edge.rows])
 
 
 def central(values: Array, level: float) -> Ends:
@@ -141,8 +141,12 @@ def forecast_table(
         bands = one.edge.widen(bands, one.curve, level)
         observed = one.edge.widen(observed, one.seen, level)
     # The band for a measurement contains the band for its mean.
-    mean_low, mean_high = bands if measured is None else central(measured, level)
-    (low, high), (obs_low, obs_high) = bands, observed
+    means = bands
+    if measured is not None:
+        means = central(measured, level)
+        for one in edges:
+            means = one.edge.widen(means, measured[one.edge.rows], level)
+    (low, high), (obs_low, obs_high), (mean_low, mean_high) = bands, observed, means
     return pd.DataFrame(
         {
             "tokens": tokens,

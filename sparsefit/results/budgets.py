@@ -49,7 +49,7 @@ def tokens_to(
     if sparsity is not None:
         crossing = _ahead(fit.law, crossing, fit.points.d[0])
     edge = edge_of(fit)
-    beside = () if edge is None else ((edge, crossing[edge.rows]),)
+    beside = [(edge, crossing[edge.rows])]
     found = budget(crossing, target, asked, level, fit.points.span, beside)
     return without_answer(found) if fit.misfit else found
 

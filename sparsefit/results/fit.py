@@ -164,7 +164,7 @@ class Fit(FittedCurve):
         level = checks.check_level(level)
         tokens = checks.check_tokens(tokens)
         curve, seen = self.simulate(tokens, "curve"), self.simulate(tokens, "observation")
-        edges = EdgeDraws.of(edge_of(self), curve, seen)
+        edges = (EdgeDraws.of(edge_of(self), curve, seen),)
         return forecast_table(tokens, curve, seen, level, edges, self._mean_measured(tokens))
 
     def _mean_measured(self, tokens: Array) -> Array | None:
@@ -217,6 +217,10 @@ class Fit(FittedCurve):
         """
         kind = AVERAGED if method == "integrated" else method
         return limit_from(self, self.conf_int(level, method, rng), level, kind)
+
+    def _level_reaching(self, end: int) -> float:
+        """Level from which on the interval of `limit` ends on its lower (0) or upper (-1) bound."""
+        return self.averaged.likelihood.level_reaching(end)
 
     def tokens_to(
         self,

@@ -49,15 +49,10 @@ def opened(fit: Fit, ends: Ends) -> Ends:
     return ends
 
 
-def edge_of(fit: Fit) -> Edge | None:
-    """What bands of a fit have to contain where its limit may lie on the bound that it moves to.
-
-    None for a posterior, whose draws stand for all that is possible.
-    """
-    if fit.method != "fit":
-        return None
+def edge_of(fit: Fit) -> Edge:
+    """What bands of a fit have to contain where its limit may lie on the bound that it moves to."""
     end = 0 if fit.law.sign > 0 else -1
-    level = fit.averaged.likelihood.level_reaching(end)
+    level = fit._level_reaching(end)
     # Where the points leave the law, intervals of every level are opened to the bound.
     if opened(fit, (np.nan, np.nan))[end] == fit.law.limit_bounds[end]:
         level = 0.0

@@ -35,3 +35,22 @@ def test_engines_agree(run_table: Run, law: str, theta: tuple[float, ...]) -> No
     np.testing.assert_allclose(ours.averaged.noise_weight, nuts.averaged.noise_weight, atol=0.06)
     np.testing.assert_allclose(ours.averaged.drop_weight, nuts.averaged.drop_weight, atol=0.06)
     assert nuts.to_arviz().posterior.sizes["chain"] == 4
+
+
+@pytest.mark.long
+def test_bands_next_to_a_bound_agree(run_table: Run) -> None:
+    pytest.importorskip("pymc")
+    # Hardly bent in log D: the limit may be anything up to 1.
+    table = run_table(law="vanilla_power", theta=(0.05, 0.5, 0.9), noise=1e-3, n=14)
+    ours = sf.fit_bayes(table, engine="importance", rng=0)
+    nuts = sf.fit_bayes(table, engine="nuts", rng=0)
+    assert nuts.posterior.sampling.engine == "nuts"
+    tokens = np.array([1.2e11, 6e11])
+    bands = []
+    for fit in (ours, nuts):
+        assert fit.limit().upper == 1.0
+        shown, drawn = fit.forecast(tokens), fit.simulate(tokens, "curve")
+        assert (shown["curve_upper"] > np.quantile(drawn, 0.95, axis=0)).all()
+        bands.append(shown[["curve_lower", "curve_upper", "obs_lower", "obs_upper"]].to_numpy())
+    width = bands[1][:, [1]] - bands[1][:, [0]]
+    assert (np.abs(bands[0] - bands[1]) < 0.12 * width).all()
