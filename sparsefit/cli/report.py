@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -115,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fit, write the page and print the limits; 3 where some runs cannot be fitted."""
+    """Fit, write the page and print the limits; 3 where some runs cannot be fitted or forecast."""
     from sparsefit.reporting import report, save_figures
     from sparsefit.results.fits import Fits
 
@@ -142,6 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
     outcome = fitting.fit_table(own, how, only=arguments.run)
     fits = Fits(outcome.fits)
     title = {} if arguments.title is None else {"title": arguments.title}
+    extras = _extras(arguments, table, list(fits), architectures)
     path = report(
         fits,
         arguments.out,
@@ -152,7 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
         style=arguments.style,
         left_out=outcome.failed,
         **title,
-        **_extras(arguments, table, list(fits), architectures),
+        **extras,
     )
     figures = []
     if arguments.figures:
@@ -165,24 +165,26 @@ def run(arguments: argparse.Namespace) -> int:
             until=arguments.until,
             style=arguments.style,
         )
+    not_forecast = _not_forecast(extras, list(fits))
+    status = 3 if not_forecast else outcome.status
     limits = {name: fit.limit(arguments.level) for name, fit in fits.items()}
     if arguments.json:
         document = {
             "report": str(path),
             "figures": [str(figure) for figure in figures],
             "limits": {name: limit.to_dict() for name, limit in limits.items()},
-            "failed": outcome.failed,
+            "failed": {**outcome.failed, **not_forecast},
         }
         print_json(document)
-        return outcome.status
+        return status
     for name, limit in limits.items():
         print(f"{name}: {limit.sentence}")
     if figures:
         print(f"{len(figures)} figures: {arguments.figures}")
     print(f"report: {path} ({path.stat().st_size / 1024:.0f} KiB)")
-    for message in outcome.failed.values():
-        print(f"not fitted: {message}", file=sys.stderr)
-    return outcome.status
+    fitting.say_notes((), outcome.failed)
+    fitting.say_notes((), not_forecast, "not forecast")
+    return status
 
 
 def _check_extras(arguments: argparse.Namespace) -> None:
@@ -242,6 +244,14 @@ def _extras(
             rng=arguments.seed,
         )
     return extras
+
+
+def _not_forecast(extras: dict[str, Any], shown: list[str]) -> dict[str, str]:
+    """Runs of the page that have no stacked forecast, and why."""
+    from sparsefit.backtesting.stacked import left_out_of
+
+    best = extras.get("best")
+    return left_out_of(best, [run for run in best.runs if run in shown]) if best else {}
 
 
 @contextmanager

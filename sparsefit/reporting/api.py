@@ -95,7 +95,8 @@ def report(
         Sparsity ratios to give token budgets for.
     comparison, backtest, best, width_depth : optional
         Results of `sf.compare`, `sf.backtest`, `sf.forecast_best` and `sf.fit_width_depth` to show
-        as well. A stacked forecast is shown for those of its runs that are on the page.
+        as well. A stacked forecast is shown for those of its runs that are on the page; one that no
+        method can forecast is named there.
     style : mapping or str, optional
         rcParams, or the name of a matplotlib style, for the figures.
     left_out : mapping of str to str, optional
@@ -156,9 +157,9 @@ def report(
     if best is not None:
         if {fit.response for fit in fits.values()} != {"activation_ratio"}:
             raise ArgumentError("best is about the activation ratio, the page about the loss")
-        stacked = run_forecasts(best, fits, settings)
-        sections.append(stacked_section(best, stacked, settings))
-        extra["best"] = stacked_document(best, stacked)
+        stacked, without = run_forecasts(best, fits, settings)
+        sections.append(stacked_section(best, stacked, without, settings))
+        extra["best"] = stacked_document(best, stacked, without)
     if comparison is not None:
         sections.append(comparison_section(comparison, settings))
         extra["comparison"] = comparison.to_dict()
