@@ -164,14 +164,13 @@ def fit_table(
 
     runs = {data.run: data for data in check_call(table, options.response)}
     fit_alone = fitter(options)
-    progress = Progress(len(runs), "fitting")
+    with Progress(len(runs), "fitting") as progress:
 
-    def fit_one(run: str) -> Fit:
-        progress.step(run)
-        return fit_alone(runs[run])
+        def fit_one(run: str) -> Fit:
+            progress.step(run)
+            return fit_alone(runs[run])
 
-    alone, failed = each_run(runs, fit_one)
-    progress.done()
+        alone, failed = each_run(runs, fit_one)
     fits = together(alone, only or list(alone), options)
     if not fits:
         raise FitError("; ".join(failed.values()))

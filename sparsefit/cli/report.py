@@ -151,6 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
         sparsities=arguments.target_sparsity,
         style=arguments.style,
         left_out=outcome.failed,
+        progress=counter("writing the page, parts", jobs=None),
         **title,
         **extras,
     )
@@ -222,14 +223,16 @@ def _extras(
         rules = {law: (law, arguments.warmup) for law in ("logspace_power", "vanilla_power")}
         with _asked_by("--compare"):
             both, failed = fit_ways(table, rules, arguments.seed)
-            comparison = compare(both, rng=arguments.seed)
+            steps = counter("comparing: refitting truncated runs", jobs=None)
+            comparison = compare(both, rng=arguments.seed, progress=steps)
         missing = tuple(f"Not compared: {why}." for why in failed.values())
         extras["comparison"] = replace(comparison, remarks=(*comparison.remarks, *missing))
     if arguments.backtest:
         from sparsefit.backtesting import backtest
 
         with _asked_by("--backtest"):
-            extras["backtest"] = backtest(table, rng=arguments.seed)
+            steps = counter("backtest, forecasts", jobs=None)
+            extras["backtest"] = backtest(table, rng=arguments.seed, progress=steps)
     if arguments.best:
         from sparsefit.backtesting import forecast_best
 

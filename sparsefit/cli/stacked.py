@@ -59,14 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
     steps = counter("choosing by a backtest, forecasts", jobs=None)
     best = forecast_best(table, rng=arguments.seed, progress=steps)
     wanted = [name for name in best.runs if not arguments.run or name in arguments.run]
-    progress = Progress(len(wanted), "forecasting")
+    with Progress(len(wanted), "forecasting") as progress:
 
-    def forecast_one(name: str) -> RunForecast:
-        progress.step(name)
-        return _forecast(best, name, arguments)
+        def forecast_one(name: str) -> RunForecast:
+            progress.step(name)
+            return _forecast(best, name, arguments)
 
-    found, failed = each_run(wanted, forecast_one)
-    progress.done()
+        found, failed = each_run(wanted, forecast_one)
     if not found:
         raise FitError("; ".join(failed.values()))
     if arguments.save_json:
@@ -103,19 +102,18 @@ def _draw(best: BestForecast, found: dict[str, RunForecast], arguments: argparse
     from sparsefit import plots
     from sparsefit.cli.figure import panels_of
 
-    progress = Progress(len(found), "drawing")
     last = max(arguments.at) if arguments.at else None
+    with Progress(len(found), "drawing") as progress:
 
-    def draw(name: str, panel: Any, legend: bool) -> None:
-        progress.step(name)
-        # Where the tokens seen are beyond --at, nothing would be forecast: draw the default.
-        until = last if last is not None and last > found[name].seen else None
-        plots.best_forecast(
-            best, panel, run=name, until=until, level=arguments.level, legend=legend
-        )
+        def draw(name: str, panel: Any, legend: bool) -> None:
+            progress.step(name)
+            # Where the tokens seen are beyond --at, nothing would be forecast: draw the default.
+            until = last if last is not None and last > found[name].seen else None
+            plots.best_forecast(
+                best, panel, run=name, until=until, level=arguments.level, legend=legend
+            )
 
-    panels_of(list(found), draw, arguments.out)
-    progress.done()
+        panels_of(list(found), draw, arguments.out)
 
 
 def _document(

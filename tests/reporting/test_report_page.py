@@ -254,6 +254,12 @@ def test_the_stacked_forecast_is_that_of_the_runs_on_the_page(
         sf.report(fits, tmp_path / "other.html", best=elsewhere)
 
 
+def test_progress_counts_the_parts_of_the_page(simulated_fits: Any, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    sf.report(simulated_fits, tmp_path / "page.html", progress=lambda *at: told.append(at))
+    assert told == [(done, 5) for done in range(1, 6)]
+
+
 def test_a_run_without_a_stacked_forecast_is_named_beside_the_others(
     simulated_table: pd.DataFrame, tmp_path: Path
 ) -> None:
