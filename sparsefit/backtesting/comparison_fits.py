@@ -47,7 +47,8 @@ def by_run(fits: Iterable[Any] | Mapping[str, Any]) -> dict[str, dict[str, Fit]]
             group[_unique(name or _describe(single), group)] = single
     lone = [run for run, group in found.items() if len(group) < 2]
     if not found or lone:
-        which = f"run {', '.join(map(repr, lone))} is fitted once" if lone else "no fit was given"
+        verb = "is" if len(lone) == 1 else "are each"
+        which = f"{', '.join(map(repr, lone))} {verb} fitted once" if lone else "no fit was given"
         raise ArgumentError(f"fits: {which}; a comparison needs two or more fits of each run.")
     for run, group in found.items():
         _check_same_points(run, group)

@@ -76,7 +76,7 @@ def forecast_each(
         else:
             forecasts[method.name] = found
     if not forecasts:
-        raise FitError(f"run {quoted(run)}: no method can forecast it: " + "; ".join(failures))
+        raise FitError(f"run {quoted(run)} has no forecast: " + "; ".join(failures))
     share = np.array([weights[name] for name in forecasts])
     return Parts(forecasts, share / share.sum(), tuple(failures))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,7 @@ def expected_shrinkage(
     simulations: int = 30,
     level: float = 0.9,
     rng: Rng = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Shrinkage:
     """Simulate what more measurement would do to the interval of the limit.
 
@@ -149,6 +151,8 @@ def expected_shrinkage(
         Level of the interval.
     rng : int or Generator
         Seed.
+    progress : callable, optional
+        Called after each future with how many are fitted, and how many there are.
 
     Returns
     -------
@@ -171,7 +175,7 @@ def expected_shrinkage(
         for note in fit.notes
         if kind_of(note) == "speeds up"
     ]
-    rows = []
+    scenarios = []
     # The same truths and residuals in every scenario, so that scenarios differ by design alone.
     order = generator.permutation(len(fit.averaged.draws))
     seed = int(generator.integers(2**31))
@@ -184,7 +188,17 @@ def expected_shrinkage(
                     "errors (`se`) that say which part of the scatter more text would remove."
                 )
                 continue
-            rows.append(_row(fit, what, float(factor), simulate, simulations, level, now))
+            scenarios.append((what, float(factor), simulate))
+    count, total = itertools.count(1), simulations * len(scenarios)
+
+    def fitted() -> None:
+        if progress is not None:
+            progress(next(count), total)
+
+    rows = [
+        _row(fit, what, factor, simulate, simulations, level, now, fitted)
+        for what, factor, simulate in scenarios
+    ]
     table = pd.DataFrame(rows, columns=_COLUMNS)
     return Shrinkage(table, now, level, simulations, _sentence(fit, table, now), tuple(remarks))
 
@@ -320,6 +334,7 @@ def _row(
     simulations: int,
     level: float,
     now: float,
+    fitted: Callable[[], None],
 ) -> dict[str, Any]:
     from sparsefit.estimation.engine import average
 
@@ -334,6 +349,7 @@ def _row(
         lower, upper = found.likelihood.interval(level)
         widths[index] = upper - lower
         inside[index] = lower > low and upper < high
+        fitted()
     ratios = widths / now
     middle, spread = float(np.median(ratios)), float(np.std(ratios, ddof=1))
     return {

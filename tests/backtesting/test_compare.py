@@ -194,7 +194,7 @@ def test_unreliable_loo_is_left_out_with_a_remark(fits):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda fits: [fits["eq4"]], "fitted once"),
+        (lambda fits: [fits["eq4"]], "is fitted once"),
         (lambda fits: [], "no fit"),
         (lambda fits: [fits["eq4"], "eq5"], "got str"),
     ],

@@ -297,14 +297,14 @@ def test_a_run_that_no_method_can_forecast_does_not_stop_the_others(make_run):
     table = pd.concat([begun, make_run("good"), make_run("fair")], ignore_index=True)
     found = stacked(table, PEERS[:2])
     assert list(found.left_out) == ["begun"]
-    assert "run 'begun': no method can forecast it: log_linear: " in found.left_out["begun"]
+    assert "run 'begun' has no forecast: log_linear: " in found.left_out["begun"]
     assert list(found.forecast([6e10])["run"]) == ["good", "fair"]
     assert list(found.tokens_to(0.0745)["run"]) == ["good", "fair"]
     assert list(found.notes["run"]) == ["begun"]
     assert list(found.notes["note"]) == list(found.left_out.values())
     alone = stacked(begun, PEERS[:2])
     for ask in (lambda: alone.forecast([6e10]), lambda: alone.tokens_to(0.0745)):
-        with pytest.raises(FitError, match="'begun': no method can forecast it"):
+        with pytest.raises(FitError, match="'begun' has no forecast"):
             ask()
 
 

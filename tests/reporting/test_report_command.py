@@ -133,7 +133,7 @@ def test_a_run_without_a_stacked_forecast_is_named(
 
     monkeypatch.setattr(sparsefit.backtesting, "forecast_best", quick)
     words = [str(tmp_path / "points.csv"), "--best", "-o", str(tmp_path / "report.html")]
-    why = f"run {rising!r}: no method can forecast it: falling_only: falling runs only"
+    why = f"run {rising!r} has no forecast: falling_only: falling runs only"
     assert main(["report", *words]) == 3
     out, err = capsys.readouterr()
     assert f"{rising}: The limit" in out

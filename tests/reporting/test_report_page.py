@@ -278,7 +278,7 @@ def test_a_run_without_a_stacked_forecast_is_named_beside_the_others(
     page.feed(path.read_text(encoding="utf-8"))
     text = " ".join("".join(page.text).split())
     assert f"Stacked forecast of {falling}" in text and f"Stacked forecast of {rising}" not in text
-    why = f"run {rising!r}: no method can forecast it: falling_only: falling runs only"
+    why = f"run {rising!r} has no forecast: falling_only: falling runs only"
     assert f"Not forecast: {why}" in text
     stored = json.loads(files_of(page)["numbers.json"])["best"]
     assert list(stored["runs"]) == [falling] and stored["left_out"] == {rising: why}
