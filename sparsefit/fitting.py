@@ -84,8 +84,9 @@ def check_points(data: RunData, law: Law) -> None:
     n = len(data.points)
     if n < law.least_points:
         raise FitError(
-            f"run {data.run!r} has {n} usable points, {law.name} has {law.n_parameters} "
-            f"coefficients and needs at least {law.least_points}: measure more checkpoints"
+            f"run {data.run!r} has {n} usable point{'' if n == 1 else 's'}, {law.name} has "
+            f"{law.n_parameters} coefficients and needs at least {law.least_points}: measure more "
+            "checkpoints"
         )
     if data.points.range <= 1e-12 * max(abs(float(data.points.y.max())), 1e-300):
         raise FitError(

@@ -292,8 +292,9 @@ class BestForecast:
     def notes(self) -> pd.DataFrame:
         """What the methods note about each run, one row a note: ``run, kind, note``.
 
-        Each sentence stands once, after the names of the methods that say it, see `Fit.notes`. A
-        run that no method can forecast has the reason as its note.
+        Which methods had to be replaced or left out comes first (kind ``other``). Each sentence
+        stands once, after the names of the methods that say it, see `Fit.notes`. A run that no
+        method can forecast has the reason as its note.
         """
         import pandas as pd
 
@@ -305,7 +306,12 @@ class BestForecast:
     def _notes(self, run: str) -> tuple[str, ...]:
         table, _ = self._seen(run)
         ahead = 2.0 * float(table.loc[table["run"] == run, "tokens"].max())
-        return self._kept_or(("notes", run), lambda: self.predictive([ahead], run).notes)
+
+        def asked() -> tuple[str, ...]:
+            found = self.predictive([ahead], run)
+            return (*([found.fallback] if found.fallback else []), *found.notes)
+
+        return self._kept_or(("notes", run), asked)
 
     def points_table(self) -> pd.DataFrame:
         """Every row given, with its role.

@@ -266,6 +266,14 @@ def test_notes_of_the_fits_are_carried(make_run):
     assert "weights: " in cells["note"][0] and "fit: " in cells["note"][0]
 
 
+def test_methods_that_had_to_be_replaced_are_noted(make_run):
+    run = make_run().head(4)
+    found = stacked(run, ["fit", "lm_multistart"])
+    (note,) = found.notes["note"]
+    assert note == found.predictive([6e10]).fallback
+    assert "4 points cannot determine 4 parameters; log_linear used; fit: run " in note
+
+
 def test_rows_without_a_value_take_no_part_and_are_noted(make_run):
     run = make_run().assign(status="ok")
     broken = run.copy()
