@@ -172,9 +172,12 @@ def fit_bayes(
 
     if pool == "scale":
         from sparsefit.bayes.pooled_result import PooledFits
-        from sparsefit.bayes.pooling import pool_fits
+        from sparsefit.bayes.pooling import covariate_values, pool_fits
 
         names = ("n_params", *(name for name in covariates if name != "n_params"))
+        for data in runs:
+            # A missing column is said before anything is fitted.
+            covariate_values(data, names)
         found, left_out = each_run(by_name, alone)
         if not found:
             raise FitError("; ".join(left_out.values()))

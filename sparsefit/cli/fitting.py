@@ -163,6 +163,12 @@ def fit_table(
     from sparsefit.fitting import check_call
 
     runs = {data.run: data for data in check_call(table, options.response)}
+    if options.method == "pooled":
+        from sparsefit.bayes.pooling import covariate_values
+
+        for data in runs.values():
+            # A missing column is said before anything is fitted.
+            covariate_values(data, ("n_params",))
     fit_alone = fitter(options)
     with Progress(len(runs), "fitting") as progress:
 

@@ -204,6 +204,14 @@ def test_what_cannot_be_compared_is_said(fits, make, message):
         sf.compare(make(fits), cuts=None)
 
 
+def test_runs_too_short_to_hold_points_back_can_be_compared_without(run):
+    short = run.head(6)
+    pair = [sf.fit(short, law="eq4"), sf.fit(short, law="eq5")]
+    with pytest.raises(ArgumentError, match=r"nothing to forecast .*\. cuts=None \(--no-future\)"):
+        sf.compare(pair)
+    assert sf.compare(pair, cuts=None).table["log_evidence"].notna().all()
+
+
 def test_fits_of_other_points_are_refused(run, fits):
     changed = run.copy()
     changed.loc[3, "activation_ratio"] += 1e-4
