@@ -200,7 +200,7 @@ def expected_shrinkage(
         for what, factor, simulate in scenarios
     ]
     table = pd.DataFrame(rows, columns=_COLUMNS)
-    return Shrinkage(table, now, level, simulations, _sentence(fit, table, now), tuple(remarks))
+    return Shrinkage(table, now, level, simulations, _sentence(table, now), tuple(remarks))
 
 
 def _check(
@@ -368,7 +368,7 @@ def _row(
     }
 
 
-def _sentence(fit: Fit, table: pd.DataFrame, now: float) -> str:
+def _sentence(table: pd.DataFrame, now: float) -> str:
     if not len(table):
         return "Nothing could be simulated."
     onward = table[table["what"] == "tokens"]
