@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +31,6 @@ from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import unusable_rows, usable_rows, validate
 
 Array = NDArray[np.float64]
-F = TypeVar("F")
 
 RESPONSES = ("activation_ratio", "loss")
 
@@ -86,8 +84,9 @@ def check_points(data: RunData, law: Law) -> None:
     n = len(data.points)
     if n < law.least_points:
         raise FitError(
-            f"run {data.run!r} has {n} usable points, {law.name} has {law.n_parameters} "
-            f"coefficients and needs at least {law.least_points}: measure more checkpoints"
+            f"run {data.run!r} has {n} usable point{'' if n == 1 else 's'}, {law.name} has "
+            f"{law.n_parameters} coefficients and needs at least {law.least_points}: measure more "
+            "checkpoints"
         )
     if data.points.range <= 1e-12 * max(abs(float(data.points.y.max())), 1e-300):
         raise FitError(
@@ -286,28 +285,6 @@ def check_call(table: Any, response: str) -> list[RunData]:
     # A run that is too short is judged against its own law, further on.
     valid = validate(table, response=response, min_points=0)
     return [run_data(frame, response) for _, frame in valid.groupby("run", sort=False)]
-
-
-def fit_each(
-    runs: Iterable[str], fit_one: Callable[[str], F]
-) -> tuple[dict[str, F], dict[str, str]]:
-    """Fit each run by its name; one that cannot be fitted does not stop the others.
-
-    Returns
-    -------
-    fits : dict
-        Run to what `fit_one` returned.
-    left_out : dict
-        Run to why it could not be fitted.
-    """
-    fits: dict[str, F] = {}
-    left_out: dict[str, str] = {}
-    for run in runs:
-        try:
-            fits[run] = fit_one(run)
-        except FitError as error:
-            left_out[run] = str(error)
-    return fits, left_out
 
 
 def fit(

@@ -12,7 +12,10 @@ ROOT = Path(__file__).parents[1]
 # Lowest first; what stands in one row does not import one another either.
 LAYERS = (
     ("errors",),
-    ("seeds", "records", "counts", "checks", "display", "outputs", "provenance", "strict_json"),
+    (
+        *("seeds", "records", "counts", "checks", "display", "outputs", "provenance"),
+        *("strict_json", "by_run"),
+    ),
     ("laws",),
     ("table",),
     ("datasets", "estimation"),

@@ -14,7 +14,7 @@ from sparsefit.backtesting.comparison_fits import by_run
 from sparsefit.backtesting.loo import conditional_log_likelihood, psis_loo
 from sparsefit.backtesting.methods_fit import settings_of
 from sparsefit.backtesting.rolling import backtest
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, NothingToForecastError
 from sparsefit.seeds import Rng, seed_of
 from sparsefit.strict_json import plain
 
@@ -222,9 +222,14 @@ def _leave_future_out(
         )
         for name in names
     ]
-    found = backtest(
-        table, methods, cuts, min_seen=min_seen, rng=seed, jobs=jobs, progress=progress
-    )
+    try:
+        found = backtest(
+            table, methods, cuts, min_seen=min_seen, rng=seed, jobs=jobs, progress=progress
+        )
+    except NothingToForecastError as error:
+        raise NothingToForecastError(
+            f"{error} cuts=None (--no-future) compares by evidence and criteria alone."
+        ) from None
     # A fit of one run is no failure on the runs that were not fitted in that way.
     pairs = zip(found.cells["run"], found.cells["method"], strict=True)
     return replace(found, cells=found.cells[[method in named[run] for run, method in pairs]])

@@ -18,6 +18,7 @@ def by_run(fits: Iterable[Any] | Mapping[str, Any]) -> dict[str, dict[str, Fit]]
     import pandas as pd
 
     from sparsefit.results.fit import Fit
+    from sparsefit.results.fits import Fits
 
     if isinstance(fits, pd.DataFrame):
         raise ArgumentError(
@@ -29,11 +30,10 @@ def by_run(fits: Iterable[Any] | Mapping[str, Any]) -> dict[str, dict[str, Fit]]
             f"fits: a list or mapping of fits is expected, e.g. compare([first, second]), got "
             f"{type(fits).__name__}."
         )
-    # A `Fits` is a mapping too, but of runs, not of names.
-    named = isinstance(fits, Mapping) and not hasattr(fits, "fits")
-    items = list(fits.items()) if named and isinstance(fits, Mapping) else [(None, f) for f in fits]
-    if not named and hasattr(fits, "fits"):
+    if isinstance(fits, Fits):
+        # A mapping too, but of runs, not of names.
         raise ArgumentError("fits: pass a list of fits, e.g. compare([first, second]).")
+    items = fits.items() if isinstance(fits, Mapping) else ((None, one) for one in fits)
     found: dict[str, dict[str, Fit]] = {}
     for name, item in items:
         singles = list(item.values()) if isinstance(item, Mapping) else [item]
@@ -47,7 +47,8 @@ def by_run(fits: Iterable[Any] | Mapping[str, Any]) -> dict[str, dict[str, Fit]]
             group[_unique(name or _describe(single), group)] = single
     lone = [run for run, group in found.items() if len(group) < 2]
     if not found or lone:
-        which = f"run {', '.join(map(repr, lone))} is fitted once" if lone else "no fit was given"
+        verb = "is" if len(lone) == 1 else "are each"
+        which = f"{', '.join(map(repr, lone))} {verb} fitted once" if lone else "no fit was given"
         raise ArgumentError(f"fits: {which}; a comparison needs two or more fits of each run.")
     for run, group in found.items():
         _check_same_points(run, group)

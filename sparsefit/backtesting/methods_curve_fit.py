@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.linearised import linear_draws, numeric_jacobian
-from sparsefit.backtesting.methods_simple import DRAWS, log_linear
+from sparsefit.backtesting.methods_simple import DRAWS, line_instead
 from sparsefit.backtesting.seen import Series, rises, target_series
 from sparsefit.errors import FitError
 
@@ -92,8 +91,7 @@ def _forecast(
         if not all(np.isfinite(a).all() for a in (jacobian, new_jacobian, mean)):
             raise FitError("the fitted curve is not finite at the new tokens")
     except FitError as error:
-        substitute = log_linear(seen, tokens, rng)
-        return replace(substitute, fallback=f"{name}: {error}; log_linear used")
+        return line_instead(name, error, seen, tokens, rng)
     curve_draws, draws = linear_draws(mean, jacobian, new_jacobian, residuals, DRAWS, rng)
     return MethodForecast.from_draws(tokens, draws, curve_draws=curve_draws)
 

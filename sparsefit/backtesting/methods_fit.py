@@ -12,6 +12,7 @@ import numpy as np
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.memo import fingerprint, recalled
 from sparsefit.backtesting.seen import kin_of, target_of
+from sparsefit.by_run import each_run
 from sparsefit.errors import ArgumentError, quoted
 from sparsefit.estimation.notes import Note
 from sparsefit.seeds import seed_of
@@ -51,7 +52,6 @@ def fit_bayes_pooled(
     """
     from sparsefit.bayes.pooled_result import PooledFits
     from sparsefit.bayes.pooling import alike, learn, pool_run
-    from sparsefit.fitting import fit_each
 
     target = target_of(seen)
     name, activation = target["run"], target.get("activation")
@@ -61,7 +61,7 @@ def fit_bayes_pooled(
     # Other runs are the same in many cells: they are fitted, and learnt from, once, with one seed.
     rows = {str(other): part for other, part in others.groupby("run", sort=False)}
     marks = {other: fingerprint(part) for other, part in rows.items()}
-    fits, left_out = fit_each(
+    fits, left_out = each_run(
         marks,
         lambda other: recalled(
             ("fit_bayes", marks[other]), partial(_bayes, rows[other], engine="importance")

@@ -6,7 +6,6 @@ spread, which is what the textbook intervals assume.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from sparsefit.backtesting.batched_lm import Model, levenberg_marquardt
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.linearised import linear_draws
-from sparsefit.backtesting.methods_simple import DRAWS, log_linear
+from sparsefit.backtesting.methods_simple import DRAWS, line_instead
 from sparsefit.backtesting.seen import rises, target_series
 from sparsefit.errors import FitError
 
@@ -139,7 +138,7 @@ def multistart(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator)
     try:
         theta, _ = best_fit(rising, x, series.values, rng)
     except FitError as error:
-        return _substitute("lm_multistart", error, seen, tokens, rng)
+        return line_instead("lm_multistart", error, seen, tokens, rng)
     fitted, jacobian = _evaluate(model, theta, x)
     mean, new_jacobian = _evaluate(model, theta, new)
     residuals = series.values - fitted
@@ -160,7 +159,7 @@ def bootstrap(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) 
     try:
         theta, _ = best_fit(rising, x, series.values, rng)
     except FitError as error:
-        return _substitute("lm_bootstrap", error, seen, tokens, rng)
+        return line_instead("lm_bootstrap", error, seen, tokens, rng)
     fitted, _ = _evaluate(model, theta, x)
     residuals = series.values - fitted
     residuals = (residuals - residuals.mean()) * np.sqrt(len(x) / (len(x) - len(theta)))
@@ -170,9 +169,3 @@ def bootstrap(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) 
     curve, _ = model(refits, new)
     draws = curve + rng.choice(residuals, size=curve.shape)
     return MethodForecast.from_draws(tokens, draws, curve_draws=curve)
-
-
-def _substitute(
-    name: str, error: FitError, seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator
-) -> MethodForecast:
-    return replace(log_linear(seen, tokens, rng), fallback=f"{name}: {error}; log_linear used")

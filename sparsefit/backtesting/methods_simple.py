@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,3 +59,15 @@ def log_linear(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator)
     residuals = target - design @ coefficients
     curve, draws = linear_draws(new @ coefficients, design, new, residuals, DRAWS, rng)
     return MethodForecast.from_draws(tokens, draws, curve_draws=curve)
+
+
+def line_instead(
+    method: str,
+    reason: object,
+    seen: pd.DataFrame,
+    tokens: np.ndarray,
+    rng: np.random.Generator,
+) -> MethodForecast:
+    """The line in log tokens, in place of a method that cannot answer, and why."""
+    fallback = f"{method}: {reason}; log_linear used"
+    return replace(log_linear(seen, tokens, rng), fallback=fallback)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sparsefit.backtesting.forecast import MethodForecast
-from sparsefit.backtesting.methods_simple import DRAWS, log_linear
+from sparsefit.backtesting.methods_simple import DRAWS, line_instead
 from sparsefit.backtesting.seen import steps_ahead, target_series
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def damped_smoothing(
             if len(series.values) >= MIN_POINTS
             else f"{len(series.values)} points are fewer than {MIN_POINTS}"
         )
-        return _substitute(seen, tokens, rng, reason)
+        return line_instead("damped_smoothing", reason, seen, tokens, rng)
     ahead = np.maximum(steps_ahead(series.tokens, tokens), 0.0)
     horizon = max(int(np.ceil(ahead.max())), 1)
     note = None
@@ -57,7 +56,8 @@ def damped_smoothing(
         note = "the optimiser of statsmodels did not report convergence"
     paths = np.asarray(paths).reshape(horizon, DRAWS)
     if not np.isfinite(paths).all():
-        return _substitute(seen, tokens, rng, "simulated paths are not finite")
+        reason = "simulated paths are not finite"
+        return line_instead("damped_smoothing", reason, seen, tokens, rng)
     # Innovations are symmetric: the point forecast is the median, freed of simulation error.
     paths = paths + (middle - np.median(paths, axis=1))[:, None]
     now = np.full((1, DRAWS), (series.values[-1] - centre) / spread)
@@ -68,10 +68,3 @@ def damped_smoothing(
         for grid in (np.concatenate([now, paths]), np.concatenate([now, paths - errors]))
     )
     return MethodForecast.from_draws(tokens, draws, curve_draws=curve, note=note)
-
-
-def _substitute(
-    seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator, reason: str
-) -> MethodForecast:
-    fallback = f"damped_smoothing: {reason}; log_linear used"
-    return replace(log_linear(seen, tokens, rng), fallback=fallback)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sparsefit.backtesting.forecast import MethodForecast, Predictive
 from sparsefit.backtesting.registry import Method
 from sparsefit.backtesting.stacking import mix
-from sparsefit.errors import ArgumentError, SparsefitError
+from sparsefit.errors import FitError, SparsefitError, quoted
 from sparsefit.estimation.notes import Note, kind_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def forecast_each(
 
     Raises
     ------
-    ArgumentError
+    FitError
         If every method failed.
     """
     forecasts, failures = {}, []
@@ -76,7 +76,7 @@ def forecast_each(
         else:
             forecasts[method.name] = found
     if not forecasts:
-        raise ArgumentError("forecast_best: every method failed: " + "; ".join(failures))
+        raise FitError(f"run {quoted(run)} has no forecast: " + "; ".join(failures))
     share = np.array([weights[name] for name in forecasts])
     return Parts(forecasts, share / share.sum(), tuple(failures))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sparsefit.backtesting.futures import Scenario, scenario
 from sparsefit.checks import check_level
 from sparsefit.errors import ArgumentError, quoted
 from sparsefit.estimation.notes import kind_of
@@ -18,11 +19,7 @@ from sparsefit.seeds import Rng, seed_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sparsefit.estimation.points import Points
     from sparsefit.results.fit import Fit
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 # Draws of each repeated fit: the limit's interval needs fewer than a final result.
 _DRAWS = 1000
@@ -125,6 +122,7 @@ def expected_shrinkage(
     simulations: int = 30,
     level: float = 0.9,
     rng: Rng = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Shrinkage:
     """Simulate what more measurement would do to the interval of the limit.
 
@@ -149,6 +147,8 @@ def expected_shrinkage(
         Level of the interval.
     rng : int or Generator
         Seed.
+    progress : callable, optional
+        Called after each future with how many are fitted, and how many there are.
 
     Returns
     -------
@@ -171,22 +171,32 @@ def expected_shrinkage(
         for note in fit.notes
         if kind_of(note) == "speeds up"
     ]
-    rows = []
+    scenarios = []
     # The same truths and residuals in every scenario, so that scenarios differ by design alone.
     order = generator.permutation(len(fit.averaged.draws))
     seed = int(generator.integers(2**31))
     for what, values in (("tokens", factors), ("checkpoints", densities), ("text", texts)):
         for factor in values:
-            simulate = _scenario(fit, what, float(factor), order, seed)
+            simulate = scenario(fit, what, float(factor), order, seed)
             if simulate is None:
                 remarks.append(
                     f"{_name(what, factor)}: not simulated, because the table has no standard "
                     "errors (`se`) that say which part of the scatter more text would remove."
                 )
                 continue
-            rows.append(_row(fit, what, float(factor), simulate, simulations, level, now))
+            scenarios.append((what, float(factor), simulate))
+    count, total = itertools.count(1), simulations * len(scenarios)
+
+    def fitted() -> None:
+        if progress is not None:
+            progress(next(count), total)
+
+    rows = [
+        _row(fit, what, factor, simulate, simulations, level, now, fitted)
+        for what, factor, simulate in scenarios
+    ]
     table = pd.DataFrame(rows, columns=_COLUMNS)
-    return Shrinkage(table, now, level, simulations, _sentence(fit, table, now), tuple(remarks))
+    return Shrinkage(table, now, level, simulations, _sentence(table, now), tuple(remarks))
 
 
 def _check(
@@ -229,89 +239,6 @@ def _name(what: str, factor: float) -> str:
     return f"{factor:g} times the {what}"
 
 
-# A function of the number of the future that gives the points as they would then be.
-Scenario = Callable[[int], "Points"]
-
-
-def _scenario(fit: Fit, what: str, factor: float, order: IntArray, seed: int) -> Scenario | None:
-    """Points of simulated futures; `order` picks the draws that are taken as the truth."""
-    if what == "text":
-        return _more_text(fit, factor, order, seed)
-    extra = _later(fit, factor) if what == "tokens" else _between(fit, int(factor))
-    values = fit.simulate(extra * TOKENS_PER_UNIT, "observation", rng=seed)
-    return lambda index: _with_points(fit.points, extra, values[order[index % len(order)]])
-
-
-def _later(fit: Fit, factor: float) -> Array:
-    """Checkpoints (billions) up to `factor` times the present tokens, at the present spacing."""
-    d = fit.points.d
-    recent = d[len(d) // 2 - 1 :]
-    gaps, steps = np.diff(recent), np.diff(np.log(recent))
-    # Steps in tokens or in log tokens go on, whichever vary less: on log-spaced checkpoints the
-    # present gap in tokens would promise many more measurements than there will be.
-    if gaps.std() / gaps.mean() <= steps.std() / steps.mean():
-        count = max(round((factor - 1.0) * d[-1] / float(np.median(gaps))), 1)
-        return np.linspace(d[-1], factor * d[-1], count + 1)[1:]
-    count = max(round(np.log(factor) / float(np.median(steps))), 1)
-    return d[-1] * np.geomspace(1.0, factor, count + 1)[1:]
-
-
-def _between(fit: Fit, density: int) -> Array:
-    """Checkpoints (billions) that divide each gap between present ones into `density` parts."""
-    d = fit.points.d
-    shares = np.arange(1, density) / density
-    return np.sort((d[:-1, None] + np.diff(d)[:, None] * shares).ravel())
-
-
-def _with_points(points: Points, d: Array, y: Array) -> Points:
-    from sparsefit.estimation.points import Points
-
-    order = np.argsort(np.concatenate([points.d, d]), kind="stable")
-
-    def join(old: Array | None, new: float) -> Array | None:
-        if old is None:
-            return None
-        return np.concatenate([old, np.full(len(d), new)])[order]
-
-    return Points(
-        np.concatenate([points.d, d])[order],
-        np.concatenate([points.y, y])[order],
-        join(points.relative_se, 1.0),
-        join(points.robust_inflation, 1.0),
-    )
-
-
-def _more_text(fit: Fit, factor: float, order: IntArray, seed: int) -> Scenario | None:
-    """Re-measurement: the part of each residual that is measurement error is drawn anew."""
-    if fit.points.relative_se is None or "se" not in fit.frame:
-        return None
-    se = float(np.median(fit.frame["se"].dropna())) * fit.points.relative_se
-    draws, points = fit.averaged.draws, fit.points
-    curve = draws.curve(fit.law, points.d)
-    variances = []
-    for noise in fit.averaged.noises:
-        load, own, memory = noise.parts(points)
-        variances.append(load**2 * memory + own**2)
-
-    def simulate(index: int) -> Points:
-        rng = np.random.default_rng([seed, index])
-        pick = int(order[index % len(order)])
-        j = int(draws.noise[pick])
-        total = draws.sigma[pick] ** 2 * variances[j]
-        share = np.minimum(se**2 / total, 1.0)
-        # Given the residual, its measurement-error part is normal around `share` of it.
-        error = share * (points.y - curve[pick])
-        error = error + se * np.sqrt(1.0 - share) * rng.normal(size=len(se))
-        again = se / np.sqrt(factor) * rng.normal(size=len(se))
-        changed = points.y - error + again
-        # How far a warm-up point lies from the law says nothing of its measurement error.
-        first = int(draws.drop[pick])
-        changed[:first] = points.y[:first]
-        return replace(points, y=changed)
-
-    return simulate
-
-
 def _row(
     fit: Fit,
     what: str,
@@ -320,6 +247,7 @@ def _row(
     simulations: int,
     level: float,
     now: float,
+    fitted: Callable[[], None],
 ) -> dict[str, Any]:
     from sparsefit.estimation.engine import average
 
@@ -334,6 +262,7 @@ def _row(
         lower, upper = found.likelihood.interval(level)
         widths[index] = upper - lower
         inside[index] = lower > low and upper < high
+        fitted()
     ratios = widths / now
     middle, spread = float(np.median(ratios)), float(np.std(ratios, ddof=1))
     return {
@@ -352,7 +281,7 @@ def _row(
     }
 
 
-def _sentence(fit: Fit, table: pd.DataFrame, now: float) -> str:
+def _sentence(table: pd.DataFrame, now: float) -> str:
     if not len(table):
         return "Nothing could be simulated."
     onward = table[table["what"] == "tokens"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,9 +17,10 @@ from sparsefit.backtesting.mixture import Parts, forecast_each, mixture
 from sparsefit.backtesting.past_errors import NEGLIGIBLE, kind_of
 from sparsefit.backtesting.registry import Method
 from sparsefit.backtesting.seen import rises, target_of, target_series, with_target
+from sparsefit.by_run import each_run
 from sparsefit.checks import check_ahead, check_level, check_positive, check_tokens
 from sparsefit.counts import count_text
-from sparsefit.errors import ArgumentError, SparsefitError, quoted
+from sparsefit.errors import ArgumentError, FitError, SparsefitError, quoted
 from sparsefit.estimation.notes import Note
 from sparsefit.estimation.notes import kind_of as kind_of_note
 from sparsefit.results.budgets import target_and_words
@@ -76,6 +77,11 @@ class BestForecast:
         return tuple(str(run) for run in self.table["run"].unique())
 
     @property
+    def left_out(self) -> dict[str, str]:
+        """Runs that no method can forecast, and why; tables of several runs are without them."""
+        return left_out_of(self, self.runs)
+
+    @property
     def method(self) -> str:
         """The candidate with the largest weight."""
         return str(self.weights.idxmax())
@@ -95,6 +101,7 @@ class BestForecast:
         own = table.loc[table["run"] == target, "tokens"]
         check_ahead(wanted, float(own.min()))
         found = self._stacked(self._parts(table, target, wanted), table, target)
+        self._kept[("works", target)] = True
         return replace(found, notes=(*self._own_notes(target, wanted, own), *found.notes))
 
     def _own_notes(self, run: str, wanted: np.ndarray, own: pd.Series) -> list[Note]:
@@ -116,9 +123,7 @@ class BestForecast:
         target = str(target_of(self.table)["run"]) if run is None else run
         usable = self.table[usable_rows(self.table)]
         if target in self.runs and target not in set(usable["run"]):
-            raise ArgumentError(
-                f"run {quoted(target)}: no row has a value, so there is no forecast."
-            )
+            raise FitError(f"run {quoted(target)}: no row has a value, so there is no forecast.")
         return with_target(usable, target), target
 
     def _parts(
@@ -167,21 +172,26 @@ class BestForecast:
             Column ``run`` (with several runs) and those of `Fit.forecast`. Where a method that
             takes part tells measurements only, mean and median are those of a measurement and the
             band of the curve is not a number.
+
+        Raises
+        ------
+        FitError
+            If no run can be forecast. Where only some cannot, `left_out` names them.
         """
         level = check_level(level)
         return self._by_run(lambda run: self.predictive(tokens, run).table(level))
 
     def _by_run(self, verb: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-        """A table of all runs, with a column `run` where there are several."""
+        """A table of all runs but `left_out`, with a column `run` where there are several."""
         import pandas as pd
 
-        parts = []
-        for run in self.runs:
-            part = verb(run)
-            if len(self.runs) > 1:
+        parts, left_out = each_run(self.runs, verb)
+        if not parts:
+            raise FitError("; ".join(left_out.values()))
+        if len(self.runs) > 1:
+            for run, part in parts.items():
                 part.insert(0, "run", run)
-            parts.append(part)
-        return pd.concat(parts, ignore_index=True)
+        return pd.concat(list(parts.values()), ignore_index=True)
 
     def tokens_to(
         self,
@@ -224,6 +234,8 @@ class BestForecast:
         ArgumentError
             For a wrong argument, and where a method that takes part forecasts measurements alone or
             points without spread.
+        FitError
+            If no run can be forecast. Where only some cannot, `left_out` names them.
         """
         level = check_level(level)
         target, asked = target_and_words("activation_ratio", activation_ratio, sparsity, loss)
@@ -262,7 +274,7 @@ class BestForecast:
             grid = outlook.grid_within(series.tokens)
             try:
                 parts = self._parts(table, run, grid, catch=Exception)
-            except ArgumentError:
+            except FitError:
                 parts = None
             return outlook.curve_within(parts, series.tokens, series.values, rising)
 
@@ -280,19 +292,26 @@ class BestForecast:
     def notes(self) -> pd.DataFrame:
         """What the methods note about each run, one row a note: ``run, kind, note``.
 
-        Each sentence stands once, after the names of the methods that say it, see `Fit.notes`.
+        Which methods had to be replaced or left out comes first (kind ``other``). Each sentence
+        stands once, after the names of the methods that say it, see `Fit.notes`. A run that no
+        method can forecast has the reason as its note.
         """
         import pandas as pd
 
-        rows = [
-            (run, kind_of_note(note), str(note)) for run in self.runs for note in self._notes(run)
-        ]
+        notes, left_out = each_run(self.runs, self._notes)
+        notes.update({run: (why,) for run, why in left_out.items()})
+        rows = [(run, kind_of_note(note), str(note)) for run in self.runs for note in notes[run]]
         return pd.DataFrame(rows, columns=["run", "kind", "note"])
 
     def _notes(self, run: str) -> tuple[str, ...]:
         table, _ = self._seen(run)
         ahead = 2.0 * float(table.loc[table["run"] == run, "tokens"].max())
-        return self._kept_or(("notes", run), lambda: self.predictive([ahead], run).notes)
+
+        def asked() -> tuple[str, ...]:
+            found = self.predictive([ahead], run)
+            return (*([found.fallback] if found.fallback else []), *found.notes)
+
+        return self._kept_or(("notes", run), asked)
 
     def points_table(self) -> pd.DataFrame:
         """Every row given, with its role.
@@ -361,3 +380,9 @@ class BestForecast:
             for _, row in table.iterrows()
         ]
         return header, rows
+
+
+def left_out_of(best: BestForecast, runs: Iterable[str]) -> dict[str, str]:
+    """Those of the runs that no method can forecast, and why."""
+    # Only runs that were not forecast yet have to be tried.
+    return each_run([run for run in runs if ("works", run) not in best._kept], best._notes)[1]

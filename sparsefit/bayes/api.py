@@ -15,6 +15,7 @@ from sparsefit.bayes.likelihood import LIKELIHOODS
 from sparsefit.bayes.posterior import Posterior
 from sparsefit.bayes.priors import Priors, check_priors
 from sparsefit.bayes.result import BayesFit
+from sparsefit.by_run import each_run
 from sparsefit.checks import check_choice, check_whole
 from sparsefit.errors import ArgumentError, FitError, quoted
 from sparsefit.estimation.draws import Draws, truncated_normal
@@ -25,7 +26,6 @@ from sparsefit.fitting import (
     candidate_laws,
     check_call,
     check_points,
-    fit_each,
     fit_notes,
     warmup_rule,
 )
@@ -172,10 +172,13 @@ def fit_bayes(
 
     if pool == "scale":
         from sparsefit.bayes.pooled_result import PooledFits
-        from sparsefit.bayes.pooling import pool_fits
+        from sparsefit.bayes.pooling import covariate_values, pool_fits
 
         names = ("n_params", *(name for name in covariates if name != "n_params"))
-        found, left_out = fit_each(by_name, alone)
+        for data in runs:
+            # A missing column is said before anything is fitted.
+            covariate_values(data, names)
+        found, left_out = each_run(by_name, alone)
         if not found:
             raise FitError("; ".join(left_out.values()))
         pooled = pool_fits(found, names, seed)

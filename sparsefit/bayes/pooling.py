@@ -35,6 +35,7 @@ from sparsefit.estimation.notes import Note
 
 if TYPE_CHECKING:
     from sparsefit.bayes.result import BayesFit
+    from sparsefit.fitting import RunData
 
 Array = NDArray[np.float64]
 
@@ -53,8 +54,8 @@ def alike(fit: BayesFit, others: Iterable[BayesFit]) -> list[BayesFit]:
     return [other for other in others if group_key(other) == group_key(fit)]
 
 
-def covariate_values(fit: BayesFit, covariates: Sequence[str]) -> dict[str, float]:
-    """Covariates of a run.
+def covariate_values(run: BayesFit | RunData, covariates: Sequence[str]) -> dict[str, float]:
+    """Covariates of a run, fitted or not.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def covariate_values(fit: BayesFit, covariates: Sequence[str]) -> dict[str, floa
     """
     values: dict[str, float] = {}
     for name in covariates:
-        frame = fit.frame
+        frame = run.frame
         column = None
         if name in frame:
             column = frame[name]
@@ -72,7 +73,7 @@ def covariate_values(fit: BayesFit, covariates: Sequence[str]) -> dict[str, floa
         known = np.array([]) if column is None else column.dropna().to_numpy(dtype=float)
         if len(known) == 0 or not np.isfinite(known[0]) or known[0] <= 0:
             raise ArgumentError(
-                f"pool='scale' needs {name!r} > 0 for every run; run {fit.run!r} has none: "
+                f"pool='scale' needs {name!r} > 0 for every run; run {run.run!r} has none: "
                 "add the column, or leave the run out"
             )
         values[name] = float(known[0])

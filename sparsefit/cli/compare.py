@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.by_run import each_run
 from sparsefit.cli import selection, values
 from sparsefit.cli.outputs import check_figure
 from sparsefit.cli.printing import print_json, show
@@ -104,7 +105,7 @@ def fit_ways(
     table: pd.DataFrame, rules: dict[str, tuple[str, str | float | None]], seed: int
 ) -> tuple[dict[str, Fit | Fits], dict[str, str]]:
     """Each way to fit (law, warm-up), on the runs that all can fit; why others were left out."""
-    from sparsefit.fitting import fit, fit_each
+    from sparsefit.fitting import fit
     from sparsefit.results.fits import Fits
 
     parts = {str(run): part for run, part in table.groupby("run", sort=False)}
@@ -115,7 +116,7 @@ def fit_ways(
             for name, (law, rule) in rules.items()
         }
 
-    found, failed = fit_each(parts, each_way)
+    found, failed = each_run(parts, each_way)
     if not found:
         raise FitError("; ".join(failed.values()))
     ways = {name: {run: fits[name] for run, fits in found.items()} for name in rules}

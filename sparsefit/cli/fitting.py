@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparsefit.by_run import each_run
 from sparsefit.cli import selection, values
 from sparsefit.cli.methods import STACKED, FitOptions, add_method, fitter, together
 from sparsefit.cli.outputs import check_figure, check_file
@@ -159,18 +160,23 @@ def fit_table(
     only: list[str] | None = None,
 ) -> Outcome:
     """Fit each run of a table, or those in `only`, with progress where it takes long."""
-    from sparsefit.fitting import check_call, fit_each
+    from sparsefit.fitting import check_call
 
     runs = {data.run: data for data in check_call(table, options.response)}
+    if options.method == "pooled":
+        from sparsefit.bayes.pooling import covariate_values
+
+        for data in runs.values():
+            # A missing column is said before anything is fitted.
+            covariate_values(data, ("n_params",))
     fit_alone = fitter(options)
-    progress = Progress(len(runs), "fitting")
+    with Progress(len(runs), "fitting") as progress:
 
-    def fit_one(run: str) -> Fit:
-        progress.step(run)
-        return fit_alone(runs[run])
+        def fit_one(run: str) -> Fit:
+            progress.step(run)
+            return fit_alone(runs[run])
 
-    alone, failed = fit_each(runs, fit_one)
-    progress.done()
+        alone, failed = each_run(runs, fit_one)
     fits = together(alone, only or list(alone), options)
     if not fits:
         raise FitError("; ".join(failed.values()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -115,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fit, write the page and print the limits; 3 where some runs cannot be fitted."""
+    """Fit, write the page and print the limits; 3 where some runs cannot be fitted or forecast."""
     from sparsefit.reporting import report, save_figures
     from sparsefit.results.fits import Fits
 
@@ -142,6 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
     outcome = fitting.fit_table(own, how, only=arguments.run)
     fits = Fits(outcome.fits)
     title = {} if arguments.title is None else {"title": arguments.title}
+    extras = _extras(arguments, table, list(fits), architectures)
     path = report(
         fits,
         arguments.out,
@@ -151,8 +151,9 @@ def run(arguments: argparse.Namespace) -> int:
         sparsities=arguments.target_sparsity,
         style=arguments.style,
         left_out=outcome.failed,
+        progress=counter("writing the page, parts", jobs=None),
         **title,
-        **_extras(arguments, table, list(fits), architectures),
+        **extras,
     )
     figures = []
     if arguments.figures:
@@ -165,24 +166,26 @@ def run(arguments: argparse.Namespace) -> int:
             until=arguments.until,
             style=arguments.style,
         )
+    not_forecast = _not_forecast(extras, list(fits))
+    status = 3 if not_forecast else outcome.status
     limits = {name: fit.limit(arguments.level) for name, fit in fits.items()}
     if arguments.json:
         document = {
             "report": str(path),
             "figures": [str(figure) for figure in figures],
             "limits": {name: limit.to_dict() for name, limit in limits.items()},
-            "failed": outcome.failed,
+            "failed": {**outcome.failed, **not_forecast},
         }
         print_json(document)
-        return outcome.status
+        return status
     for name, limit in limits.items():
         print(f"{name}: {limit.sentence}")
     if figures:
         print(f"{len(figures)} figures: {arguments.figures}")
     print(f"report: {path} ({path.stat().st_size / 1024:.0f} KiB)")
-    for message in outcome.failed.values():
-        print(f"not fitted: {message}", file=sys.stderr)
-    return outcome.status
+    fitting.say_notes((), outcome.failed)
+    fitting.say_notes((), not_forecast, "not forecast")
+    return status
 
 
 def _check_extras(arguments: argparse.Namespace) -> None:
@@ -220,14 +223,16 @@ def _extras(
         rules = {law: (law, arguments.warmup) for law in ("logspace_power", "vanilla_power")}
         with _asked_by("--compare"):
             both, failed = fit_ways(table, rules, arguments.seed)
-            comparison = compare(both, rng=arguments.seed)
+            steps = counter("comparing: refitting truncated runs", jobs=None)
+            comparison = compare(both, rng=arguments.seed, progress=steps)
         missing = tuple(f"Not compared: {why}." for why in failed.values())
         extras["comparison"] = replace(comparison, remarks=(*comparison.remarks, *missing))
     if arguments.backtest:
         from sparsefit.backtesting import backtest
 
         with _asked_by("--backtest"):
-            extras["backtest"] = backtest(table, rng=arguments.seed)
+            steps = counter("backtest, forecasts", jobs=None)
+            extras["backtest"] = backtest(table, rng=arguments.seed, progress=steps)
     if arguments.best:
         from sparsefit.backtesting import forecast_best
 
@@ -242,6 +247,14 @@ def _extras(
             rng=arguments.seed,
         )
     return extras
+
+
+def _not_forecast(extras: dict[str, Any], shown: list[str]) -> dict[str, str]:
+    """Runs of the page that have no stacked forecast, and why."""
+    from sparsefit.backtesting.stacked import left_out_of
+
+    best = extras.get("best")
+    return left_out_of(best, [run for run in best.runs if run in shown]) if best else {}
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from sparsefit.by_run import each_run
 from sparsefit.cli import fitting
 from sparsefit.cli.forecast import counts_at, default_at, forecast_lines
 from sparsefit.cli.methods import STACKED, FitOptions
@@ -13,13 +13,11 @@ from sparsefit.cli.outputs import check_figure, check_file
 from sparsefit.cli.printing import print_json, show
 from sparsefit.cli.progress import Progress, counter
 from sparsefit.counts import count_text
-from sparsefit.errors import ArgumentError, FitError, SparsefitError
+from sparsefit.errors import ArgumentError, FitError
 
 if TYPE_CHECKING:
     from sparsefit.backtesting import BestForecast
     from sparsefit.backtesting.run_forecast import RunForecast
-
-T = TypeVar("T")
 
 _LIMIT = "--method fit, bayes or pooled gives the limit of a law."
 
@@ -61,7 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
     steps = counter("choosing by a backtest, forecasts", jobs=None)
     best = forecast_best(table, rng=arguments.seed, progress=steps)
     wanted = [name for name in best.runs if not arguments.run or name in arguments.run]
-    found, failed = _each(wanted, lambda name: _forecast(best, name, arguments))
+    with Progress(len(wanted), "forecasting") as progress:
+
+        def forecast_one(name: str) -> RunForecast:
+            progress.step(name)
+            return _forecast(best, name, arguments)
+
+        found, failed = each_run(wanted, forecast_one)
     if not found:
         raise FitError("; ".join(failed.values()))
     if arguments.save_json:
@@ -78,20 +82,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
     fitting.say_beside(notes, failed, "not forecast", arguments, saved="forecast")
     return 3 if failed else 0
-
-
-def _each(runs: list[str], work: Callable[[str], T]) -> tuple[dict[str, T], dict[str, str]]:
-    """Results by run, and why there is none of the others."""
-    progress = Progress(len(runs), "forecasting")
-    found, failed = {}, {}
-    for name in runs:
-        progress.step(name)
-        try:
-            found[name] = work(name)
-        except SparsefitError as error:
-            failed[name] = f"run {name!r}: {error}"
-    progress.done()
-    return found, failed
 
 
 def _forecast(best: BestForecast, name: str, arguments: argparse.Namespace) -> RunForecast:
@@ -112,19 +102,18 @@ def _draw(best: BestForecast, found: dict[str, RunForecast], arguments: argparse
     from sparsefit import plots
     from sparsefit.cli.figure import panels_of
 
-    progress = Progress(len(found), "drawing")
     last = max(arguments.at) if arguments.at else None
+    with Progress(len(found), "drawing") as progress:
 
-    def draw(name: str, panel: Any, legend: bool) -> None:
-        progress.step(name)
-        # Where the tokens seen are beyond --at, nothing would be forecast: draw the default.
-        until = last if last is not None and last > found[name].seen else None
-        plots.best_forecast(
-            best, panel, run=name, until=until, level=arguments.level, legend=legend
-        )
+        def draw(name: str, panel: Any, legend: bool) -> None:
+            progress.step(name)
+            # Where the tokens seen are beyond --at, nothing would be forecast: draw the default.
+            until = last if last is not None and last > found[name].seen else None
+            plots.best_forecast(
+                best, panel, run=name, until=until, level=arguments.level, legend=legend
+            )
 
-    panels_of(list(found), draw, arguments.out)
-    progress.done()
+        panels_of(list(found), draw, arguments.out)
 
 
 def _document(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparsefit.errors import ArgumentError, quoted
 from sparsefit.outputs import writable, write_whole
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sparsefit.results.fits import Fits
     from sparsefit.seeds import Rng
     from sparsefit.width_depth import BreakpointFit
+
+T = TypeVar("T")
 
 GLOSSARY = (
     (
@@ -69,6 +72,7 @@ def report(
     style: Style = None,
     left_out: Mapping[str, str] | None = None,
     rng: Rng = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write one self-contained HTML page about one or many runs.
 
@@ -95,12 +99,15 @@ def report(
         Sparsity ratios to give token budgets for.
     comparison, backtest, best, width_depth : optional
         Results of `sf.compare`, `sf.backtest`, `sf.forecast_best` and `sf.fit_width_depth` to show
-        as well. A stacked forecast is shown for those of its runs that are on the page.
+        as well. A stacked forecast is shown for those of its runs that are on the page; one that no
+        method can forecast is named there.
     style : mapping or str, optional
         rcParams, or the name of a matplotlib style, for the figures.
     left_out : mapping of str to str, optional
         Further runs that are not among the fits, and why: named at the head of the page, with
         those that the fits name (`Fits.left_out`).
+    progress : callable, optional
+        Called with how many parts of the page are done, and how many there are.
 
     Returns
     -------
@@ -146,27 +153,29 @@ def report(
     _check_made_by("sf.forecast_best", "weights", best=best)
     _check_made_by("sf.fit_width_depth", "breakpoint_distribution", width_depth=width_depth)
     fits = fits_of(source, law=law, warmup=warmup, response=response, rng=rng)
-    numbers = {run: run_numbers(fit, settings) for run, fit in fits.items()}
+    further = sum(one is not None for one in (comparison, backtest, best, width_depth))
+    done = _counted(progress, 2 * len(fits) + further + 1)
+    numbers = {run: done(run_numbers(fit, settings)) for run, fit in fits.items()}
     sections = [overview(fits, numbers, settings, {**fits.left_out, **(left_out or {})})]
     sections += [
-        run_section(fit, numbers[run], f"run-{index}", settings)
+        done(run_section(fit, numbers[run], f"run-{index}", settings))
         for index, (run, fit) in enumerate(fits.items(), 1)
     ]
     extra: dict[str, Any] = {}
     if best is not None:
         if {fit.response for fit in fits.values()} != {"activation_ratio"}:
             raise ArgumentError("best is about the activation ratio, the page about the loss")
-        stacked = run_forecasts(best, fits, settings)
-        sections.append(stacked_section(best, stacked, settings))
-        extra["best"] = stacked_document(best, stacked)
+        stacked, without = run_forecasts(best, fits, settings)
+        sections.append(done(stacked_section(best, stacked, without, settings)))
+        extra["best"] = stacked_document(best, stacked, without)
     if comparison is not None:
-        sections.append(comparison_section(comparison, settings))
+        sections.append(done(comparison_section(comparison, settings)))
         extra["comparison"] = comparison.to_dict()
     if backtest is not None:
-        sections.append(backtest_section(backtest, settings))
+        sections.append(done(backtest_section(backtest, settings)))
         extra["backtest"] = backtest.to_dict()
     if width_depth is not None:
-        sections.append(width_depth_section(width_depth, settings))
+        sections.append(done(width_depth_section(width_depth, settings)))
         extra["width_depth"] = width_depth.to_dict()
     made = next(iter(fits.values())).provenance
     html = render(
@@ -179,7 +188,7 @@ def report(
         downloads=downloads(fits, numbers, settings, extra),
         footer=f"Written by sparsefit {__version__}. This file needs no network.",
     )
-    write_whole(target, html.encode())
+    write_whole(target, done(html).encode())
     return target
 
 
@@ -209,6 +218,18 @@ def fits_of(source: Any, **options: Any) -> Fits:
         found = ", ".join(sorted(responses)) or "no run"
         raise ArgumentError(f"a report is about one response, got {found}: write one page for each")
     return fits
+
+
+def _counted(progress: Callable[[int, int], None] | None, total: int) -> Callable[[T], T]:
+    """Make a function that hands on a finished part of the page and says how many there are."""
+    count = itertools.count(1)
+
+    def done(part: T) -> T:
+        if progress is not None:
+            progress(next(count), total)
+        return part
+
+    return done
 
 
 def _numbers(name: str, values: Any) -> tuple[float, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sparsefit.by_run import each_run
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.notes import kind_of
 from sparsefit.reporting import words
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 def run_forecasts(
     best: BestForecast, runs: Iterable[str], settings: Settings
-) -> tuple[RunForecast, ...]:
-    """Forecasts and budgets of those of the page's runs that were forecast.
+) -> tuple[tuple[RunForecast, ...], dict[str, str]]:
+    """Forecasts and budgets of the page's runs, and why some of them have none.
 
     Raises
     ------
@@ -35,7 +36,8 @@ def run_forecasts(
             f"best is about {', '.join(best.runs)}, the page is not: give sf.forecast_best the "
             "table of its runs"
         )
-    return tuple(_forecast(best, run, settings) for run in shown)
+    found, left_out = each_run(shown, lambda run: _forecast(best, run, settings))
+    return tuple(found.values()), left_out
 
 
 def _forecast(best: BestForecast, run: str, settings: Settings) -> RunForecast:
@@ -51,7 +53,10 @@ def _forecast(best: BestForecast, run: str, settings: Settings) -> RunForecast:
 
 
 def stacked_section(
-    best: BestForecast, found: Sequence[RunForecast], settings: Settings
+    best: BestForecast,
+    found: Sequence[RunForecast],
+    left_out: Mapping[str, str],
+    settings: Settings,
 ) -> Section:
     """Which methods the forecast rests on and why, and the forecast of each run."""
     from sparsefit.backtesting.run_forecast import NO_LIMIT
@@ -75,7 +80,10 @@ def stacked_section(
         key="best",
         title="Stacked forecast",
         lead=(best.why, NO_LIMIT),
-        warnings=tuple(f"{one.run}: {remark}." for one in found for remark in _remarks(one)),
+        warnings=(
+            *(f"Not forecast: {why}" for why in left_out.values()),
+            *(f"{one.run}: {remark}." for one in found for remark in _remarks(one)),
+        ),
         tables=(weights,),
         parts=tuple(
             _part(best, one, f"best-{index}", settings) for index, one in enumerate(found, 1)
@@ -117,7 +125,9 @@ def _figure(best: BestForecast, one: RunForecast, key: str, settings: Settings) 
     )
 
 
-def stacked_document(best: BestForecast, found: Sequence[RunForecast]) -> dict[str, Any]:
+def stacked_document(
+    best: BestForecast, found: Sequence[RunForecast], left_out: Mapping[str, str]
+) -> dict[str, Any]:
     """What the page's JSON holds of it."""
     return {
         "why": best.why,
@@ -129,4 +139,5 @@ def stacked_document(best: BestForecast, found: Sequence[RunForecast]) -> dict[s
             }
             for one in found
         },
+        "left_out": dict(left_out),
     }

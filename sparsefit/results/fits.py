@@ -43,6 +43,8 @@ class Fits(Mapping[str, Fit]):
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, run: str) -> Fit:
+        if run in self.left_out:
+            raise UnknownRunError(f"left out: {self.left_out[run]}")
         if run not in self.fits:
             raise UnknownRunError(f"no run {quoted(run)}; runs: {', '.join(map(repr, self.fits))}")
         return self.fits[run]

@@ -61,7 +61,7 @@ def billions_faults(run: np.ndarray, tokens: np.ndarray, bad: np.ndarray) -> Ite
     that is not whole. Short runs of 10,000 to a million tokens pass, whole or not.
     """
     judged = np.isfinite(tokens) & (tokens > 0) & ~bad
-    remedy = "Give raw counts: multiply billions by 1e9"
+    remedy = "Give raw counts: multiply billions by 1e9, trillions by 1e12"
     for name, rows in runs(run):
         seen = rows[judged[rows]]
         if not seen.size:

@@ -109,20 +109,20 @@ def _number_fault(cell: Any) -> tuple[str, str] | None:
     return f"a {type(cell).__name__} where a number is needed", "Give a plain number"
 
 
-_UNITS = {"k": 3, "m": 6, "b": 9, "t": 12}
-
-
 def _plain_number(text: str) -> str:
-    """What to write instead of a number as people and spreadsheets write it."""
+    """What to write instead of a number as people and spreadsheets write it.
+
+    Cells of one kind get the same words: those of a whole column are then listed as one fault.
+    """
     if text.startswith("#"):
         return "This is an error of a spreadsheet: mend it there, or leave the row out"
-    if re.fullmatch(r"[+-]?\d{1,3}([,' ]\d{3})+", text):
-        return f"Write it without separators: {re.sub('[^-+0-9]', '', text)}"
+    # No group of thousands begins with 0: 0,118 is a decimal.
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2}([,' ]\d{3})+", text):
+        return "Write numbers without separators: 1,299,680 is 1299680"
     if re.fullmatch(r"[+-]?\d+,\d+", text):
-        return f"Write decimals with a point: {text.replace(',', '.')}"
-    unit = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmbtKMBT])", text)
-    if unit:
-        return f"Write the number out: {Decimal(unit[1]).scaleb(_UNITS[unit[2].lower()]):f}"
+        return "Write decimals with a point: 0,085 is 0.085"
+    if re.fullmatch(r"\d+(\.\d+)?\s*[kmbtKMBT]", text):
+        return "Write numbers out: 1.5B is 1500000000"
     return "Give a plain number such as 0.085 or 1e9"
 
 

@@ -194,7 +194,7 @@ def test_unreliable_loo_is_left_out_with_a_remark(fits):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda fits: [fits["eq4"]], "fitted once"),
+        (lambda fits: [fits["eq4"]], "is fitted once"),
         (lambda fits: [], "no fit"),
         (lambda fits: [fits["eq4"], "eq5"], "got str"),
     ],
@@ -202,6 +202,14 @@ def test_unreliable_loo_is_left_out_with_a_remark(fits):
 def test_what_cannot_be_compared_is_said(fits, make, message):
     with pytest.raises(ArgumentError, match=message):
         sf.compare(make(fits), cuts=None)
+
+
+def test_runs_too_short_to_hold_points_back_can_be_compared_without(run):
+    short = run.head(6)
+    pair = [sf.fit(short, law="eq4"), sf.fit(short, law="eq5")]
+    with pytest.raises(ArgumentError, match=r"nothing to forecast .*\. cuts=None \(--no-future\)"):
+        sf.compare(pair)
+    assert sf.compare(pair, cuts=None).table["log_evidence"].notna().all()
 
 
 def test_fits_of_other_points_are_refused(run, fits):

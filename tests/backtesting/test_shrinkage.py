@@ -45,7 +45,11 @@ def test_log_spaced_checkpoints_go_on_by_equal_factors(make_run):
 
 
 def test_same_seed_same_table(fit, onward):
-    again = expected_shrinkage(fit, (1.5,), simulations=6, **NONE)
+    told = []
+    again = expected_shrinkage(
+        fit, (1.5,), simulations=6, progress=lambda *at: told.append(at), **NONE
+    )
+    assert told == [(done, 6) for done in range(1, 7)]
     # A scenario does not depend on which others are asked for.
     assert again.table["width"].iloc[0] == onward.table["width"].iloc[0]
     other = expected_shrinkage(fit, (1.5,), simulations=6, rng=1, **NONE)

@@ -13,7 +13,7 @@ from sparsefit.backtesting import METHODS, BestForecast, MethodForecast
 from sparsefit.backtesting.crossings import LEVELS, Curve, crossings, scatter
 from sparsefit.backtesting.mixture import gathered
 from sparsefit.backtesting.registry import resolve
-from sparsefit.errors import ArgumentError
+from sparsefit.errors import ArgumentError, FitError
 from sparsefit.estimation.notes import Note, kind_of
 
 PEERS = ["log_linear", "lm_multistart", "last_value"]
@@ -266,6 +266,14 @@ def test_notes_of_the_fits_are_carried(make_run):
     assert "weights: " in cells["note"][0] and "fit: " in cells["note"][0]
 
 
+def test_methods_that_had_to_be_replaced_are_noted(make_run):
+    run = make_run().head(4)
+    found = stacked(run, ["fit", "lm_multistart"])
+    (note,) = found.notes["note"]
+    assert note == found.predictive([6e10]).fallback
+    assert "4 points cannot determine 4 parameters; log_linear used; fit: run " in note
+
+
 def test_rows_without_a_value_take_no_part_and_are_noted(make_run):
     run = make_run().assign(status="ok")
     broken = run.copy()
@@ -288,8 +296,24 @@ def test_a_run_without_any_value_is_named(make_run):
     table = pd.concat([make_run("good").assign(status="ok"), empty], ignore_index=True)
     found = stacked(table, PEERS)
     assert found.runs == ("good", "empty")
-    with pytest.raises(ArgumentError, match="'empty': no row has a value"):
+    with pytest.raises(FitError, match="'empty': no row has a value"):
         found.predictive([6e10], "empty")
+
+
+def test_a_run_that_no_method_can_forecast_does_not_stop_the_others(make_run):
+    begun = make_run("begun").head(2)
+    table = pd.concat([begun, make_run("good"), make_run("fair")], ignore_index=True)
+    found = stacked(table, PEERS[:2])
+    assert list(found.left_out) == ["begun"]
+    assert "run 'begun' has no forecast: log_linear: " in found.left_out["begun"]
+    assert list(found.forecast([6e10])["run"]) == ["good", "fair"]
+    assert list(found.tokens_to(0.0745)["run"]) == ["good", "fair"]
+    assert list(found.notes["run"]) == ["begun"]
+    assert list(found.notes["note"]) == list(found.left_out.values())
+    alone = stacked(begun, PEERS[:2])
+    for ask in (lambda: alone.forecast([6e10]), lambda: alone.tokens_to(0.0745)):
+        with pytest.raises(FitError, match="'begun' has no forecast"):
+            ask()
 
 
 def test_a_forecast_of_what_was_seen_is_noted(make_run):

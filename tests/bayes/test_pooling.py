@@ -15,7 +15,7 @@ from sparsefit.bayes.hierarchy import sample_hyper
 from sparsefit.bayes.pooled_limit import with_others
 from sparsefit.bayes.pooled_result import PooledFits
 from sparsefit.bayes.population import Population, features, to_theta
-from sparsefit.errors import ArgumentError, FitError
+from sparsefit.errors import ArgumentError, FitError, UnknownRunError
 from sparsefit.estimation.limit_likelihood import LimitLikelihood
 from sparsefit.estimation.notes import kind_of
 
@@ -188,6 +188,8 @@ def test_runs_that_cannot_be_fitted_are_left_out_and_named(family: pd.DataFrame)
     full, short = family[family["run"].isin(["m0", "m1"])], family[family["run"] == "m2"].head(3)
     found = sf.fit_bayes(pd.concat([full, short]), pool="scale", engine="importance")
     assert list(found) == ["m0", "m1"] and list(found.left_out) == ["m2"]
+    with pytest.raises(UnknownRunError, match="left out: run 'm2' has 3 usable"):
+        found["m2"]
     said = "left out: run 'm2' has 3 usable points"
     assert said in found.summary() and "left out: run &#x27;m2&#x27;" in found._repr_html_()
     assert "left out: m2" in repr(found)

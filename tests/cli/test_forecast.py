@@ -240,9 +240,12 @@ def test_a_run_asked_for_learns_from_the_others(command, document, family_csv):
     assert status == 0 and "small_sim:" not in out
 
 
-def test_methods_that_cannot_work_are_typed_errors(command, folder, family_csv, tmp_path):
+def test_methods_that_cannot_work_are_typed_errors(
+    command, folder, family_csv, tmp_path, monkeypatch
+):
     status, _, err = command("fit", family_csv, "--method", "bayes", "--robust")
     assert status == 1 and "--robust works only with --method fit" in err
     sf.write_table(sf.read_table(family_csv).drop(columns="n_params"), tmp_path / "no_sizes.csv")
+    monkeypatch.setattr("sparsefit.bayes.api.fit_run_bayes", lambda *_: pytest.fail("too late"))
     status, _, err = command("fit", tmp_path / "no_sizes.csv", "--method", "pooled")
     assert status == 1 and "n_params" in err and "add the column" in err

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import IO
 
@@ -151,6 +152,36 @@ def test_a_long_job_says_how_far_it_is(
     assert said.out == ""
     # A log gets one line, however many steps there are.
     assert said.err == "forecasts: 2 of 4 after 5 s (--jobs 2 takes two processes)\n"
+
+
+def test_a_job_that_takes_very_long_says_so_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter([0.0, *range(1, 100)])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    step = progress.counter("forecasts")
+    for done in range(1, 100):
+        step(done, 99)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(" after ")[1] for line in said] == [
+        "2 s (--jobs 2 takes two processes)",
+        "8 s",
+        "32 s",
+    ]
+
+
+def test_one_item_that_takes_long_is_announced_while_it_is_at_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "PATIENCE", 0.05)
+    with progress.Progress(1, "fitting") as steps:
+        steps.step("large")
+        time.sleep(0.5)
+        assert capsys.readouterr().err == "fitting 1/1: large\n"
+    with progress.Progress(1, "fitting") as steps:
+        steps.step("small")
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_terminal_is_left_clean(

@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 
 import sparsefit.backtesting
+from sparsefit.backtesting import METHODS, target_of
 from sparsefit.cli import main
+from sparsefit.errors import FitError
 
 
 def test_command_writes_page_and_figures(simulated_table: pd.DataFrame, tmp_path: Path) -> None:
@@ -107,6 +109,37 @@ def test_the_stacked_forecast_learns_from_runs_that_are_not_on_the_page(
     text = page.read_text(encoding="utf-8")
     assert "Stacked forecast of simulated_relu" in text
     assert "simulated &lt;silu" not in text
+
+
+def test_a_run_without_a_stacked_forecast_is_named(
+    simulated_table: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    simulated_table.to_csv(tmp_path / "points.csv", index=False)
+    whole = sparsefit.backtesting.forecast_best
+    rising = simulated_table["run"].unique()[1]
+    rows = (simulated_table["run"] == rising).sum()
+
+    def falling_only(seen: pd.DataFrame, tokens: Any, rng: Any) -> Any:
+        # Not in the backtest, in which every candidate but those that failed gets a weight.
+        if len(seen) == rows and target_of(seen)["run"] == rising:
+            raise FitError("falling runs only")
+        return METHODS["log_linear"].function()(seen, tokens, rng)
+
+    def quick(table: pd.DataFrame, **options: Any) -> Any:
+        return whole(table, {"falling_only": falling_only}, **options)
+
+    monkeypatch.setattr(sparsefit.backtesting, "forecast_best", quick)
+    words = [str(tmp_path / "points.csv"), "--best", "-o", str(tmp_path / "report.html")]
+    why = f"run {rising!r} has no forecast: falling_only: falling runs only"
+    assert main(["report", *words]) == 3
+    out, err = capsys.readouterr()
+    assert f"{rising}: The limit" in out
+    assert f"not forecast: {why}" in err and "not fitted" not in err
+    assert main(["report", *words, "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["failed"] == {rising: why}
 
 
 def test_a_file_of_ratios_is_read_before_anything_is_fitted(

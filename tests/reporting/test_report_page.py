@@ -16,7 +16,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import sparsefit as sf
-from sparsefit.errors import ArgumentError
+from sparsefit.backtesting import METHODS, target_of
+from sparsefit.errors import ArgumentError, FitError
 from sparsefit.reporting.blocks import Section
 from sparsefit.reporting.page import render
 from sparsefit.reporting.svg import inline_svg
@@ -251,6 +252,36 @@ def test_the_stacked_forecast_is_that_of_the_runs_on_the_page(
     elsewhere = sf.forecast_best(simulated_table[simulated_table["activation"] == "relu"], ["fit"])
     with pytest.raises(ArgumentError, match="best is about simulated_relu, the page is not"):
         sf.report(fits, tmp_path / "other.html", best=elsewhere)
+
+
+def test_progress_counts_the_parts_of_the_page(simulated_fits: Any, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    sf.report(simulated_fits, tmp_path / "page.html", progress=lambda *at: told.append(at))
+    assert told == [(done, 5) for done in range(1, 6)]
+
+
+def test_a_run_without_a_stacked_forecast_is_named_beside_the_others(
+    simulated_table: pd.DataFrame, tmp_path: Path
+) -> None:
+    falling, rising = simulated_table["run"].unique()
+    whole = simulated_table[simulated_table["run"] == rising]
+
+    def falling_only(seen: pd.DataFrame, tokens: Any, rng: Any) -> Any:
+        # Not in the backtest, in which every candidate but those that failed gets a weight.
+        if len(seen) == len(whole) and target_of(seen)["run"] == rising:
+            raise FitError("falling runs only")
+        return METHODS["log_linear"].function()(seen, tokens, rng)
+
+    best = sf.forecast_best(simulated_table, {"falling_only": falling_only})
+    path = sf.report(sf.fit(simulated_table), tmp_path / "page.html", best=best, sparsities=[0.5])
+    page = Tree()
+    page.feed(path.read_text(encoding="utf-8"))
+    text = " ".join("".join(page.text).split())
+    assert f"Stacked forecast of {falling}" in text and f"Stacked forecast of {rising}" not in text
+    why = f"run {rising!r} has no forecast: falling_only: falling runs only"
+    assert f"Not forecast: {why}" in text
+    stored = json.loads(files_of(page)["numbers.json"])["best"]
+    assert list(stored["runs"]) == [falling] and stored["left_out"] == {rising: why}
 
 
 @pytest.mark.parametrize(

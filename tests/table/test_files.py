@@ -231,11 +231,13 @@ def test_other_damage(tmp_path):
 @pytest.mark.parametrize(
     ("cell", "remedy"),
     [
-        ('"1,299,680"', "Write it without separators: 1299680"),
-        ("1 299 680", "Write it without separators: 1299680"),
-        ("0.20M", "Write the number out: 200000"),
-        ("1.5B", "Write the number out: 1500000000"),
-        ('"0,26"', "Write decimals with a point: 0.26"),
+        ('"1,299,680"', "Write numbers without separators"),
+        ('"12,345"', "Write numbers without separators"),
+        ("1 299 680", "Write numbers without separators"),
+        ("0.20M", "Write numbers out"),
+        ("1.5B", "Write numbers out: 1.5B is 1500000000"),
+        ('"0,26"', "Write decimals with a point"),
+        ('"0,118"', "Write decimals with a point"),
         ("#DIV/0!", "error of a spreadsheet"),
         ("many", "Give a plain number"),
     ],
@@ -244,6 +246,16 @@ def test_numbers_as_people_write_them(tmp_path, cell, remedy):
     path = write(tmp_path / "points.csv", f"run,tokens,activation_ratio\na,{cell},.2\n")
     with pytest.raises(TableError, match=rf"line 2, row 0, column 'tokens': .*{remedy}"):
         sf.read_table(path)
+
+
+@pytest.mark.parametrize("unit", ["B", ",5", "%"])
+def test_a_column_of_numbers_as_people_write_them_is_one_kind_of_fault(tmp_path, unit):
+    rows = "".join(f'a,"{n}{unit}",.2\n' for n in range(10, 60))
+    path = write(tmp_path / "points.csv", f"run,tokens,activation_ratio\n{rows}")
+    with pytest.raises(TableError, match="50 faults") as caught:
+        sf.read_table(path, min_points=0)
+    assert len(str(caught.value).splitlines()) == 7
+    assert "rows 5-49, column 'tokens': the same kind of fault" in str(caught.value)
 
 
 @pytest.mark.parametrize(
