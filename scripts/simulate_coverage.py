@@ -101,6 +101,8 @@ STRATA = (
     replace(_SILU, name="silu correlation .8", rho=0.8),
     replace(_RELU, name="relu fading start", departure=-0.3),
     replace(_SILU, name="silu fading start", departure=0.5, alpha=1.0),
+    replace(_RELU, name="relu limit zero", limit=0.0, drop=0.1, kappa=1.5, identified=False),
+    replace(_RELU, name="relu limit .002", limit=0.002, drop=0.1, kappa=1.5, identified=False),
 )
 HORIZONS = (1.1, 1.5, 3.0)
 
@@ -169,7 +171,12 @@ def one_run(stratum: Stratum, seed: int) -> dict[str, float]:
     target = float(law.value([2 * run.d[-1]], run.theta)[0])
     budget = fit.tokens_to(activation_ratio=target)
     beyond = stratum.limit - law.sign * 0.02 * stratum.drop
-    never = fit.tokens_to(activation_ratio=beyond)
+    # Below a limit of zero there is nothing to ask for.
+    never = (
+        {"budget never": bool(np.isinf(fit.tokens_to(activation_ratio=beyond).upper))}
+        if beyond > 0
+        else {}
+    )
     return {
         "limit": limit.lower <= stratum.limit <= limit.upper,
         "curve middle": bool(covered[0]),
@@ -180,7 +187,7 @@ def one_run(stratum: Stratum, seed: int) -> dict[str, float]:
         "new 1.5x": bool(new.iloc[1]),
         "new 3x": bool(new.iloc[2]),
         "budget": budget.lower <= 2e9 * run.d[-1] <= budget.upper,
-        "budget never": bool(np.isinf(never.upper)),
+        **never,
         "identified": limit.identified == "yes",
         "limit width": limit.upper - limit.lower,
         "warm-up dropped": fit.n_warmup,
@@ -221,7 +228,10 @@ def markdown(document: dict[str, Any]) -> str:
     for name, found in document["strata"].items():
         title = f"**{name}**" if found["identified by design"] else name
         digits = [4 if column == "limit width" else 3 for column in SHOWN]
-        cells = [f"{found[column]:.{n}f}" for column, n in zip(SHOWN, digits, strict=True)]
+        cells = [
+            f"{found[column]:.{n}f}" if column in found else ""
+            for column, n in zip(SHOWN, digits, strict=True)
+        ]
         lines.append("| " + " | ".join([title, *cells]) + " |")
     return "\n".join(lines)
 
@@ -259,8 +269,9 @@ def main() -> int:
         found = run_stratum(stratum, arguments.runs, arguments.seed, arguments.jobs)
         results[stratum.name] = {"identified by design": stratum.identified, **found}
         if len(results) == 1:
-            print(f"{'stratum':<22}" + "".join(f"{name:>13}" for name in found))
-        figures = "".join(f"{value:>13.3f}" for value in found.values())
+            names = list(found)
+            print(f"{'stratum':<22}" + "".join(f"{name:>13}" for name in names))
+        figures = "".join(f"{found.get(name, np.nan):>13.3f}" for name in names)
         print(f"{stratum.name:<22}{figures}", flush=True)
         if arguments.out:
             arguments.out.write_text(json.dumps(document, indent=1) + "\n")

@@ -25,9 +25,10 @@ class Edge:
 
     If that bound is not excluded, the truth may lie on it, and then on one side of nearly all
     draws. A band that leaves out a tail at each end would miss such a truth, however many points
-    there are. Bands are therefore widened to contain these draws too: their middle, or their own
-    band where the law has a single shape. Such a law can only slow down, and the draws that slow
-    down least stand for runs that do not. Chosen on simulated runs and families of runs.
+    there are. Bands are therefore widened to contain these draws too: their middle, which holds
+    truths near the bound though not on it, or their own band where the law has a single shape. Such
+    a law can only slow down, and the draws that slow down least stand for runs that do not. Chosen
+    on simulated runs and families of runs.
 
     Attributes
     ----------
