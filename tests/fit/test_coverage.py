@@ -29,10 +29,10 @@ def simulation() -> ModuleType:
         "relu limit near zero",
         "relu warm-up",
         "silu base",
-        "silu warm-up",
+        pytest.param("silu warm-up", marks=pytest.mark.long),
         "relu log autocorrelated",
-        "silu log autocorrelated",
-        "silu log warm-up",
+        pytest.param("silu log autocorrelated", marks=pytest.mark.long),
+        pytest.param("silu log warm-up", marks=pytest.mark.long),
         "silu six points",
     ],
 )
