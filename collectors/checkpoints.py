@@ -22,7 +22,8 @@ _NUMBER = re.compile(r"^(\d+)$")
 _FILE = re.compile(
     r"(?:^|[^A-Za-z])(?:checkpoint|ckpt|step|iter)[-_=]?(\d+)(?![0-9A-Za-z])", re.IGNORECASE
 )
-_WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+"""Endings of files of weights."""
 # Names of folders in a message.
 _SHOWN = 5
 
@@ -165,7 +166,7 @@ def in_order(found: Sequence[Checkpoint], problems: Sequence[str] = ()) -> tuple
 
 def _step_of(name: str) -> int | None:
     """The step that a checkpoint's name says; None where it says none."""
-    if Path(name).suffix in _WEIGHTS:
+    if Path(name).suffix in WEIGHTS:
         found = _FILE.findall(Path(name).stem)
         return int(found[0]) if len(found) == 1 else None
     match = _FOLDER.match(name) or _NUMBER.match(name)
@@ -232,7 +233,7 @@ def _children(path: Path, counts: TokenCounts) -> list[Path]:
     if folders:
         return folders
     # Files of weights, one for each checkpoint: for a loader of the user's own.
-    files = [child for child in everything if child.suffix in _WEIGHTS and child.is_file()]
+    files = [child for child in everything if child.suffix in WEIGHTS and child.is_file()]
     return [f for f in files if _step_of(f.name) is not None or counts.tells(f.name)]
 
 

@@ -103,13 +103,13 @@ class ActivationOutputs:
         called = self._calls.take(*hidden.shape)
         s = self._by_layer.pop(site.layer, None)
         if s is not None and s.numel() == hidden.numel():
-            own = called is None or called[1] is not s
-            return None if own else called[0], s.reshape(hidden.shape)  # type: ignore[index]
+            name = called[0] if called is not None and called[1] is s else None
+            return name, s.reshape(hidden.shape)
         if s is not None or called is None:
             return None
-        name, s = called[0], called[1].reshape(hidden.shape)
+        s = called[1].reshape(hidden.shape)
         # A function that is a part of the activation only may be zero where that is not.
-        return None if bool(hidden[s == 0].any()) else (name, s)
+        return None if bool(hidden[s == 0].any()) else (called[0], s)
 
     def take(self, site: Site, hidden: torch.Tensor) -> torch.Tensor:
         """Return a site's activations, see `find`.

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.collectors.checkpoints import Checkpoint
+from sparsefit.collectors.checkpoints import WEIGHTS, Checkpoint
 from sparsefit.collectors.state import Parts
 from sparsefit.errors import CheckpointError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DRIFT = 0.1
 # Bytes at both ends of a file of weights that tell it from another.
 _ENDS = 1 << 16
-_WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".ckpt", ".distcp")
+_WEIGHTS = (*WEIGHTS, ".gguf", ".distcp")
 
 
 class GoneWarning(UserWarning):
