@@ -12,7 +12,7 @@ from typing import Any, cast
 from torch import nn
 
 from sparsefit.collectors.checkpoints import Checkpoint
-from sparsefit.errors import ArgumentError, CheckpointError, SparsefitError, quoted
+from sparsefit.errors import ArgumentError, CheckpointError, SparsefitError, first_line, quoted
 
 Loader = Callable[[Checkpoint], nn.Module]
 """Builds a checkpoint's model: a module that maps token ids, (windows, length), to logits."""
@@ -81,10 +81,8 @@ def load_with(loader: Loader, label: str, checkpoint: Checkpoint) -> nn.Module:
     except SparsefitError:
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines()
         raise CheckpointError(
-            f"{checkpoint.name}: the loader {label} failed ({type(error).__name__}: "
-            f"{lines[0][:300] if lines else ''})"
+            f"{checkpoint.name}: the loader {label} failed ({first_line(error)})"
         ) from error
     if not isinstance(model, nn.Module):
         raise ArgumentError(

@@ -23,6 +23,7 @@ from sparsefit.errors import (
     MissingDependencyError,
     ModelError,
     SparsefitError,
+    first_line,
     quoted,
 )
 
@@ -100,7 +101,7 @@ class LoadOptions:
             # A backend that is not built in, the number of a device that is not there, or one
             # without float64 (Apple's) or without values (meta).
             raise ArgumentError(
-                f"device={quoted(self.device)} cannot be used here ({_first_line(error)[:80]})"
+                f"device={quoted(self.device)} cannot be used here ({first_line(error)[:80]})"
             ) from None
 
     @property
@@ -208,7 +209,7 @@ def _read(
                 "zero_to_fp32.py for DeepSpeed, accelerate merge-weights for FSDP"
             ) from error
         raise CheckpointError(
-            f"{checkpoint.name}: cannot be loaded ({_first_line(error)})"
+            f"{checkpoint.name}: cannot be loaded ({first_line(error)})"
         ) from error
 
 
@@ -247,7 +248,7 @@ def load_tokenizer(checkpoint: Checkpoint, options: LoadOptions) -> Any:
         )
     except Exception as error:
         raise CheckpointError(
-            f"{checkpoint.name}: its tokenizer cannot be loaded ({_first_line(error)})"
+            f"{checkpoint.name}: its tokenizer cannot be loaded ({first_line(error)})"
         ) from error
 
 
@@ -316,8 +317,3 @@ def _transformers() -> Any:
         ) from error
     transformers.utils.logging.disable_progress_bar()
     return transformers
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 
+def first_line(error: BaseException) -> str:
+    """Return the kind of an error of another library and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
 def quoted(value: object) -> str:
     """Quote a value in a message: its ``repr``, but 0.0 for ``np.float64(0.0)``."""
     return repr(_plain(value))
