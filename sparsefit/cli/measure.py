@@ -187,6 +187,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and write the tables; 3 where some checkpoints failed."""
+    from sparsefit.collectors.extra import needed_for
+
+    with needed_for("sparsefit measure"):
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     from sparsefit.collectors.lock import alone
 
     # Before any model runs: hours of work must not end at a bad path.
