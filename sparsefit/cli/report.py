@@ -12,12 +12,12 @@ from sparsefit.cli import fitting, values
 from sparsefit.cli.architectures import Architectures, read_architectures
 from sparsefit.cli.compare import fit_ways
 from sparsefit.cli.methods import STACKED, FitOptions, add_method
-from sparsefit.cli.outputs import check_file
 from sparsefit.cli.printing import print_json
 from sparsefit.cli.progress import counter
 from sparsefit.cli.selection import add_run, select
 from sparsefit.cli.targets import add_targets, check_targets
 from sparsefit.errors import ArgumentError, FitError, NothingToForecastError
+from sparsefit.outputs import writable_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
     # What would stop the page at its end is said before minutes of fitting.
     _check_extras(arguments)
     check_targets(arguments)
-    check_file("--out", arguments.out)
+    writable_page(arguments.out, "--out")
     architectures = None
     if arguments.width_depth:
         files = [arguments.width_depth]
