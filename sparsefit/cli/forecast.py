@@ -57,7 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
         from sparsefit.cli.figure import write_panels
 
         until = max(arguments.at) if arguments.at else None
-        write_panels(outcome.fits, arguments.out, until=until, level=arguments.level)
+        write_panels(
+            outcome.fits,
+            arguments.out,
+            until=until,
+            level=arguments.level,
+            held_out=outcome.later,
+        )
     if arguments.json:
         print_json(
             {
