@@ -208,13 +208,14 @@ def test_what_only_a_later_panel_shows_is_in_a_legend():
     assert [text.get_text() for text in panels[1].get_legend().get_texts()] == ["warm-up"]
 
 
-def test_sparsities_given_for_activation_ratios_are_suspected(command, folder, tmp_path):
+@pytest.mark.parametrize(("run", "way"), [("falling_sim", "rise"), ("rising_sim", "fall")])
+def test_sparsities_given_for_activation_ratios_are_suspected(command, folder, tmp_path, run, way):
     table = sf.read_table(folder / "two.csv")
-    table = table[table["run"] == "falling_sim"]
+    table = table[table["run"] == run]
     table = table.assign(activation_ratio=1 - table["activation_ratio"])
     sf.write_table(table, tmp_path / "sparsity.csv")
     _, text, _ = command("forecast", tmp_path / "sparsity.csv")
-    assert "are they sparsities" in text
+    assert f"above 0.5 and {way}: are they sparsities" in text
 
 
 def test_bayesian_methods_hold_the_librarys_numbers(document, folder, family_csv):
