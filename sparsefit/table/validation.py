@@ -246,8 +246,17 @@ def shape_faults(table: Any) -> list[Fault]:
     import pandas as pd
 
     if not isinstance(table, pd.DataFrame):
-        problem = f"a {type(table).__name__} is not a pandas DataFrame"
-        return [Fault(None, None, problem, "Pass a DataFrame, or read a file with read_table")]
+        # Polars calls its tables DataFrame too.
+        library = type(table).__module__.partition(".")[0]
+        kind = type(table).__name__
+        named = kind if library == "builtins" else f"{kind} of {library}"
+        if callable(getattr(table, "to_pandas", None)):
+            remedy = "Pass what its method to_pandas() returns"
+        elif isinstance(table, dict | list):
+            remedy = "Pass pandas.DataFrame(...) of it, or read a file with read_table"
+        else:
+            remedy = "Pass a DataFrame, or read a file with read_table"
+        return [Fault(None, None, f"a {named} is not a pandas DataFrame", remedy)]
     faults = []
     if isinstance(table.columns, pd.MultiIndex):
         remedy = "Give the table one level of column names"

@@ -79,6 +79,18 @@ def test_wider_level_wider_interval(fit: sf.Fit) -> None:
         assert ends.loc["A0", "lower"] >= 0
 
 
+def test_medians_of_coefficients_lie_in_their_intervals() -> None:
+    """Those of least squares need not: it goes with one warm-up and white noise."""
+    table = sf.datasets.load("reference_scales")
+    runs = ["0.06m_relu_s0", "0.06m_silu_s0"]
+    fits = sf.fit(table[table["run"].isin(runs)])
+    tidy = fits.tidy()
+    assert ((tidy["lower"] <= tidy["median"]) & (tidy["median"] <= tidy["upper"])).all()
+    assert not ((tidy["lower"] <= tidy["estimate"]) & (tidy["estimate"] <= tidy["upper"])).all()
+    limits = tidy.loc[tidy["term"] == "A0", "median"]
+    assert limits.tolist() == pytest.approx(fits.limit()["estimate"].tolist())
+
+
 def test_limit_says_sparsity(fit: sf.Fit) -> None:
     limit = fit.limit()
     assert float(limit.sparsity) == pytest.approx(1 - limit.estimate)

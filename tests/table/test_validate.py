@@ -129,6 +129,15 @@ def test_not_a_frame(table):
         sf.validate(table)
 
 
+def test_tables_of_other_libraries_are_named_with_what_to_do(series):
+    import pyarrow as pa
+
+    with pytest.raises(TableError, match=r"a Table of pyarrow is .* its method to_pandas\(\)"):
+        sf.validate(pa.Table.from_pandas(series()))
+    with pytest.raises(TableError, match=r"a dict is .* pandas\.DataFrame\(\.\.\.\) of it"):
+        sf.validate(series().to_dict("list"))
+
+
 def test_bad_column_names(series):
     with pytest.raises(TableError, match="several columns have this name"):
         sf.validate(pd.concat([series(), series()[["tokens"]]], axis=1))
