@@ -154,8 +154,8 @@ def _coefficients(fit: Fit, key: str, settings: Settings) -> Part:
     rows = [
         (
             row.term,
-            words.number(row.estimate, 4),
-            words.number(row.median, 4),
+            words.number(row.estimate, 5),
+            words.number(row.median, 5),
             words.limit_interval(limit)
             if row.term == fit.law.parameter_names[-1]
             else words.interval(row.lower, row.upper),
