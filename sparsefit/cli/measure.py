@@ -189,7 +189,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and write the tables; 3 where some checkpoints failed."""
     from sparsefit.collectors.extra import needed_for
 
-    with needed_for("sparsefit measure"):
+    with needed_for("measuring"):
         return _run(arguments)
 
 
