@@ -99,8 +99,9 @@ def _divided(x: Array, noise: Index, models: Index) -> tuple[Index, ...]:
     if seen.size < 2:
         return (models,)
     weight = count[count >= _LEAST_OF_MODEL] / count.sum()
-    mean = np.array([x[noise == j].mean(axis=0) for j in seen]) / x.std(axis=0)
+    mean = np.array([x[noise == j].mean(axis=0) for j in seen])
     mean -= np.average(mean, axis=0, weights=weight)
+    mean /= np.maximum(x.std(axis=0), 1e-300)  # a coordinate may be at its bound in all draws
     at = mean @ np.linalg.eigh((mean * weight[:, None]).T @ mean)[1][:, -1]
     order = np.argsort(at)
     below = np.cumsum(weight[order])[:-1]

@@ -139,6 +139,8 @@ def test_models_that_lie_apart_are_sampled_apart(model_of: Callable[..., Model])
     assert apart - {tied[0]} in groups[1:] or apart | {tied[0]} in groups[1:]
     assert set().union(*groups) == set(range(kinds.size))
     assert sum(len(one) for one in groups) == kinds.size
+    # A coordinate that is the same in all draws.
+    assert len(fit_groups(model, x * [1, 1, 1, 1, 0], noise, 0.45)) == 3
     # One kind of noise alone, and rough draws of a single model.
     for likelihood in ("white", "ar1", "student_t"):
         alone = model_of(likelihood=likelihood)
