@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sparsefit import laws
-from sparsefit.checks import check_choice
 from sparsefit.counts import count_text
 from sparsefit.errors import ArgumentError, FitError, quoted
 from sparsefit.estimation.alternatives import better_law
@@ -31,8 +30,6 @@ from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import unusable_rows, usable_rows, validate
 
 Array = NDArray[np.float64]
-
-RESPONSES = ("activation_ratio", "loss")
 
 # Below this many points the choice between a number of points and a number of tokens is clear.
 _TOKENS_FROM = 1000
@@ -281,7 +278,6 @@ def fit_run(
 
 def check_call(table: Any, response: str) -> list[RunData]:
     """Validate the arguments that all fitting functions share; returns the runs."""
-    check_choice("response", response, RESPONSES)
     # A run that is too short is judged against its own law, further on.
     valid = validate(table, response=response, min_points=0)
     return [run_data(frame, response) for _, frame in valid.groupby("run", sort=False)]

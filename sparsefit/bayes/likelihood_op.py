@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from sparsefit.bayes.importance import Model
+from sparsefit.bayes.likelihood import student_log_density
 from sparsefit.bayes.nuts_map import Map
 from sparsefit.bayes.priors import WARMUP_DOF, WARMUP_SCALE
 from sparsefit.laws.base import span_ratio
@@ -32,14 +32,8 @@ SPAN = 7
 _LOG_EVERY = 4
 # Log of a share that is lost when it is added to one.
 _NOTHING = -40.0
-
-
-def student_constant(dof: float) -> float:
-    """Log density of a standard Student-t at 0."""
-    return float(gammaln((dof + 1) / 2) - gammaln(dof / 2) - 0.5 * np.log(np.pi * dof))
-
-
-_EARLY = student_constant(WARMUP_DOF)
+# Log density of a standard Student-t at 0, for points left out.
+_EARLY = float(student_log_density(0.0, WARMUP_DOF))
 
 
 def pack(model: Model, coordinates: Map) -> Array:
@@ -59,7 +53,7 @@ def pack(model: Model, coordinates: Map) -> Array:
         np.log(m.prior) - 0.5 * np.log(2 * np.pi) * kept - _log_scale_sums(scale, kept)
         for m, scale in zip(normal, scales, strict=True)
     ]
-    constant += [np.log(m.prior) + student_constant(m.rho) * kept for m in heavy]
+    constant += [np.log(m.prior) + student_log_density(0.0, m.rho) * kept for m in heavy]
     dof = heavy[0].rho if heavy else 1.0
     head = (n, model.drops.size, len(normal), len(heavy), dof)
     begin = HEADER + coordinates.flat.size

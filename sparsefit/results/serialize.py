@@ -74,10 +74,7 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
             "edge_form": best.edge_form,
         },
         "averaged": {
-            "draws": {
-                name: pack(getattr(draws, name))
-                for name in ("shape", "amplitude", "limit", "sigma", "noise", "drop")
-            },
+            "draws": {name: pack(values) for name, values in draws.arrays.items()},
             "span": list(draws.span),
             "noises": [vars(noise) for noise in averaged.noises],
             "likelihood": {
