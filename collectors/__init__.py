@@ -63,7 +63,10 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'sparsefit.collectors' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"sparsefit.collectors.{_EXPORTS[name]}"), name)
+    from sparsefit.collectors.extra import needed_for
+
+    with needed_for(f"sparsefit.collectors.{name}"):
+        return getattr(importlib.import_module(f"sparsefit.collectors.{_EXPORTS[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from sparsefit.collectors.checkpoints import Checkpoint, find_checkpoints, in_order
+from sparsefit.collectors.checkpoints import Checkpoint, find_checkpoints, in_order, run_of
 from sparsefit.collectors.forward import checked_batch_size
 from sparsefit.collectors.growing import (
     check_weights,
@@ -64,7 +64,7 @@ def measure_run(
     tokenizer : transformers tokenizer or path of its folder, optional
         Instead of the last checkpoint's.
     run_name : str, optional
-        Value of the column ``run``; default the folder's name.
+        Value of the column ``run``; default the name of the folder that holds the checkpoints.
     parts : path, optional
         Folder for finished parts: an interrupted measurement called again with the same arguments
         goes on from there and ends with the same table. Without it nothing is kept.
@@ -118,9 +118,7 @@ def measure_run(
     if not checkpoints:
         raise CheckpointError("the list of checkpoints is empty")
     if run_name is None:
-        run_name = (
-            Path(run).resolve().name if isinstance(run, (str, Path)) else checkpoints[-1].name
-        )
+        run_name = run_of(checkpoints, run if isinstance(run, (str, Path)) else None)
     if not isinstance(text, EvaluationText):
         text = default_text(text, checkpoints, settings, load, tokenizer=tokenizer, growing=extend)
     if extend and folder is not None:

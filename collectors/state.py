@@ -99,6 +99,16 @@ def parts_of(folder: Path, kind: str) -> set[Key]:
     return {key[1:] for key in _keys(folder) if key[0] == kind}
 
 
+def _difference(key: str, known: Any, wanted: Any) -> str:
+    """What differs between two plans under a key, in words; the checkpoints are too many for it."""
+    if key == "checkpoints":
+        return key
+    if isinstance(known, dict) and isinstance(wanted, dict):
+        names = [n for n in {**known, **wanted} if known.get(n) != wanted.get(n)]
+        return ", ".join(f"{n} is {wanted.get(n)}, was {known.get(n)}" for n in names)
+    return f"{key} is {wanted}, was {known}"
+
+
 def mark_finished(folder: Path) -> None:
     """Note that the tables made from some parts are written: other measurements may clear them."""
     write_atomically(folder / file_name(_FINISHED), b"true")
@@ -156,8 +166,9 @@ class Parts:
         elif changed:
             grown = changed == ["checkpoints"]
             also = "measure new checkpoints alone (--extend), " if grown else ""
+            told = "; ".join(_difference(key, known.get(key), wanted.get(key)) for key in changed)
             raise CollectorError(
-                f"{folder} holds parts of another measurement (different: {', '.join(changed)}). "
+                f"{folder} holds parts of another measurement (different: {told}). "
                 f"Start over (--restart), {also}or choose another output"
             )
         else:

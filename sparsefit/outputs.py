@@ -39,6 +39,24 @@ def writable(path: Any, name: str = "path") -> Path:
     return target
 
 
+def writable_page(path: Any, name: str = "path") -> Path:
+    """Return the path of an HTML page to write.
+
+    Raises
+    ------
+    ArgumentError
+        As `writable`; also for the suffix of another kind of file, which programs would not open.
+    """
+    target = writable(path, name)
+    if target.suffix.lower() not in ("", ".html", ".htm", ".xhtml"):
+        raise ArgumentError(
+            f"{name} {path}: the page is HTML; give a name that ends in .html. For a PDF print it "
+            "from a browser; figures (PDF, SVG, PNG) are written by --figures or save_figures, "
+            "tables by to_latex() or to_csv() of what tidy() returns"
+        )
+    return target
+
+
 def write_whole(target: Path, content: bytes) -> None:
     """Write a file that readers see complete or not at all, also after a power cut.
 

@@ -80,6 +80,63 @@ def test_core_needs_no_optional_package():
     assert loaded & {"scipy", "lmfit", "statsmodels", "matplotlib"} == set()
 
 
+# A finder that hides packages, as where an extra is not installed.
+WITHOUT = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {hidden!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+def without(hidden: set[str], code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh process that finds none of the `hidden` packages."""
+    script = WITHOUT.format(hidden=hidden) + code
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+
+def test_every_collector_names_its_extra_where_torch_is_missing():
+    code = """
+import sparsefit.collectors as collectors, sparsefit.collectors.trainer as trainer
+from sparsefit.errors import MissingDependencyError
+for package in (collectors, trainer):
+    for name in package.__all__:
+        try:
+            getattr(package, name)
+        except MissingDependencyError as error:
+            assert "sparsefit[collect]" in str(error) and name in str(error), error
+            print(name)
+"""
+    done = without(OPTIONAL, code)
+    assert done.returncode == 0, done.stderr
+    assert {"measure_run", "sparse", "train"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "from sparsefit.cli import main\n"
+        "sys.exit(main(['measure', 'runs', '--text', 't.txt', '-o', 'points.csv']))",
+        "from sparsefit.collectors.trainer.__main__ import main\n"
+        "sys.exit(main(['train', 'scales', '--out', 'runs']))",
+    ],
+)
+def test_a_command_without_torch_names_the_extra(start):
+    done = without(OPTIONAL, start)
+    assert done.returncode == 1
+    assert "sparsefit[collect]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_another_missing_module_is_not_blamed_on_the_extra():
+    from sparsefit.collectors.extra import needed_for
+
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"), needed_for("this"):
+        importlib.import_module("no_such_module")
+
+
 def test_every_export_exists():
     assert set(dir(sf)) == set(sf.__all__)
     for name in sf.__all__:

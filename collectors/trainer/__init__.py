@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
-        value = getattr(importlib.import_module(_EXPORTS[name]), name)
+        from sparsefit.collectors.extra import needed_for
+
+        with needed_for(f"sparsefit.collectors.trainer.{name}"):
+            value = getattr(importlib.import_module(_EXPORTS[name]), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'sparsefit.collectors.trainer' has no attribute {name!r}")

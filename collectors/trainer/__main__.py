@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sparsefit.collectors.extra import needed_for
 from sparsefit.collectors.trainer import families
 from sparsefit.errors import SparsefitError
 
@@ -105,10 +106,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "list":
             _list(arguments)
-        if arguments.command in ("train", "reproduce"):
-            _train(arguments)
-        if arguments.command in ("measure", "reproduce"):
-            _measure(arguments)
+        with needed_for("the trainer"):
+            if arguments.command in ("train", "reproduce"):
+                _train(arguments)
+            if arguments.command in ("measure", "reproduce"):
+                _measure(arguments)
     except SparsefitError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 1

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from sparsefit.collectors.extra import needed_for
 from sparsefit.collectors.trainer.spec import RunSpec
 
 DEMO_BYTES = 3_000_000
@@ -71,16 +72,10 @@ def demo_chain(
     MissingDependencyError
         Without the extra ``collect``.
     """
-    from sparsefit.errors import MissingDependencyError
-
-    try:
+    with needed_for("training a demonstration run"):
         from sparsefit.collectors.trainer.corpus import build_corpus
         from sparsefit.collectors.trainer.loop import train
         from sparsefit.collectors.trainer.measurement import measure_spec
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError.for_extra(
-            str(error.name), "collect", "training a demonstration run"
-        ) from error
     from sparsefit.provenance import provenance
     from sparsefit.table import write_table
 

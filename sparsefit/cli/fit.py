@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out:
         from sparsefit.cli.figure import write_panels
 
-        write_panels(outcome.fits, arguments.out, level=arguments.level)
+        write_panels(outcome.fits, arguments.out, level=arguments.level, held_out=outcome.later)
     if arguments.json:
         runs = [
             {

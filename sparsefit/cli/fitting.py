@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsefit.by_run import each_run
-from sparsefit.cli import selection, values
+from sparsefit.cli import ending, selection, values
 from sparsefit.cli.methods import STACKED, FitOptions, add_method, fitter, together
 from sparsefit.cli.outputs import check_figure, check_file
 from sparsefit.cli.progress import Progress
@@ -57,6 +57,7 @@ def add_fit_arguments(parser: argparse.ArgumentParser, *, stacked: bool = False)
         default="auto",
         help="early points to leave out: auto, none, a number of points, or of tokens (2e9, 2B)",
     )
+    ending.add_before(parser)
     add_method(parser, stacked=stacked)
     parser.add_argument("--robust", action="store_true", help="down-weight outliers")
     parser.add_argument(
@@ -88,12 +89,15 @@ class Outcome:
         The table read, all runs that were asked for.
     notes : tuple of str
         What reading the files brought up.
+    later : DataFrame, optional
+        Rows that --before leaves out.
     """
 
     fits: dict[str, Fit]
     failed: dict[str, str]
     table: pd.DataFrame
     notes: tuple[str, ...]
+    later: pd.DataFrame | None = None
 
     @property
     def status(self) -> int:
@@ -128,7 +132,8 @@ def fit_files(arguments: argparse.Namespace) -> Outcome:
         seed=arguments.seed,
     )
     table, notes = read(arguments.files, arguments.run, options)
-    return fit_table(table, options, notes, arguments.run)
+    table, later, told = ending.split(table, arguments.before)
+    return replace(fit_table(table, options, (*told, *notes), arguments.run), later=later)
 
 
 def read(

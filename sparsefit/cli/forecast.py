@@ -57,7 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
         from sparsefit.cli.figure import write_panels
 
         until = max(arguments.at) if arguments.at else None
-        write_panels(outcome.fits, arguments.out, until=until, level=arguments.level)
+        write_panels(
+            outcome.fits,
+            arguments.out,
+            until=until,
+            level=arguments.level,
+            held_out=outcome.later,
+        )
     if arguments.json:
         print_json(
             {
@@ -127,13 +133,13 @@ def _text(fit: Fit, arguments: argparse.Namespace) -> str:
 
 
 def _hints(fit: Fit) -> list[str]:
-    """What may have gone wrong where a law of falling ratios meets a run that rises."""
+    """What may have gone wrong where a run goes the other way than its law."""
     y = fit.points.y
-    if fit.response == "activation_ratio" and fit.law.sign > 0 and y[-1] > y[0] and y.min() > 0.5:
-        return [
-            "  These ratios are above 0.5 and rise: are they sparsities (1 - activation ratio)?"
-        ]
-    return []
+    against = fit.law.sign * (y[-1] - y[0]) > 0
+    if fit.response != "activation_ratio" or not against or y.min() <= 0.5:
+        return []
+    way = "rise" if fit.law.sign > 0 else "fall"
+    return [f"  These ratios are above 0.5 and {way}: are they sparsities (1 - activation ratio)?"]
 
 
 def forecast_lines(table: pd.DataFrame, seen: float, level: float, ratio: bool = True) -> list[str]:

@@ -187,6 +187,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and write the tables; 3 where some checkpoints failed."""
+    from sparsefit.collectors.extra import needed_for
+
+    with needed_for("sparsefit measure"):
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     from sparsefit.collectors.lock import alone
 
     # Before any model runs: hours of work must not end at a bad path.
@@ -304,6 +311,7 @@ def _measure(
     text: EvaluationText,
     output: Path,
 ) -> RunMeasurement:
+    from sparsefit.collectors.checkpoints import run_of
     from sparsefit.collectors.run import measure_run
     from sparsefit.collectors.state import clear, plan_of
     from sparsefit.errors import CollectorError
@@ -316,13 +324,13 @@ def _measure(
             f"{output} cannot be extended: it was measured without --extend, and its parts are "
             "gone. Measure it once more with --extend --restart, or choose another output"
         )
-    first = Path(arguments.run[0])
+    place = arguments.run[0] if len(arguments.run) == 1 else None
     return measure_run(
         checkpoints,
         text,
         settings=settings,
         load=load,
-        run_name=arguments.run_name or first.resolve().name,
+        run_name=arguments.run_name or run_of(checkpoints, place),
         parts=parts,
         extend=arguments.extend,
         batch_size=arguments.batch_size,

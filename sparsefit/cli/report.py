@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.cli import fitting, values
+from sparsefit.cli import ending, fitting, values
 from sparsefit.cli.architectures import Architectures, read_architectures
 from sparsefit.cli.compare import fit_ways
 from sparsefit.cli.methods import STACKED, FitOptions, add_method
-from sparsefit.cli.outputs import check_file
 from sparsefit.cli.printing import print_json
 from sparsefit.cli.progress import counter
 from sparsefit.cli.selection import add_run, select
 from sparsefit.cli.targets import add_targets, check_targets
 from sparsefit.errors import ArgumentError, FitError, NothingToForecastError
+from sparsefit.outputs import writable_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="early points to leave out: auto, none, a number of points or of tokens (default: "
         "auto)",
     )
+    ending.add_before(parser)
     add_method(parser)
     parser.add_argument(
         "--response",
@@ -121,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     # What would stop the page at its end is said before minutes of fitting.
     _check_extras(arguments)
     check_targets(arguments)
-    check_file("--out", arguments.out)
+    writable_page(arguments.out, "--out")
     architectures = None
     if arguments.width_depth:
         files = [arguments.width_depth]
@@ -137,6 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
     # A stacked forecast learns from all runs, as pooled fits do.
     whole = replace(how, method=STACKED) if arguments.best else how
     table, _ = fitting.read(arguments.files, arguments.run, whole)
+    table, _, told = ending.split(table, arguments.before)
     own = table if how.method == "pooled" else select(table, arguments.run)
     outcome = fitting.fit_table(own, how, only=arguments.run)
     fits = Fits(outcome.fits)
@@ -150,7 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
         targets=[*arguments.target, *arguments.target_activation, *arguments.target_loss],
         sparsities=arguments.target_sparsity,
         style=arguments.style,
-        left_out=outcome.failed,
+        left_out={**outcome.failed, **{note: note for note in told}},
         progress=counter("writing the page, parts", jobs=None),
         **title,
         **extras,
@@ -183,7 +185,7 @@ def run(arguments: argparse.Namespace) -> int:
     if figures:
         print(f"{len(figures)} figures: {arguments.figures}")
     print(f"report: {path} ({path.stat().st_size / 1024:.0f} KiB)")
-    fitting.say_notes((), outcome.failed)
+    fitting.say_notes(told, outcome.failed)
     fitting.say_notes((), not_forecast, "not forecast")
     return status
 

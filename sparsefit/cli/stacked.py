@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.by_run import each_run
-from sparsefit.cli import fitting
+from sparsefit.cli import ending, fitting
 from sparsefit.cli.forecast import counts_at, default_at, forecast_lines
 from sparsefit.cli.methods import STACKED, FitOptions
 from sparsefit.cli.outputs import check_figure, check_file
@@ -16,6 +16,8 @@ from sparsefit.counts import count_text
 from sparsefit.errors import ArgumentError, FitError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sparsefit.backtesting import BestForecast
     from sparsefit.backtesting.run_forecast import RunForecast
 
@@ -56,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_file("--save-json", arguments.save_json)
     options = FitOptions(method=STACKED, seed=arguments.seed)
     table, notes = fitting.read(arguments.files, arguments.run, options)
+    table, later, told = ending.split(table, arguments.before)
     steps = counter("choosing by a backtest, forecasts", jobs=None)
     best = forecast_best(table, rng=arguments.seed, progress=steps)
     wanted = [name for name in best.runs if not arguments.run or name in arguments.run]
@@ -71,12 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save_json:
         best.to_json(arguments.save_json)
     if arguments.out:
-        _draw(best, found, arguments)
+        _draw(best, found, arguments, later)
     if arguments.json:
         print_json(_document(best, found, failed, arguments))
     else:
         show("\n\n".join([f"{best.summary()}\n\n{NO_LIMIT} {_LIMIT}", *_texts(found, arguments)]))
-    fitting.say_beside(notes, failed, "not forecast", arguments, saved="forecast")
+    fitting.say_beside((*told, *notes), failed, "not forecast", arguments, saved="forecast")
     return 3 if failed else 0
 
 
@@ -94,7 +97,12 @@ def _notes(one: RunForecast) -> list[str]:
     return [*((one.fallback,) if one.fallback else ()), *one.notes]
 
 
-def _draw(best: BestForecast, found: dict[str, RunForecast], arguments: argparse.Namespace) -> None:
+def _draw(
+    best: BestForecast,
+    found: dict[str, RunForecast],
+    arguments: argparse.Namespace,
+    later: pd.DataFrame | None,
+) -> None:
     from sparsefit import plots
     from sparsefit.cli.figure import panels_of
 
@@ -106,7 +114,13 @@ def _draw(best: BestForecast, found: dict[str, RunForecast], arguments: argparse
             # Where the tokens seen are beyond --at, nothing would be forecast: draw the default.
             until = last if last is not None and last > found[name].seen else None
             plots.best_forecast(
-                best, panel, run=name, until=until, level=arguments.level, legend=legend
+                best,
+                panel,
+                run=name,
+                until=until,
+                level=arguments.level,
+                held_out=later,
+                legend=legend,
             )
 
         panels_of(list(found), draw, arguments.out)

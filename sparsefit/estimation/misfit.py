@@ -1,8 +1,8 @@
 """Does the law describe the points at all?
 
 A law always fits something. These checks look for the ways in which training runs leave it: a curve
-that goes the other way, one that turns, and points that a smooth curve of the same kind with two
-more coefficients would describe far better.
+that goes the other way, one that turns, one whose end breaks off, and points that a smooth curve of
+the same kind with two more coefficients would describe far better.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 
 from sparsefit.counts import count_text
 from sparsefit.estimation.acceleration import acceleration_p_value
+from sparsefit.estimation.late_change import late_change
 from sparsefit.estimation.least_squares import LeastSquares
 from sparsefit.estimation.noise import FADES, fading
 from sparsefit.estimation.notes import Note
@@ -141,7 +142,17 @@ def departures(law: Law, points: Points, drop: int, best: LeastSquares) -> tuple
             "would flatten too early, and its limit should not be used"
         )
         notes.append(Note(words, "speeds up"))
-    if _has_pattern(law, used, best):
+    changed = late_change(law, used, best.theta)
+    if changed is not None:
+        since = count_text(changed.first * TOKENS_PER_UNIT)
+        words = (
+            f"the points after {since} tokens leave the curve of those before them: no law "
+            "describes the decay of a learning rate, or new data. Leave them out (--before "
+            f"{since}, or the rows with fewer tokens) and add to the forecast what such a phase "
+            "changes"
+        )
+        notes.append(Note(words, "late change"))
+    elif _has_pattern(law, used, best):
         words = (
             "the residuals form a smooth pattern in log D that the law cannot follow: its form is "
             "only approximate for this run"

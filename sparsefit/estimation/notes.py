@@ -7,6 +7,7 @@ from typing import Self
 KINDS = {
     "misfit": "the points go against the law: use no limit, forecast or budget",
     "speeds up": "the curve accelerates in log D, which the law cannot represent",
+    "late change": "the last points leave the curve of those before them",
     "pattern": "the residuals form a smooth pattern that the law cannot follow",
     "limiting form": "the least-squares fit degenerates to a limiting form of the law",
     "bound": "a coefficient of least squares ends on a bound",
@@ -29,9 +30,9 @@ class Note(str):
     Attributes
     ----------
     kind : str
-        "misfit", "speeds up", "pattern", "limiting form", "bound", "warm-up", "fading start",
-        "failed rows", "standard errors", "rounding", "few draws", "sampler", "pooling" or "other":
-        the keys of `KINDS`, which says what each means.
+        "misfit", "speeds up", "late change", "pattern", "limiting form", "bound", "warm-up",
+        "fading start", "failed rows", "standard errors", "rounding", "few draws", "sampler",
+        "pooling" or "other": the keys of `KINDS`, which says what each means.
     """
 
     kind: str

@@ -154,19 +154,38 @@ def one_response(fits: dict[str, Fit]) -> str:
 
 
 def legend_below(axes: Any, columns: int = 2) -> None:
-    """Put the legend below the axis label, at a distance that does not depend on the size."""
+    """Put the legend below the axis label, at a distance that does not depend on the size.
+
+    It has `columns` columns, or as many as the room allows: a layout that makes room for a legend
+    wider than the figure leaves none to the axes.
+    """
     from matplotlib.transforms import ScaledTranslation
 
     # Ticks, their labels and the axis label, in points.
     size = axes.xaxis.label.get_size() + sum(text.get_size() for text in axes.get_xticklabels()[:1])
     below = ScaledTranslation(0.0, -(1.3 * size + 10.0) / 72.0, axes.figure.dpi_scale_trans)
-    axes.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0.0),
-        bbox_transform=axes.transAxes + below,
-        ncols=columns,
-        columnspacing=1.0,
-    )
+    room = _room(axes)
+    for count in range(columns, 0, -1):
+        legend = axes.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0.0),
+            bbox_transform=axes.transAxes + below,
+            ncols=count,
+            columnspacing=1.0,
+        )
+        # Some to spare: the middle of the axes is not that of the figure.
+        if legend.get_window_extent().width <= 0.8 * room:
+            break
+
+
+def _room(axes: Any) -> float:
+    """Width that axes and what stands around them have, in pixels: their columns of the figure."""
+    spec = axes.get_subplotspec()
+    if spec is None:
+        return float(axes.get_window_extent().width)
+    top = spec.get_topmost_subplotspec()
+    share = len(top.colspan) / top.get_gridspec().ncols
+    return share * float(axes.figure.get_window_extent().width)
 
 
 def legend_inside(axes: Any, loc: str) -> None:

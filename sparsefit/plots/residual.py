@@ -131,14 +131,17 @@ def _draw_points(
             **drawn,
             **canvas.crowd(len(rows)),
         )
+        beyond = f"{role}, beyond the view" if names else "_"
         for far, arrow, sign in ((values > edge, "^", 1.0), (values < -edge, "v", -1.0)):
             if far.any():
                 axes.plot(
                     tokens[far],
-                    np.full(int(far.sum()), base + sign * 0.97 * edge),
+                    np.full(int(far.sum()), base + sign * 0.95 * edge),
                     marker=arrow,
                     markersize=6,
                     linestyle="none",
-                    label=f"{role}, beyond the view" if names else "_",
+                    label=beyond,
                     **drawn,
                 )
+                # One entry for arrows either way.
+                beyond = "_"

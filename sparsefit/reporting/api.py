@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparsefit.errors import ArgumentError, quoted
-from sparsefit.outputs import writable, write_whole
+from sparsefit.outputs import writable_page, write_whole
 from sparsefit.reporting.run_section import Settings, run_numbers, run_section
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def report(
     source : DataFrame, Fit or Fits
         A measurement table, which is fitted, or what `sf.fit` or `sf.fit_bayes` returned.
     path : path-like
-        HTML file to write; it appears only when it is complete.
+        HTML file to write (``.html``); it appears only when it is complete.
     title : str
         Title of the page.
     law, warmup, response, rng
@@ -138,7 +138,7 @@ def report(
         stacked_section,
     )
 
-    target = writable(path)
+    target = writable_page(path)
     if until is not None:
         until = check_positive("until", until)
     settings = Settings(

@@ -155,6 +155,7 @@ def _coefficients(fit: Fit, key: str, settings: Settings) -> Part:
         (
             row.term,
             words.number(row.estimate, 5),
+            words.number(row.median, 5),
             words.limit_interval(limit)
             if row.term == fit.law.parameter_names[-1]
             else words.interval(row.lower, row.upper),
@@ -176,7 +177,7 @@ def _coefficients(fit: Fit, key: str, settings: Settings) -> Part:
     table = Table(
         f"{key}-coefficients",
         f"Coefficients of {fit.run}, D in billions of tokens",
-        ("coefficient", "estimate", f"{percent} interval", "unit"),
+        ("coefficient", "least squares", "median", f"{percent} interval", "unit"),
         rows,
     )
     return Part("Limit and coefficients", tuple(sentences), tables=(table,))

@@ -47,7 +47,11 @@ def tokens_to(
     target, asked = target_and_words(fit.response, activation_ratio, sparsity, loss)
     crossing = fit.law.inverse(target, fit.averaged.draws.theta(fit.law))
     if sparsity is not None:
-        crossing = _ahead(fit.law, crossing, fit.points.d[0])
+        first: float | Array = fit.points.d[0]
+        if target < fit.points.y.min():
+            # No point had it, and a draw says nothing about those that it sets aside as warm-up.
+            first = fit.points.d[fit.averaged.draws.drop]
+        crossing = _ahead(fit.law, crossing, first)
     edge = edge_of(fit)
     beside = [(edge, crossing[edge.rows])]
     found = budget(crossing, target, asked, level, fit.points.span, beside)
@@ -105,11 +109,11 @@ def tokens_within_unseen(
     return budget(crossing, target, asked, level, (first, 0.0))
 
 
-def _ahead(law: Law, crossing: Array, first: float) -> Array:
+def _ahead(law: Law, crossing: Array, first: float | Array) -> Array:
     """Crossings of a sparsity that more training brings.
 
-    Sparsity falls along a rising law: one that the run had before its first checkpoint, if ever, is
-    not reached by training on.
+    Sparsity falls along a rising law: one that the run had before its first checkpoint, or the
+    first that a draw describes, if ever, is not reached by training on.
     """
     return np.where(crossing < first, np.inf, crossing) if law.sign < 0 else crossing
 

@@ -302,7 +302,21 @@ class Fit(FittedCurve):
     # Output ---------------------------------------------------------------------------------
 
     def tidy(self, level: float = 0.9) -> pd.DataFrame:
-        """One row a coefficient: ``run, law, term, estimate, std_error, lower, upper, unit``."""
+        """One row a coefficient.
+
+        Parameters
+        ----------
+        level : float
+            Level of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            ``run, law, term, estimate, std_error, median, lower, upper, unit``. Estimate and
+            standard error are those of least squares. Median and interval are those of the draws,
+            which average over warm-up choices and noise models: give these two together, for the
+            interval need not contain the estimate.
+        """
         return text.tidy(self, level)
 
     def glance(self, level: float = 0.9) -> pd.DataFrame:

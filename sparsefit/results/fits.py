@@ -274,6 +274,6 @@ def as_fits(fits: Fit | Mapping[str, Fit]) -> Fits:
     if isinstance(fits, Mapping) and fits and all(isinstance(one, Fit) for one in fits.values()):
         return Fits({str(run): one for run, one in fits.items()})
     raise ArgumentError(
-        "as_fits takes what sf.fit or sf.fit_bayes returns, or a mapping of run to such a fit, got "
-        f"{type(fits).__name__}"
+        "as_fits takes what sf.fit or sf.fit_bayes returns, or a mapping of run to such a fit, "
+        f"such as {{fit.run: fit for fit in fits}}; got {type(fits).__name__}"
     )

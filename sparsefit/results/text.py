@@ -53,6 +53,7 @@ def tidy(fit: Fit, level: float) -> pd.DataFrame:
             "term": list(fit.law.parameter_names),
             "estimate": fit.params.to_numpy(),
             "std_error": fit.bse.to_numpy(),
+            "median": np.median(fit.averaged.draws.theta(fit.law), axis=0),
             "lower": ends["lower"].to_numpy(),
             "upper": ends["upper"].to_numpy(),
             "unit": [parameter.unit for parameter in fit.law.parameters],

@@ -21,6 +21,7 @@ from sparsefit.table.validation import (
     least_points,
     shape_faults,
     short_runs,
+    step_like_runs,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def read_table(
     table.attrs.update(_attributes(files, ignored))
     if law_params is None and min_points is None:
         add_notes(table, short_runs(table, response))
+    add_notes(table, step_like_runs(table))
     return table
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # two columns of extremes beside each of a chart's lines.
 _NO_EXTREME = r"(?!.*__(?:min|max)$)"
 _SPARSITY = re.compile(rf"(?<![a-z])sparsity(?![a-z]){_NO_EXTREME}")
+_ACTIVE = re.compile(rf"(?<![a-z])activ(?:e|ation|ity)(?![a-z]){_NO_EXTREME}")
 _TOKENS = re.compile(rf"(?<![a-z])tokens?(?![a-z])(?!.*(?:_|\b)per(?:_|\b)){_NO_EXTREME}")
 
 
@@ -46,7 +47,8 @@ def missing_remedy(name: str, present: list[str], table: pd.DataFrame) -> str:
         # A column 'activation' of names is what it is called.
         if MISTAKEN_NAMES.get(column) == name and (column not in COLUMNS or _numeric(table[column]))
     ]
-    unknown = [column for column in present if column not in COLUMNS]
+    # Trackers count and time rows in columns of their own, _step and _runtime.
+    unknown = [c for c in present if c not in COLUMNS and not c.startswith("_")]
     close = synonyms or get_close_matches(name, unknown, n=1, cutoff=0.6)
     if not close:
         folded = {column.strip().lower(): column for column in unknown}
@@ -54,8 +56,13 @@ def missing_remedy(name: str, present: list[str], table: pd.DataFrame) -> str:
     if not close and name == "tokens":
         counts = [column for column in unknown if _TOKENS.search(column.lower())]
         close = counts if len(counts) == 1 else []
+    if not close and name == "activation_ratio":
+        shares = [c for c in unknown if _ACTIVE.search(c.lower()) and _numeric(table[c])]
+        close = shares if len(shares) == 1 else []
     if close:
-        return f"If {close[0]!r} holds it, rename that column to {name!r}"
+        percent = _in_percent(table, close) if name == "activation_ratio" else ""
+        scaled = " and divide it by 100" if percent else ""
+        return f"If {close[0]!r} holds it, rename that column to {name!r}{scaled}"
     if name == "activation_ratio" and len(unknown) > 1:
         shown = ", ".join((sparsity or unknown)[:3])
         minus = f" as 1 - sparsity{_in_percent(table, sparsity)}" if sparsity else ""
@@ -68,7 +75,7 @@ def missing_remedy(name: str, present: list[str], table: pd.DataFrame) -> str:
             return "Add it; where each run has a column of its own, its name is in that column's"
         return (
             "Add it; the run of a file that holds one can be named instead: --run NAME on the "
-            "command line, read_table(path, run='name') in Python"
+            "command line, in Python read_table(path, run='name') or table.assign(run='name')"
         )
     steps = next((c for c in present if c.lower() in ("step", "_step", "global_step")), None)
     if name == "tokens" and steps:

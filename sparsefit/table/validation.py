@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.checks import check_choice, check_whole
+from sparsefit.counts import count_text
 from sparsefit.errors import Fault, TableError, quoted
 from sparsefit.table import checks
 from sparsefit.table.coerce import is_missing, to_numbers, to_text
@@ -15,6 +16,9 @@ from sparsefit.table.schema import COLUMNS, MIN_POINTS, REQUIRED, RESPONSES
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# A run of a billion parameters that ends before a million tokens is hardly one: steps are counted.
+_FEWEST_PER_PARAMETER = 1e-3
 
 
 def validate(
@@ -63,6 +67,7 @@ def validate(
     assert copy is not None
     if law_params is None and min_points is None:
         add_notes(copy, short_runs(copy, response))
+    add_notes(copy, step_like_runs(copy))
     return copy
 
 
@@ -89,6 +94,22 @@ def short_runs(table: pd.DataFrame, response: str) -> list[str]:
             notes.append(
                 f"run {run!r} has {count} of the {law.least_points} usable points that a fit of "
                 f"{law.name} needs: it cannot be fitted before more checkpoints are measured"
+            )
+    return notes
+
+
+def step_like_runs(table: pd.DataFrame) -> list[str]:
+    """Name the runs of a validated table whose tokens are too few for their parameters."""
+    if "n_params" not in table:
+        return []
+    notes = []
+    for run, rows in table.groupby("run", sort=False):
+        last, size = float(rows["tokens"].max()), float(rows["n_params"].max())
+        if last < _FEWEST_PER_PARAMETER * size:
+            notes.append(
+                f"run {run!r} ends at {count_text(last)} tokens with {count_text(size)} "
+                "parameters: if 'tokens' counts optimiser steps, multiply it by the tokens of a "
+                "batch (sequences times sequence length)"
             )
     return notes
 
@@ -225,8 +246,17 @@ def shape_faults(table: Any) -> list[Fault]:
     import pandas as pd
 
     if not isinstance(table, pd.DataFrame):
-        problem = f"a {type(table).__name__} is not a pandas DataFrame"
-        return [Fault(None, None, problem, "Pass a DataFrame, or read a file with read_table")]
+        # Polars calls its tables DataFrame too.
+        library = type(table).__module__.partition(".")[0]
+        kind = type(table).__name__
+        named = kind if library == "builtins" else f"{kind} of {library}"
+        if callable(getattr(table, "to_pandas", None)):
+            remedy = "Pass what its method to_pandas() returns"
+        elif isinstance(table, dict | list):
+            remedy = "Pass pandas.DataFrame(...) of it, or read a file with read_table"
+        else:
+            remedy = "Pass a DataFrame, or read a file with read_table"
+        return [Fault(None, None, f"a {named} is not a pandas DataFrame", remedy)]
     faults = []
     if isinstance(table.columns, pd.MultiIndex):
         remedy = "Give the table one level of column names"

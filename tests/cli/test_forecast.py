@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
 import sparsefit as sf
+from sparsefit.cli import main
 
 
 def test_json_holds_the_librarys_numbers(document, folder):
@@ -204,13 +208,14 @@ def test_what_only_a_later_panel_shows_is_in_a_legend():
     assert [text.get_text() for text in panels[1].get_legend().get_texts()] == ["warm-up"]
 
 
-def test_sparsities_given_for_activation_ratios_are_suspected(command, folder, tmp_path):
+@pytest.mark.parametrize(("run", "way"), [("falling_sim", "rise"), ("rising_sim", "fall")])
+def test_sparsities_given_for_activation_ratios_are_suspected(command, folder, tmp_path, run, way):
     table = sf.read_table(folder / "two.csv")
-    table = table[table["run"] == "falling_sim"]
+    table = table[table["run"] == run]
     table = table.assign(activation_ratio=1 - table["activation_ratio"])
     sf.write_table(table, tmp_path / "sparsity.csv")
     _, text, _ = command("forecast", tmp_path / "sparsity.csv")
-    assert "are they sparsities" in text
+    assert f"above 0.5 and {way}: are they sparsities" in text
 
 
 def test_bayesian_methods_hold_the_librarys_numbers(document, folder, family_csv):
@@ -249,3 +254,42 @@ def test_methods_that_cannot_work_are_typed_errors(
     monkeypatch.setattr("sparsefit.bayes.api.fit_run_bayes", lambda *_: pytest.fail("too late"))
     status, _, err = command("fit", tmp_path / "no_sizes.csv", "--method", "pooled")
     assert status == 1 and "n_params" in err and "add the column" in err
+
+
+@pytest.mark.parametrize("end", ["90%", "3.6e10"])
+def test_the_end_of_a_run_is_left_out_and_named(folder, tmp_path, capsys, end):
+    table = sf.read_table(folder / "two.csv")
+    tokens = np.unique(table["tokens"])
+    kept = int((tokens < 3.6e10).sum())
+    words = ["forecast", str(folder / "two.csv"), "--before", end, "--json", "--at", "80B"]
+    assert main([*words, "--out", str(tmp_path / "f.png")]) == 0
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert [run["n_points"] for run in document["runs"]] == [kept, kept]
+    left = f"{tokens.size - kept} of {tokens.size} checkpoints of"
+    assert f"left out by --before {end}: {left} falling_sim" in err and f"{left} rising_sim" in err
+    alone = sf.fit(table[(table["run"] == "falling_sim") & (table["tokens"] < 3.6e10)])
+    (found,) = (run for run in document["runs"] if run["run"] == "falling_sim")
+    assert found["limit"]["estimate"] == alone.limit().estimate
+
+
+def test_the_points_left_out_are_drawn_as_not_used(folder, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(sf.plots, "fit", lambda *_, held_out, **__: drawn.append(len(held_out)))
+    monkeypatch.setattr("sparsefit.cli.figure.panels_of", lambda runs, draw, _: draw(runs[0], 0, 0))
+    words = [str(folder / "two.csv"), "--before", "90%", "--out", str(tmp_path / "f.png")]
+    for command in ("fit", "forecast"):
+        assert main([command, *words]) == 0
+    assert drawn == [2, 2]
+
+
+@pytest.mark.parametrize("text", ["0%", "100%", "120%", "many%", "0.9", "-1"])
+def test_an_end_that_is_none_is_wrong_usage(folder, capsys, text):
+    with pytest.raises(SystemExit, match="2"):
+        main(["forecast", str(folder / "two.csv"), f"--before={text}"])
+    assert "a token count (such as 350B)" in capsys.readouterr().err or text == "-1"
+
+
+def test_an_end_before_every_checkpoint_is_refused(folder, capsys):
+    assert main(["forecast", str(folder / "two.csv"), "--before", "1M"]) == 1
+    assert "no checkpoint is left; the first is at 500M" in capsys.readouterr().err

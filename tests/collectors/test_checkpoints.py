@@ -6,7 +6,12 @@ import json
 
 import pytest
 
-from sparsefit.collectors.checkpoints import UnmeasuredModelWarning, find_checkpoints
+from sparsefit.collectors.checkpoints import (
+    Checkpoint,
+    UnmeasuredModelWarning,
+    find_checkpoints,
+    run_of,
+)
 from sparsefit.errors import ArgumentError, CheckpointError
 
 
@@ -101,7 +106,7 @@ def test_a_final_model_beside_the_checkpoints_does_not_hide_them(run) -> None:
 
 
 def test_why_tokens_are_unknown(run) -> None:
-    with pytest.raises(CheckpointError, match=r"checkpoint-30: .*--tokens-per-step"):
+    with pytest.raises(CheckpointError, match=r"checkpoint-30, .*--tokens-per-step"):
         find_checkpoints(run)
     with pytest.raises(CheckpointError, match="not in the mapping"):
         find_checkpoints(run, tokens={"checkpoint-30": 5})
@@ -141,6 +146,31 @@ def test_every_problem_is_listed_at_once(run) -> None:
     assert "says step 31, the name 30" in message
     assert "checkpoint-200: contradictory training tokens" in message
     assert "checkpoint-1000: training tokens unknown" in message
+
+
+def test_a_problem_of_many_checkpoints_is_one_line(tmp_path) -> None:
+    for step in range(100, 2100, 100):
+        (tmp_path / f"step-{step}").mkdir()
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoints(tmp_path)
+    (line,) = str(caught.value).splitlines()[1:]
+    first = "step-100, step-200, step-300, step-400, step-500 and 15 more: training tokens unknown"
+    assert first in line
+    assert "--tokens-per-step" in line
+
+
+def test_a_run_is_called_as_the_folder_that_holds_its_checkpoints(run) -> None:
+    found = find_checkpoints(run, tokens_per_step=512)
+    # Of whichever of them, so that the name stays while the run grows.
+    for place in (None, run):
+        for some in (found, found[:2], found[-1:]):
+            assert run_of(some, place) == run.name
+    assert run_of(found[-1:], run / "checkpoint-1000") == run.name
+    (model,) = find_checkpoints([run / "runs"], tokens={"runs": 5})
+    assert run_of([model]) == "runs"
+    hub = find_checkpoints("someone/model", tokens_per_step=2, revisions=["step1", "step2"])
+    assert run_of(hub) == run_of(hub, "someone/model") == "model"
+    assert run_of([Checkpoint("step-7", "in training", tokens=7)]) == "step-7"
 
 
 @pytest.mark.parametrize("count", ["1.2B", "1.2e9", " 1200000000 ", 1.2e9, "0.0012T"])
@@ -187,7 +217,7 @@ def test_tokens_per_step_with_a_suffix(run) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e400])
 def test_counts_that_are_not_finite(run, value) -> None:
-    with pytest.raises(CheckpointError, match=f"checkpoint-30: tokens per step says {value}"):
+    with pytest.raises(CheckpointError, match=f"checkpoint-1000: tokens per step says {value}"):
         find_checkpoints(run, tokens_per_step=value)
     with pytest.raises(CheckpointError, match=f"checkpoint-30: the mapping says {value}"):
         find_checkpoints(run, tokens={"checkpoint-30": value})

@@ -84,7 +84,7 @@ def test_nothing_is_discarded_by_mistake(command, run, trained_run, capsys) -> N
     assert command()[0] == 1
     assert "--extend" in capsys.readouterr().err
     assert command("--extend", "-p", "3")[0] == 1
-    assert "different: settings" in capsys.readouterr().err
+    assert "different: p_percent is 3.0, was 1.0" in capsys.readouterr().err
     status, anew = command("--restart")
     assert (status, len(anew)) == (0, 6)
     # Its parts are gone now.

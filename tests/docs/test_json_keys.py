@@ -59,7 +59,7 @@ def test_keys_of_a_fit(documented: dict[str, list[str]], printed: Any) -> None:
     (run,) = printed("fit")["runs"]
     keys = {k.removeprefix("runs[].").removesuffix("[]") for k in documented if "." in k}
     assert set(run) == keys - {"forecast", "budgets"} | {"equation", "coefficients"}
-    names = ["term", "estimate", "std_error", "lower", "upper", "unit"]
+    names = ["term", "estimate", "std_error", "median", "lower", "upper", "unit"]
     assert list(run["coefficients"][0]) == names
 
 

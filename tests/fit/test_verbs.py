@@ -79,6 +79,18 @@ def test_wider_level_wider_interval(fit: sf.Fit) -> None:
         assert ends.loc["A0", "lower"] >= 0
 
 
+def test_medians_of_coefficients_lie_in_their_intervals() -> None:
+    """Those of least squares need not: it goes with one warm-up and white noise."""
+    table = sf.datasets.load("reference_scales")
+    runs = ["0.06m_relu_s0", "0.06m_silu_s0"]
+    fits = sf.fit(table[table["run"].isin(runs)])
+    tidy = fits.tidy()
+    assert ((tidy["lower"] <= tidy["median"]) & (tidy["median"] <= tidy["upper"])).all()
+    assert not ((tidy["lower"] <= tidy["estimate"]) & (tidy["estimate"] <= tidy["upper"])).all()
+    limits = tidy.loc[tidy["term"] == "A0", "median"]
+    assert limits.tolist() == pytest.approx(fits.limit()["estimate"].tolist())
+
+
 def test_limit_says_sparsity(fit: sf.Fit) -> None:
     limit = fit.limit()
     assert float(limit.sparsity) == pytest.approx(1 - limit.estimate)
@@ -120,6 +132,22 @@ def test_tokens_to_statuses(fit: sf.Fit) -> None:
     between = fit.tokens_to(activation_ratio=level.estimate)
     assert between.status == "undetermined" and np.isinf(between.upper)
     assert 0 < between.probability < 1
+
+
+def test_a_sparsity_that_no_point_had_is_not_reached_where_draws_leave_out_points(
+    simulated_run: Simulate,
+) -> None:
+    """Draws that set the first points aside bend down steeply before their own first point."""
+    table = simulated_run(law="eq5", theta=(0.25, 0.2, 0.45), n=40, first=2e9, last=4e11)
+    late = np.clip(table["tokens"] / 4e10 - 9.0, 0.0, None)
+    table["activation_ratio"] -= 0.02 * np.sqrt(late)
+    fit = sf.fit(table)
+    assert np.mean(fit.averaged.draws.drop > 0) > 0.2
+    assert (table["activation_ratio"] > 0.25).all()
+    budget = fit.tokens_to(sparsity=0.9)
+    assert (budget.status, budget.probability) == ("unreachable", 0.0)
+    # One that the run had is still dated, also within what some draws set aside.
+    assert fit.tokens_to(sparsity=0.64).probability > 0.95
 
 
 def test_tokens_to_meets_the_forecast(fit: sf.Fit) -> None:

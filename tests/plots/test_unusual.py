@@ -106,6 +106,24 @@ def test_no_legend_covers_residuals_beyond_the_view(wide):
     assert wide.get_legend().get_window_extent().y1 < wide.get_window_extent().y0
 
 
+def test_a_narrow_column_of_residuals_keeps_its_axes_beside_a_long_legend():
+    from matplotlib.figure import Figure
+
+    table = falling(np.geomspace(1e9, 1e11, 20))
+    table.loc[:2, "activation_ratio"] += [0.05, -0.05, 0.05]
+    figure = Figure(figsize=(3.5, 2.4), layout="constrained")
+    axes = figure.add_subplot()
+    sf.plots.residuals(sf.fit(table), axes)
+    # A second format is laid out anew, and once left the axes no width: warnings are errors.
+    for _ in range(2):
+        figure.draw_without_rendering()
+        legend, whole = axes.get_legend().get_window_extent(), figure.bbox
+        assert axes.get_window_extent().width > 0.5 * whole.width
+        assert whole.x0 <= legend.x0 and legend.x1 <= whole.x1
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert len(names) == len(set(names))
+
+
 def test_thousands_of_residuals_are_points_without_a_line(wide):
     sf.plots.residuals(sf.fit(falling(np.linspace(1e9, 1e11, 400))), wide)
     (line,) = [one for one in wide.lines if one.get_label() == "used"]

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 import sparsefit as sf
 from sparsefit.backtesting import METHODS, target_of
+from sparsefit.cli import main
 from sparsefit.errors import ArgumentError, FitError
 from sparsefit.reporting.blocks import Section
 from sparsefit.reporting.page import render
@@ -224,6 +225,17 @@ def test_refuses_a_path_that_cannot_be_written(simulated_fits: Any, tmp_path: Pa
         sf.report(simulated_fits, tmp_path / "absent" / "page.html")
     with pytest.raises(ArgumentError, match="name of a file"):
         sf.report(simulated_fits, None)
+    for name in ("page.pdf", "page.md", "page.tex"):
+        with pytest.raises(ArgumentError, match=r"page is HTML; give a name that ends in \.html"):
+            sf.report(simulated_fits, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_refuses_a_page_of_another_kind_before_it_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "absent.csv", "-o", str(tmp_path / "page.pdf")]) == 1
+    assert "--out" in (said := capsys.readouterr().err) and "ends in .html" in said
 
 
 def test_the_stacked_forecast_is_that_of_the_runs_on_the_page(

@@ -86,6 +86,33 @@ def test_an_export_of_sparsity_in_percent(series):
         sf.validate(wide)
 
 
+def test_an_export_of_activation_in_percent_beside_the_trackers_own_columns(series):
+    table = series().drop(columns="run")
+    table["eval/ffn_active_neurons (%)"] = 100 * table.pop("activation_ratio")
+    table = table.assign(_step=1, _runtime=2.0, _timestamp=3.0, lr=1e-4)
+    with pytest.raises(TableError) as caught:
+        sf.validate(table)
+    said = str(caught.value)
+    assert "If 'eval/ffn_active_neurons (%)' holds it, rename that column to" in said
+    assert "'activation_ratio' and divide it by 100" in said
+    assert "table.assign(run='name')" in said
+    with pytest.raises(TableError, match=r"\(relu a, relu b\)"):
+        sf.validate(table[["tokens", "_step"]].assign(**{"relu a": 0.1, "relu b": 0.2}))
+
+
+def test_steps_given_for_tokens_are_suspected_by_the_parameters(series, tmp_path):
+    table = series(tokens=np.arange(1, 9) * 50_000_000_000, n_params=7e9)
+    steps = table.assign(tokens=table["tokens"] // 4_194_304)
+    assert float(steps["tokens"].max()) < 7e6
+    (note,) = sf.validate(steps).attrs["notes"]
+    assert "7B parameters: if 'tokens' counts optimiser steps" in note
+    sf.write_table(steps, tmp_path / "steps.csv")
+    assert sf.read_table(tmp_path / "steps.csv", min_points=0).attrs["notes"] == [note]
+    assert "notes" not in sf.validate(table).attrs
+    # Small models see few tokens in earnest.
+    assert "notes" not in sf.validate(steps.assign(n_params=3e4)).attrs
+
+
 def test_column_in_the_index(series):
     with pytest.raises(TableError, match=r"reset_index"):
         sf.validate(series().set_index("run"))
@@ -100,6 +127,15 @@ def test_empty_table(series, faults_of):
 def test_not_a_frame(table):
     with pytest.raises(TableError, match="not a pandas DataFrame"):
         sf.validate(table)
+
+
+def test_tables_of_other_libraries_are_named_with_what_to_do(series):
+    import pyarrow as pa
+
+    with pytest.raises(TableError, match=r"a Table of pyarrow is .* its method to_pandas\(\)"):
+        sf.validate(pa.Table.from_pandas(series()))
+    with pytest.raises(TableError, match=r"a dict is .* pandas\.DataFrame\(\.\.\.\) of it"):
+        sf.validate(series().to_dict("list"))
 
 
 def test_bad_column_names(series):
