@@ -141,7 +141,10 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
         ),
         averaged=Averaged(
             draws=Draws(**draws, span=(averaged["span"][0], averaged["span"][1])),
-            noises=tuple(NoiseModel(**noise) for noise in averaged["noises"]),
+            noises=tuple(
+                NoiseModel(**{**noise, "outliers": tuple(noise.get("outliers", ()))})
+                for noise in averaged["noises"]
+            ),
             likelihood=LimitLikelihood(
                 unpack(averaged["likelihood"]["limit"]),
                 unpack(averaged["likelihood"]["relative"]),
