@@ -77,11 +77,6 @@ class Losses:
         return float(self.sums.sum() / self.counts.sum())
 
 
-def model_device(model: nn.Module) -> torch.device:
-    """Return the device on which a model begins to compute."""
-    return computing_device(model)
-
-
 def default_batch_size(text: EvaluationText) -> int:
     """Windows per batch: about 2048 tokens, which keeps a CPU busy and the logits small."""
     return max(1, min(text.n_windows, 2048 // text.tokens.shape[1]))
@@ -131,7 +126,7 @@ def forward_losses(
     ModelError
         A window is longer than the model's positions.
     """
-    device = model_device(model)
+    device = computing_device(model)
     sums = np.zeros(text.n_windows)
     with evaluating(model, device):
         for start in range(0, text.n_windows, batch_size):
@@ -223,7 +218,7 @@ def vocabulary_size(model: nn.Module) -> int:
     stated = getattr(text_config(model), "vocab_size", None)
     if isinstance(stated, int):
         return stated
-    device = model_device(model)
+    device = computing_device(model)
     with torch.inference_mode(), evaluating(model, device):
         # No id is in every vocabulary but 0; that of two tokens is a sequence for every model.
         return tried_logits(model, torch.zeros((1, 2), dtype=torch.long, device=device)).shape[-1]

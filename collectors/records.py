@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,50 +12,11 @@ from sparsefit.collectors.checkpoint_measure import Measurement
 from sparsefit.collectors.curve import LayerCurve
 from sparsefit.collectors.forward import Losses
 
-
-def calibration_record(calibration: Calibration) -> dict[str, Any]:
-    """JSON-ready form of a calibration; `calibration_from` restores it exactly."""
-    return {
-        "curves": [
-            {
-                "log_eps": curve.log_eps.tolist(),
-                "cett": curve.cett.tolist(),
-                "active": curve.active.tolist(),
-                "anchor_log_eps": curve.anchor_log_eps.tolist(),
-                "anchor_factor": curve.anchor_factor.tolist(),
-                "dead": curve.dead,
-            }
-            for curve in calibration.curves
-        ],
-        "losses": _losses_record(calibration.losses),
-        "targets": list(calibration.targets),
-        "window_cett": calibration.window_cett.tolist(),
-        "window_tokens": calibration.window_tokens.tolist(),
-    }
-
-
-def calibration_from(record: Mapping[str, Any]) -> Calibration:
-    """Restore a calibration from `calibration_record`."""
-    return Calibration(
-        curves=tuple(
-            LayerCurve(
-                log_eps=np.asarray(curve["log_eps"], dtype=float),
-                cett=np.asarray(curve["cett"], dtype=float),
-                active=np.asarray(curve["active"], dtype=float),
-                anchor_log_eps=np.asarray(curve["anchor_log_eps"], dtype=float),
-                anchor_factor=np.asarray(curve["anchor_factor"], dtype=float),
-                dead=curve["dead"],
-            )
-            for curve in record["curves"]
-        ),
-        losses=_losses_from(record["losses"]),
-        targets=tuple(record["targets"]),
-        window_cett=np.asarray(record["window_cett"], dtype=float),
-        window_tokens=np.asarray(record["window_tokens"], dtype=float),
-    )
-
-
-_ARRAYS: Sequence[str] = (
+# Attributes that are arrays of numbers.
+_LOSSES = ("sums", "counts")
+_CURVE = ("log_eps", "cett", "active", "anchor_log_eps", "anchor_factor")
+_CALIBRATION = ("window_cett", "window_tokens")
+_MEASUREMENT = (
     "thresholds",
     "layer_cett",
     "layer_ratio",
@@ -67,13 +28,35 @@ _ARRAYS: Sequence[str] = (
 )
 
 
+def calibration_record(calibration: Calibration) -> dict[str, Any]:
+    """JSON-ready form of a calibration; `calibration_from` restores it exactly."""
+    return {
+        "curves": [{**_lists(curve, _CURVE), "dead": curve.dead} for curve in calibration.curves],
+        "losses": _lists(calibration.losses, _LOSSES),
+        "targets": list(calibration.targets),
+        **_lists(calibration, _CALIBRATION),
+    }
+
+
+def calibration_from(record: Mapping[str, Any]) -> Calibration:
+    """Restore a calibration from `calibration_record`."""
+    return Calibration(
+        curves=tuple(
+            LayerCurve(**_arrays(curve, _CURVE), dead=curve["dead"]) for curve in record["curves"]
+        ),
+        losses=Losses(**_arrays(record["losses"], _LOSSES)),
+        targets=tuple(record["targets"]),
+        **_arrays(record, _CALIBRATION),
+    )
+
+
 def measurement_record(measurement: Measurement) -> dict[str, Any]:
     """JSON-ready form of a measurement; `measurement_from` restores it exactly."""
     return {
         "cett": measurement.cett,
-        "loss_dense": _losses_record(measurement.loss_dense),
-        "loss_sparse": _losses_record(measurement.loss_sparse),
-        **{key: getattr(measurement, key).tolist() for key in _ARRAYS},
+        "loss_dense": _lists(measurement.loss_dense, _LOSSES),
+        "loss_sparse": _lists(measurement.loss_sparse, _LOSSES),
+        **_lists(measurement, _MEASUREMENT),
     }
 
 
@@ -81,17 +64,15 @@ def measurement_from(record: Mapping[str, Any]) -> Measurement:
     """Restore a measurement from `measurement_record`."""
     return Measurement(
         cett=record["cett"],
-        loss_dense=_losses_from(record["loss_dense"]),
-        loss_sparse=_losses_from(record["loss_sparse"]),
-        **{key: np.asarray(record[key], dtype=float) for key in _ARRAYS},
+        loss_dense=Losses(**_arrays(record["loss_dense"], _LOSSES)),
+        loss_sparse=Losses(**_arrays(record["loss_sparse"], _LOSSES)),
+        **_arrays(record, _MEASUREMENT),
     )
 
 
-def _losses_record(losses: Losses) -> dict[str, Any]:
-    return {"sums": losses.sums.tolist(), "counts": losses.counts.tolist()}
+def _lists(held: Any, names: tuple[str, ...]) -> dict[str, list[Any]]:
+    return {name: getattr(held, name).tolist() for name in names}
 
 
-def _losses_from(record: Mapping[str, Any]) -> Losses:
-    return Losses(
-        np.asarray(record["sums"], dtype=float), np.asarray(record["counts"], dtype=float)
-    )
+def _arrays(record: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(record[name], dtype=float) for name in names}

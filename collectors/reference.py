@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparsefit.collectors.forward import logits_of, model_device
+from sparsefit.collectors.forward import logits_of
 from sparsefit.collectors.sites import Site, find_sites
 from sparsefit.collectors.text import EvaluationText
+from sparsefit.collectors.weights import computing_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +181,7 @@ def _loss(model: nn.Module, text: EvaluationText, current: list[np.ndarray]) -> 
     total, count = 0.0, 0
     for tokens, counted in zip(text.tokens, text.counted, strict=True):
         current[:] = [counted]
-        ids = torch.from_numpy(tokens)[None].to(model_device(model))
+        ids = torch.from_numpy(tokens)[None].to(computing_device(model))
         scores = logits_of(model, ids)[0, :-1].float().log_softmax(dim=-1)
         losses = -scores.gather(1, ids[0, 1:, None].to(scores.device))[:, 0]
         total += float(losses[torch.from_numpy(counted[1:])].double().sum())

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from sparsefit.checks import check_choice, check_positive, check_whole
 from sparsefit.collectors.solve import DEFAULT_TOLERANCE
 from sparsefit.errors import ArgumentError, quoted
-
-METRICS = ("cett_ppl", "cett", "relu_zero", "topk", "fat")
+from sparsefit.table.schema import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class Settings:
     pattern: str | None = None
 
     def __post_init__(self) -> None:
-        check_choice("metric", self.metric, METRICS)
-        check_choice("cett_scope", self.cett_scope, ("run", "checkpoint"))
+        check_choice("metric", self.metric, COLUMNS["metric"].choices)
+        check_choice("cett_scope", self.cett_scope, COLUMNS["cett_scope"].choices)
         if not check_positive("p_percent", self.p_percent) <= 1e6:
             raise ArgumentError(f"p_percent must be at most 1e6, got {self.p_percent:g}")
         check_whole("joint", self.joint, 1)

@@ -18,12 +18,13 @@ from torch import nn
 
 from sparsefit.collectors.counted import check_product, returned
 from sparsefit.collectors.evaluating import evaluating
-from sparsefit.collectors.forward import flatten, model_device, tried_logits
+from sparsefit.collectors.forward import flatten, tried_logits
 from sparsefit.collectors.functional import ActivationOutputs
 from sparsefit.collectors.refusals import candidates, not_found
 from sparsefit.collectors.sites import Site, called_often, not_called, output_names
 from sparsefit.collectors.text import EvaluationText
 from sparsefit.collectors.unnamed import TokenByToken, network_of
+from sparsefit.collectors.weights import computing_device
 from sparsefit.errors import ModelError
 
 _TOKENS = 16
@@ -48,7 +49,7 @@ def try_model(model: nn.Module, sites: Sequence[Site], text: EvaluationText) -> 
         The model does not run on token ids alone, sees later tokens, or uses a site never, more
         than once, not for every position, or otherwise than as a product with its weight.
     """
-    device = model_device(model)
+    device = computing_device(model)
     tokens = torch.from_numpy(text.tokens[:1, :_TOKENS]).to(device)
     half = max(1, tokens.shape[1] // 2)
     with evaluating(model, device):

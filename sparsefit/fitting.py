@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sparsefit import laws
-from sparsefit.checks import check_choice
 from sparsefit.counts import count_text
 from sparsefit.errors import ArgumentError, FitError, quoted
 from sparsefit.estimation.alternatives import better_law
@@ -18,6 +17,7 @@ from sparsefit.estimation.engine import DRAWS, Averaged, average
 from sparsefit.estimation.least_squares import LeastSquares, fit_least_squares
 from sparsefit.estimation.misfit import departures, goes_against, leaves_at_the_start
 from sparsefit.estimation.notes import Note
+from sparsefit.estimation.outliers import outliers_of
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import ShapePrior
 from sparsefit.estimation.robust import robust_inflation
@@ -31,8 +31,6 @@ from sparsefit.seeds import Rng, seed_of
 from sparsefit.table import unusable_rows, usable_rows, validate
 
 Array = NDArray[np.float64]
-
-RESPONSES = ("activation_ratio", "loss")
 
 # Below this many points the choice between a number of points and a number of tokens is clear.
 _TOKENS_FROM = 1000
@@ -159,8 +157,9 @@ def fit_notes(
         words = "least squares ends on a bound: " + "; ".join(best.bounds_hit)
         notes.append(Note(words, "bound"))
     against = goes_against(law, data.points)
+    outliers = outliers_of(averaged.noises, averaged.noise_weight)
     if against is None:
-        notes.extend(departures(law, data.points, drop, best))
+        notes.extend(_departures(law, data.points, drop, best, outliers))
     else:
         notes.append(_naming(against, better_law(law, data.points, averaged.drops, rule == "auto")))
     if rule == "auto" and drop:
@@ -172,6 +171,8 @@ def fit_notes(
             f"coefficients {rest}"
         )
         notes.append(Note(words, "fading start"))
+    if outliers:
+        notes.append(_outlier_note(data.points, outliers))
     for count, words in unusable_rows(data.frame, law.response):
         fate = "is not fitted" if count == 1 else "are not fitted"
         notes.append(Note(f"{words} and {fate}", "failed rows"))
@@ -203,6 +204,29 @@ def _warmup_note(drop: int, averaged: Averaged) -> Note:
             f"and leave out as many with a weight of only {weight:.2f}"
         )
     return Note(words, "warm-up")
+
+
+def _departures(
+    law: Law, points: Points, drop: int, best: LeastSquares, outliers: tuple[int, ...]
+) -> tuple[Note, ...]:
+    """How the points leave the law, single outliers aside."""
+    if outliers:
+        points, drop = points.without(outliers), drop - sum(i < drop for i in outliers)
+        best = fit_least_squares(law, points.since(drop))
+    return departures(law, points, drop, best)
+
+
+def _outlier_note(points: Points, outliers: tuple[int, ...]) -> Note:
+    """The points that the average takes for outliers."""
+    where = " and ".join(count_text(points.d[i] * TOKENS_PER_UNIT) for i in outliers)
+    what = (
+        f"point at {where} tokens lies" if len(outliers) == 1 else f"points at {where} tokens lie"
+    )
+    return Note(
+        f"the {what} off the course of the others: intervals and forecasts allow for that, the "
+        "least-squares coefficients do not (robust=True)",
+        "outlier",
+    )
 
 
 def _zero_errors(data: RunData, response: str) -> bool:
@@ -281,7 +305,6 @@ def fit_run(
 
 def check_call(table: Any, response: str) -> list[RunData]:
     """Validate the arguments that all fitting functions share; returns the runs."""
-    check_choice("response", response, RESPONSES)
     # A run that is too short is judged against its own law, further on.
     valid = validate(table, response=response, min_points=0)
     return [run_data(frame, response) for _, frame in valid.groupby("run", sort=False)]

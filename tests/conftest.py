@@ -21,6 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-long", action="store_true", help="also run tests that take minutes")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Distributed by file, files with few tests come last by default. Some of these take a minute,
+    # and one process would end alone.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--run-long"):
         return

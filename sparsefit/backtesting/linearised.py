@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +59,7 @@ def linear_draws(
     return curve, observation
 
 
-def numeric_jacobian(function, parameters: Array, inputs: Array) -> Array:
+def numeric_jacobian(function: Callable[..., Array], parameters: Array, inputs: Array) -> Array:
     """Central differences of ``function(inputs, *parameters)``, shape (len(inputs), p)."""
     columns = []
     for index, value in enumerate(parameters):

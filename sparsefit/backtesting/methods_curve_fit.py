@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsefit import laws
 from sparsefit.backtesting.forecast import MethodForecast
 from sparsefit.backtesting.linearised import linear_draws, numeric_jacobian
 from sparsefit.backtesting.methods_simple import DRAWS, line_instead
@@ -33,14 +34,6 @@ def _logarithm(x: np.ndarray, a0: float, c: float, a: float, b: float) -> np.nda
 
 def _sigmoid(x: np.ndarray, a0: float, b: float, c: float, d: float) -> np.ndarray:
     return a0 - 1.0 / (1.0 + b * np.exp(c * x + d))
-
-
-def _logspace_power(x: np.ndarray, alpha: float, b: float, c: float, a0: float) -> np.ndarray:
-    return np.exp(-c * x**alpha + b) + a0
-
-
-def _vanilla_power(x: np.ndarray, alpha: float, c: float, a0: float) -> np.ndarray:
-    return -c * x**-alpha + a0
 
 
 def _fit(
@@ -131,6 +124,10 @@ def single_start(
 
     The appendix names no start: curve_fit's own (all ones) is used, and no bound.
     """
-    if rises(seen):
-        return _forecast("curve_fit", _vanilla_power, [(1.0,) * 3], 1e9, seen, tokens, rng)
-    return _forecast("curve_fit", _logspace_power, [(1.0,) * 4], 1e9, seen, tokens, rng)
+    law = laws.get("vanilla_power" if rises(seen) else "logspace_power")
+
+    def curve(x: np.ndarray, *theta: float) -> np.ndarray:
+        return law.value(x, theta)
+
+    start = (1.0,) * law.n_parameters
+    return _forecast("curve_fit", curve, [start], laws.TOKENS_PER_UNIT, seen, tokens, rng)

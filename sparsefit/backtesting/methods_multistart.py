@@ -6,6 +6,7 @@ spread, which is what the textbook intervals assume.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,8 @@ Array = NDArray[np.float64]
 STARTS = 100
 REPLICATES = 400
 ALPHA = (0.01, 20.0)
+# model, parameters, inputs and values seen, new inputs, generator -> draws of curve, measurements
+Draw = Callable[[Model, Array, Array, Array, Array, np.random.Generator], tuple[Array, Array]]
 
 
 def _expit(u: Array) -> Array:
@@ -129,21 +132,25 @@ def _evaluate(model: Model, theta: Array, x: Array) -> tuple[Array, Array]:
     return values[0], jacobian[0]
 
 
-def multistart(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
-    """Least squares under 0.01 <= alpha <= 20 and 0 < A0 < 1; delta-method t interval."""
+def _forecast(
+    name: str, draw: Draw, seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator
+) -> MethodForecast:
+    """Forecast by `draw` from the best fit, or by a line where there is none."""
     series = target_series(seen)
     rising = rises(seen)
-    model = vanilla_power if rising else logspace_power
     x, new = series.relative, np.asarray(tokens, dtype=float) / series.tokens[-1]
     try:
         theta, _ = best_fit(rising, x, series.values, rng)
     except FitError as error:
-        return line_instead("lm_multistart", error, seen, tokens, rng)
-    fitted, jacobian = _evaluate(model, theta, x)
-    mean, new_jacobian = _evaluate(model, theta, new)
-    residuals = series.values - fitted
-    curve, draws = linear_draws(mean, jacobian, new_jacobian, residuals, DRAWS, rng)
+        return line_instead(name, error, seen, tokens, rng)
+    model = vanilla_power if rising else logspace_power
+    curve, draws = draw(model, theta, x, series.values, new, rng)
     return MethodForecast.from_draws(tokens, draws, curve_draws=curve)
+
+
+def multistart(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
+    """Least squares under 0.01 <= alpha <= 20 and 0 < A0 < 1; delta-method t interval."""
+    return _forecast("lm_multistart", _delta_method, seen, tokens, rng)
 
 
 def bootstrap(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) -> MethodForecast:
@@ -152,20 +159,25 @@ def bootstrap(seen: pd.DataFrame, tokens: np.ndarray, rng: np.random.Generator) 
     Residuals are centred and inflated by sqrt(k / (k - p)), the usual correction (Davison &
     Hinkley, Bootstrap Methods and their Application, section 6.2).
     """
-    series = target_series(seen)
-    rising = rises(seen)
-    model = vanilla_power if rising else logspace_power
-    x, new = series.relative, np.asarray(tokens, dtype=float) / series.tokens[-1]
-    try:
-        theta, _ = best_fit(rising, x, series.values, rng)
-    except FitError as error:
-        return line_instead("lm_bootstrap", error, seen, tokens, rng)
+    return _forecast("lm_bootstrap", _residual_bootstrap, seen, tokens, rng)
+
+
+def _delta_method(
+    model: Model, theta: Array, x: Array, y: Array, new: Array, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    fitted, jacobian = _evaluate(model, theta, x)
+    mean, new_jacobian = _evaluate(model, theta, new)
+    return linear_draws(mean, jacobian, new_jacobian, y - fitted, DRAWS, rng)
+
+
+def _residual_bootstrap(
+    model: Model, theta: Array, x: Array, y: Array, new: Array, rng: np.random.Generator
+) -> tuple[Array, Array]:
     fitted, _ = _evaluate(model, theta, x)
-    residuals = series.values - fitted
+    residuals = y - fitted
     residuals = (residuals - residuals.mean()) * np.sqrt(len(x) / (len(x) - len(theta)))
     resampled = fitted + rng.choice(residuals, size=(REPLICATES, len(x)))
     starts = np.repeat(theta[None, :], REPLICATES, axis=0)
     refits, _ = levenberg_marquardt(model, starts, x, resampled, iterations=60)
     curve, _ = model(refits, new)
-    draws = curve + rng.choice(residuals, size=curve.shape)
-    return MethodForecast.from_draws(tokens, draws, curve_draws=curve)
+    return curve, curve + rng.choice(residuals, size=curve.shape)

@@ -10,6 +10,7 @@ import numpy as np
 
 from sparsefit.backtesting.aggregate import cluster_interval, sign_flip_p
 from sparsefit.backtesting.cells import Skipped
+from sparsefit.backtesting.means import SCORES, mean_budget, mean_scores, series_means
 from sparsefit.backtesting.rolling import BUCKETS, UNSEEN
 from sparsefit.backtesting.stacking import mixture_terms, stacking_weights
 from sparsefit.backtesting.text import first_failures
@@ -21,17 +22,13 @@ if TYPE_CHECKING:
 
 By = Literal["overall", "cut", "bucket", "series"]
 
-# Columns of `points` that are averaged, by the name that tables give them.
-SCORES = {
-    "mae": "abs_error",
-    "crps": "crps",
-    "winkler90": "winkler90",
-    "covered50": "covered50",
-    "covered90": "covered90",
-    "width50": "width50",
-    "width90": "width90",
+# Column of the tables by which each grouping groups.
+_COLUMNS: dict[By, str | None] = {
+    "overall": None,
+    "cut": "cut",
+    "bucket": "bucket",
+    "series": "run",
 }
-WITH_INTERVAL = ("covered50", "covered90", "budget90")
 LOWER_IS_BETTER = ("mae", "crps", "winkler90")
 
 
@@ -104,9 +101,9 @@ class Backtest:
                 row: dict[str, Any] = {"method": method}
                 if group is not None:
                     row[by] = value
-                row.update(_mean_scores(chosen, level, self.seed))
+                row.update(mean_scores(chosen, level, self.seed))
                 limits = _in_group(budgets, by, value)
-                row.update(_mean_budget(limits, level, self.seed))
+                row.update(mean_budget(limits, level, self.seed))
                 own = _in_group(cells, by, value)
                 row["failed"] = int((own["status"] != "ok").sum())
                 row["fallbacks"] = int(own["fallback"].notna().sum())
@@ -202,7 +199,7 @@ class Backtest:
             points = self.points[self.points["method"] == method]
             for level in levels:
                 hits = (points["level_holding"] <= level).astype(float)
-                series = _series_means(points.assign(hit=hits), ["hit"])["hit"].to_numpy()
+                series = series_means(points.assign(hit=hits), ["hit"])["hit"].to_numpy()
                 rng = np.random.default_rng([self.seed, 2])
                 lower, upper = cluster_interval(series, rng)
                 rows.append(
@@ -279,8 +276,8 @@ class Backtest:
         import pandas as pd
 
         rows = []
-        for by in ("overall", "cut", "bucket", "series"):
-            records: list[Any] = self.table(by).to_dict("records")  # type: ignore[arg-type]
+        for by in _COLUMNS:
+            records: list[Any] = self.table(by).to_dict("records")
             for record in records:
                 for name in (*SCORES, "budget90"):
                     rows.append(
@@ -312,8 +309,8 @@ class Backtest:
             "seed": self.seed,
             "unit": "percentage points of the activation ratio; coverages are shares",
         }
-        for by in ("overall", "cut", "bucket", "series"):
-            document[f"by_{by}"] = self.table(by)  # type: ignore[arg-type]
+        for by in _COLUMNS:
+            document[f"by_{by}"] = self.table(by)
         if len(self.methods) > 1:
             document["differences"] = self.differences(self.reference)
         document["cells"] = self.cells
@@ -356,10 +353,9 @@ class Backtest:
 
 
 def _group_column(by: By) -> Any:
-    columns = {"overall": None, "cut": "cut", "bucket": "bucket", "series": "run"}
-    if by not in columns:
-        raise ArgumentError(f"by: one of {', '.join(columns)} is expected, got {quoted(by)}.")
-    return columns[by]
+    if by not in _COLUMNS:
+        raise ArgumentError(f"by: one of {', '.join(_COLUMNS)} is expected, got {quoted(by)}.")
+    return _COLUMNS[by]
 
 
 def _in_group(table: pd.DataFrame, by: By, value: Any) -> pd.DataFrame:
@@ -367,35 +363,3 @@ def _in_group(table: pd.DataFrame, by: By, value: Any) -> pd.DataFrame:
     if by in ("overall", "bucket"):
         return table
     return table[table[_group_column(by)] == value]
-
-
-def _series_means(points: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Mean within a cell, then over a run's cuts: one row a run."""
-    numeric = points[["run", "cut", *names]].astype(dict.fromkeys(names, float))
-    cells = numeric.groupby(["run", "cut"], sort=False)[list(names)].mean()
-    return cells.groupby(level="run", sort=False).mean()
-
-
-def _mean_scores(points: pd.DataFrame, level: float, seed: int) -> dict[str, Any]:
-    series = _series_means(points, list(SCORES.values()))
-    row: dict[str, Any] = {"n_series": len(series), "n_points": len(points)}
-    for name, column in SCORES.items():
-        values = series[column].to_numpy()
-        row[name] = float(values.mean()) if values.size else float("nan")
-        if name in WITH_INTERVAL:
-            rng = np.random.default_rng([seed, 3])
-            row[f"{name}_lower"], row[f"{name}_upper"] = cluster_interval(values, rng, level)
-    return row
-
-
-def _mean_budget(budgets: pd.DataFrame, level: float, seed: int) -> dict[str, Any]:
-    if budgets.empty:
-        return {name: float("nan") for name in ("budget90", "budget90_lower", "budget90_upper")}
-    values = _series_means(budgets, ["covered"])["covered"].to_numpy()
-    rng = np.random.default_rng([seed, 4])
-    lower, upper = cluster_interval(values, rng, level)
-    return {
-        "budget90": float(values.mean()),
-        "budget90_lower": lower,
-        "budget90_upper": upper,
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 Array = NDArray[np.float64]
 
@@ -61,19 +62,8 @@ def probability_integral(sample: Array, observed: Array) -> Array:
 
 
 def isotonic(values: Array, increasing: bool) -> Array:
-    """Closest monotone sequence in least squares (pool-adjacent-violators)."""
-    sign = 1.0 if increasing else -1.0
-    means: list[float] = []
-    counts: list[int] = []
-    for value in sign * np.asarray(values, dtype=float):
-        means.append(float(value))
-        counts.append(1)
-        while len(means) > 1 and means[-2] >= means[-1]:
-            total = counts[-2] + counts[-1]
-            means[-2] = (means[-2] * counts[-2] + means[-1] * counts[-1]) / total
-            counts[-2] = total
-            del means[-1], counts[-1]
-    return sign * np.repeat(means, counts)
+    """Closest monotone sequence in least squares."""
+    return np.asarray(isotonic_regression(values, increasing=increasing).x)
 
 
 def first_crossing(tokens: Array, curve: Array, target: float) -> float:

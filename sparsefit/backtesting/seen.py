@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit import laws
 from sparsefit.errors import ArgumentError, quoted
 
 if TYPE_CHECKING:
@@ -106,14 +107,12 @@ def target_series(seen: pd.DataFrame) -> Series:
 def rises(seen: pd.DataFrame) -> bool:
     """Whether the run follows the increasing law (Eq. 5) rather than the decreasing one (Eq. 4).
 
-    By the `activation` column where it names ReLU or SiLU, else by the seen points: the mean of
-    their later half against that of their earlier half.
+    By the `activation` column where it names the law of `sf.fit`, else by the seen points: the mean
+    of their later half against that of their earlier half.
     """
-    activation = str(target_of(seen).get("activation", "")).lower()
-    if activation.startswith("relu"):
-        return False
-    if activation in ("silu", "swish"):
-        return True
+    candidates = laws.candidates(str(target_of(seen).get("activation", "")).lower())
+    if len(candidates) == 1:
+        return candidates[0].sign < 0
     values = target_series(seen).values
     half = len(values) // 2
     return bool(values[half:].mean() > values[:half].mean())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.bayes.coordinates import to_coordinates
 from sparsefit.bayes.importance import Flat, Model, flat_posterior, resample, sample_posterior
 from sparsefit.bayes.likelihood import Likelihood, likelihood_models
 from sparsefit.bayes.population import Located
@@ -100,7 +101,11 @@ def sample_model(model: Model, engine: str, rng: np.random.Generator, size: int 
     if engine == "importance" or (engine == "auto" and sampling.reliable):
         return found
     # Importance draws give the sampler's coordinates, unless hardly any of them has a weight.
-    start = draws if sampling.ess >= _ESS_TO_START else flat.sample.draws
+    start = draws
+    if sampling.ess < _ESS_TO_START:
+        u = to_coordinates(model.law, flat.sample.draws)
+        _, noise, drop = model.log_target(u, rng)
+        start = model.draws(u, noise, drop)
     try:
         from sparsefit.bayes.nuts import sample_nuts
 

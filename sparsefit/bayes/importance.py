@@ -26,7 +26,7 @@ from sparsefit.bayes.priors import (
     shape_prior,
 )
 from sparsefit.bayes.psis import KHAT_LIMIT, Smoothed, smooth
-from sparsefit.estimation.draws import Draws, Sample, sample
+from sparsefit.estimation.draws import Draws, Sample, sample, stratified
 from sparsefit.estimation.least_squares import fit_least_squares
 from sparsefit.estimation.noise import noise_grid, spread_exponents
 from sparsefit.estimation.points import Points
@@ -369,15 +369,7 @@ class _Drawn:
         return log_sum_exp(self._log_density + share[:, None])
 
 
-def take(draws: Draws, index: Index) -> Draws:
-    """Selected draws."""
-    names = ("shape", "amplitude", "limit", "sigma", "noise", "drop")
-    return Draws(**{name: getattr(draws, name)[index] for name in names}, span=draws.span)
-
-
 def resample(weighted: Weighted, size: int, rng: np.random.Generator) -> Draws:
     """Equally weighted draws by systematic resampling, in random order."""
-    cumulative = np.cumsum(weighted.smoothed.weights)
-    at = (np.arange(size) + rng.random()) / size * cumulative[-1]
-    index = np.minimum(np.searchsorted(cumulative, at), cumulative.size - 1)
-    return take(weighted.draws, rng.permutation(index))
+    index = stratified(weighted.smoothed.weights, size, rng.random())
+    return weighted.draws.take(rng.permutation(index))

@@ -64,7 +64,7 @@ def likelihood_models(likelihood: str) -> tuple[NoiseModel, ...]:
     )
 
 
-def student_log_density(z: Array, dof: float) -> Array:
+def student_log_density(z: Array | float, dof: float) -> Array:
     """Log density of a standard Student-t."""
     constant = gammaln((dof + 1) / 2) - gammaln(dof / 2) - 0.5 * np.log(np.pi * dof)
     return np.asarray(constant - (dof + 1) / 2 * np.log1p(z * z / dof))

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from sparsefit.bayes.importance import Model
+from sparsefit.bayes.likelihood import student_log_density
 from sparsefit.bayes.nuts_map import Map
 from sparsefit.bayes.priors import WARMUP_DOF, WARMUP_SCALE
 from sparsefit.laws.base import span_ratio
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 Numbers = tuple[float, ...]
 Counts = tuple[int, ...]
 
-HEADER = 8
+HEADER = 9
 """Numbers in front of the map of the coordinates, see `pack`."""
 SPAN = 7
 """Index of log(last D / first D)."""
@@ -32,22 +32,16 @@ SPAN = 7
 _LOG_EVERY = 4
 # Log of a share that is lost when it is added to one.
 _NOTHING = -40.0
-
-
-def student_constant(dof: float) -> float:
-    """Log density of a standard Student-t at 0."""
-    return float(gammaln((dof + 1) / 2) - gammaln(dof / 2) - 0.5 * np.log(np.pi * dof))
-
-
-_EARLY = student_constant(WARMUP_DOF)
+# Log density of a standard Student-t at 0, for points left out.
+_EARLY = float(student_log_density(0.0, WARMUP_DOF))
 
 
 def pack(model: Model, coordinates: Map) -> Array:
     """All data of a run in one array: every further array costs a third of a second to compile.
 
     In this order: number of points n, of warm-up choices k, of Gaussian models g and of Student-t
-    models h, their degrees of freedom, sign and number of shapes of the law, log(last D / first D);
-    the map of the coordinates; and what `log_likelihood` reads first.
+    models h, their degrees of freedom, sign and number of shapes of the law, log(last D / first D),
+    where what `log_likelihood` reads first begins; the map of the coordinates; and the rest.
     """
     points, likelihood = model.points, model.likelihood
     d, n = points.d, len(points)
@@ -59,10 +53,11 @@ def pack(model: Model, coordinates: Map) -> Array:
         np.log(m.prior) - 0.5 * np.log(2 * np.pi) * kept - _log_scale_sums(scale, kept)
         for m, scale in zip(normal, scales, strict=True)
     ]
-    constant += [np.log(m.prior) + student_constant(m.rho) * kept for m in heavy]
+    constant += [np.log(m.prior) + student_log_density(0.0, m.rho) * kept for m in heavy]
     dof = heavy[0].rho if heavy else 1.0
     head = (n, model.drops.size, len(normal), len(heavy), dof)
-    parts: list[Any] = [head, (model.law.sign, model.law.n_shape, span_ratio(points.span))]
+    begin = HEADER + coordinates.flat.size
+    parts: list[Any] = [head, (model.law.sign, model.law.n_shape, span_ratio(points.span), begin)]
     parts += [coordinates.flat, points.y, np.log(d / d[0]), model.drops]
     parts += [np.zeros(n) if likelihood.se is None else likelihood.se**2]
     parts += [_by_point(constant, model.drops.size)]
@@ -326,9 +321,9 @@ def assemble(
         last, change, excess, alpha, log_sigma = at[0], at[1], at[2], at[3], at[4]
         n, k, g, h = int(run[0]), int(run[1]), int(run[2]), int(run[3])
         dof, sign, n_shape, span = run[4], run[5], run[6], run[SPAN]
-        models, p = g + h, 3 + int(n_shape)
+        models = g + h
         # Where the parts of `pack` begin.
-        y = HEADER + p + p * p + p * p * p + 4 * p
+        y = int(run[8])
         log_d = y + n
         drops = log_d + n
         se2 = drops + k

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from sparsefit.estimation.draws import stratified
+
 Array = NDArray[np.float64]
 
 
@@ -34,9 +36,7 @@ class StudentMixture:
 
     def draw(self, size: int, rng: np.random.Generator) -> Array:
         """Draws, stratified over components, shape (size, p)."""
-        cumulative = np.cumsum(np.exp(self.log_share))
-        at = (np.arange(size) + rng.random()) / size * cumulative[-1]
-        component = np.minimum(np.searchsorted(cumulative, at), cumulative.size - 1)
+        component = stratified(np.exp(self.log_share), size, rng.random())
         normal = rng.standard_normal((size, self.mean.shape[1]))
         normal /= np.sqrt(rng.chisquare(self.dof, size) / self.dof)[:, None]
         out = np.empty_like(normal)

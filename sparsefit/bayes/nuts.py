@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.bayes.importance import Model
-from sparsefit.bayes.likelihood_op import pack
 from sparsefit.bayes.nuts_coordinates import decode, encode
-from sparsefit.bayes.nuts_map import fit_map
+from sparsefit.bayes.nuts_groups import Group, fit_groups, pack_groups
 from sparsefit.bayes.posterior import Sampling
 from sparsefit.bayes.symbolic import build
 from sparsefit.errors import ArgumentError, MissingDependencyError
@@ -23,7 +22,7 @@ from sparsefit.estimation.draws import Draws
 Array = NDArray[np.float64]
 
 CHAINS = 4
-_TUNE = 600
+_TUNE = 400
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class _Attempt:
 
 
 # If one diverges, moves slowly or has chains that disagree, the next, slower one follows.
-_ATTEMPTS = (_Attempt(0.93, 0.7, 1), _Attempt(0.98, 0.25, 4), _Attempt(0.98, 0.25, 12))
+_ATTEMPTS = (_Attempt(0.95, 0.45, 1), _Attempt(0.98, 0.25, 2), _Attempt(0.98, 0.25, 12))
 _ESS_SHARE, _ESS_ENOUGH = 0.2, 1000.0
 
 # Compiled models by law, priors and sampler: compiling takes most of a fit's time.
@@ -80,34 +79,57 @@ def sample_nuts(
     x = encode(model.law, model.priors, start)
     seeds = rng.integers(2**31, size=len(_ATTEMPTS))
     for attempt, seed in zip(_ATTEMPTS, seeds, strict=True):
-        draws, sampling = _attempt(model, x, rng, -(-size // CHAINS), attempt, int(seed))
+        groups = fit_groups(model, x, start.noise, attempt.tail_most)
+        draws, sampling = _attempt(model, groups, rng, -(-size // CHAINS), attempt, int(seed))
         if sampling.reliable and sampling.ess >= min(_ESS_SHARE * size, _ESS_ENOUGH):
             break
     return draws, sampling
 
 
 def _attempt(
-    model: Model, start: Array, rng: np.random.Generator, size: int, attempt: _Attempt, seed: int
+    model: Model,
+    groups: tuple[Group, ...],
+    rng: np.random.Generator,
+    size: int,
+    attempt: _Attempt,
+    seed: int,
 ) -> tuple[Draws, Sampling]:
-    """Chains of `size` draws each, in coordinates fitted to rough draws `start`."""
-    coordinates = fit_map(start, attempt.tail_most)
-    run = pack(model, coordinates)
-    v, divergences = _run(model, run, size * attempt.thin, attempt.target_accept, seed)
-    chains = coordinates.forward(v[:, attempt.thin - 1 :: attempt.thin])
-    flat = chains.reshape(-1, chains.shape[2])
-    u = decode(model.law, model.priors, model.points.span, flat)
-    _, noise, drop = model.log_target(u, rng)
-    draws = model.draws(u, noise, drop)
+    """Chains of `size` draws each."""
+    run = pack_groups(groups)
+    x, log_term, divergences = _run(model, run, size * attempt.thin, attempt.target_accept, seed)
+    evaluated = x.shape[0] * x.shape[1]
+    x, log_term = (v[:, attempt.thin - 1 :: attempt.thin] for v in (x, log_term))
+    # The group of each draw, in proportion to the terms of the density (Gumbel's way to draw).
+    group = (log_term + rng.gumbel(size=log_term.shape)).argmax(axis=2)
+    chains = np.take_along_axis(x, group[:, :, None, None], axis=2)[:, :, 0]
+    draws = _drawn(model, groups, chains.reshape(-1, chains.shape[2]), group.ravel(), rng)
     found = convergence(np.concatenate([chains, _per_chain(draws.limit)], axis=2))
     sampling = Sampling(
         "nuts",
         min(found.bulk, found.tail),
         rhat=found.rhat,
         divergences=divergences,
-        evaluated=v.shape[0] * v.shape[1],
+        evaluated=evaluated,
         chains=CHAINS,
     )
     return draws, sampling
+
+
+def _drawn(
+    model: Model,
+    groups: tuple[Group, ...],
+    x: Array,
+    group: NDArray[np.intp],
+    rng: np.random.Generator,
+) -> Draws:
+    """Draws with a noise model and a warm-up choice of their group."""
+    u = decode(model.law, model.priors, model.points.span, x)
+    noise, drop = np.empty(len(u), dtype=np.intp), np.empty(len(u), dtype=np.intp)
+    for g, one in enumerate(groups):
+        inside = np.flatnonzero(group == g)
+        if inside.size:
+            noise[inside], drop[inside] = one.choices(u[inside], rng)
+    return model.draws(u, noise, drop)
 
 
 def _per_chain(values: Array) -> Array:
@@ -116,8 +138,11 @@ def _per_chain(values: Array) -> Array:
 
 def _run(
     model: Model, run: Array, draws: int, target_accept: float, seed: int
-) -> tuple[Array, int]:
-    """Coordinates v of all chains, shape (chains, draws, p), and the number of divergences."""
+) -> tuple[Array, Array, int]:
+    """What all chains say of each group, and the number of divergences.
+
+    Coordinates x, shape (chains, draws, `MOST`, p), and terms of the density, without the p.
+    """
     with warnings.catch_warnings():
         # Their own deprecations and progress notices are not the user's business.
         warnings.simplefilter("ignore")
@@ -155,5 +180,5 @@ def _run(
                     progressbar=False,
                     compute_convergence_checks=False,
                 )
-    v = np.asarray(trace.posterior["v"].to_numpy(), dtype=float)
-    return v, int(np.asarray(trace.sample_stats["diverging"]).sum())
+    x, log_term = (np.asarray(trace.posterior[name].to_numpy()) for name in ("x", "log_term"))
+    return x, log_term, int(np.asarray(trace.sample_stats["diverging"]).sum())

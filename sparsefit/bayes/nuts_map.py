@@ -5,6 +5,7 @@
 q holds the products of bounded functions of pairs of coordinates, each coordinate bent only by the
 ones before it, so that the Jacobian of the first step is that of `root`. The second step gives each
 coordinate its skew and tails. Sampling is exact whatever the map: it is part of the density.
+`nuts_groups` fits one to each group of noise models.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Map:
     root : ndarray, shape (p, p)
         Lower triangular.
     bend : ndarray, shape (p, p * p)
-        Coefficients of the products q(z).
+        Coefficients of the products q(z): in row i of those of coordinates before i only.
     offset, scale, skew, tail : ndarray, shape (p,)
         Of each coordinate: median, slope at the median, skew and weight of the tails.
     """
@@ -51,9 +52,14 @@ class Map:
     tail: Array
 
     @property
+    def log_volume(self) -> float:
+        """The part of the log Jacobian that does not depend on z."""
+        return float(np.log(np.diag(self.root) * self.scale / np.cosh(self.skew)).sum())
+
+    @property
     def flat(self) -> Array:
-        """All numbers, in the order of the attributes."""
-        return np.concatenate([np.ravel(v) for v in vars(self).values()])
+        """All numbers, in the order of the attributes, then `log_volume`."""
+        return np.concatenate([np.ravel(v) for v in (*vars(self).values(), self.log_volume)])
 
     def forward(self, z: Array) -> Array:
         """Coordinates x at z of shape (..., p)."""
@@ -85,7 +91,7 @@ def map_with_jacobian(z: Array, flat: Array) -> tuple[Array, float, Array, Array
     -------
     x : ndarray, shape (p,)
     log_jacobian : float
-        Log of the determinant of `jacobian`, but for a constant.
+        Log of the determinant of `jacobian`.
     jacobian : ndarray, shape (p, p)
         Of x with respect to z.
     slope : ndarray, shape (p,)
@@ -99,26 +105,27 @@ def map_with_jacobian(z: Array, flat: Array) -> tuple[Array, float, Array, Array
     for i in range(p):
         bounded[i] = BOUND * np.tanh(z[i] / BOUND)
         inside[i] = 1.0 - (bounded[i] / BOUND) ** 2
-    x, jacobian, slope = np.empty(p), np.empty((p, p)), np.zeros(p)
-    log_jacobian = 0.0
+    x, jacobian, slope = np.empty(p), np.zeros((p, p)), np.zeros(p)
+    log_jacobian = flat[tail + p]
     for i in range(p):
-        t = flat[i]
-        for a in range(p):
+        t = flat[i] + flat[root + i * p + i] * z[i]
+        jacobian[i, i] = flat[root + i * p + i]
+        for a in range(i):
             by_a = 0.0
-            for b in range(p):
+            for b in range(i):
                 ab, ba = bend + (i * p + a) * p + b, bend + (i * p + b) * p + a
                 t += flat[ab] * bounded[a] * bounded[b]
                 by_a += (flat[ab] + flat[ba]) * bounded[b]
             t += flat[root + i * p + a] * z[a]
             jacobian[i, a] = flat[root + i * p + a] + by_a * inside[a]
         s, w = flat[skew + i], flat[tail + i]
-        x[i] = flat[offset + i] + flat[scale + i] * (np.sinh(s + w * t) - np.sinh(s)) / (
-            w * np.cosh(s)
-        )
-        log_jacobian += np.log(np.cosh(s + w * t))
-        for a in range(p):
-            slope[a] += w * np.tanh(s + w * t) * jacobian[i, a]
-            jacobian[i, a] *= flat[scale + i] * np.cosh(s + w * t) / np.cosh(s)
+        sinh, cosh = np.sinh(s + w * t), np.cosh(s + w * t)
+        wide = flat[scale + i] / np.cosh(s)
+        x[i] = flat[offset + i] + wide * (sinh - np.sinh(s)) / w
+        log_jacobian += np.log(cosh)
+        for a in range(i + 1):
+            slope[a] += w * sinh / cosh * jacobian[i, a]
+            jacobian[i, a] *= wide * cosh
     return x, log_jacobian, jacobian, slope
 
 

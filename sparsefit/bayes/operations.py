@@ -1,4 +1,8 @@
-"""PyTensor operations with analytic gradients: the likelihood and the map of the coordinates."""
+"""PyTensor operations with analytic gradients: likelihood and coordinates of groups of models.
+
+Both take the array of `nuts_groups.pack_groups` and answer for each group, in rows. A row without a
+group holds the coordinates of the first and a likelihood of zero.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from sparsefit.bayes.likelihood_op import assemble
+from sparsefit.bayes.likelihood_op import HEADER, assemble
+from sparsefit.bayes.nuts_groups import MOST
 from sparsefit.bayes.nuts_map import map_with_jacobian
 
 # Of what the functions compute: raise it with every change, compiled copies are kept on disk.
-_VERSION = 2
+_VERSION = 3
+# Log of no likelihood: finite, because infinities would turn gradients into NaN.
+_NONE = -1e300
 
 
 @cache
@@ -26,17 +33,48 @@ def _compiled(function: Callable[..., Any]) -> Any:
 
 
 @cache
-def compiled_likelihood() -> Any:
-    """`likelihood_op.log_likelihood`, compiled."""
+def _likelihoods() -> Any:
+    """`likelihood_op.log_likelihood` of each group, compiled."""
     import numba
 
     # Put into the caller as they are: one function compiles faster, and to the same sums.
-    return assemble(numba.njit(inline="always"), _compiled)
+    of_one = assemble(numba.njit(inline="always"), _compiled)
+
+    def of_each(at, data):  # type: ignore[no-untyped-def]
+        values, gradients = np.full(MOST, _NONE), np.zeros((MOST, 5))
+        for g in range(MOST):
+            if data[g] >= 0:
+                values[g], gradients[g] = of_one(at[g], data[int(data[g]) :])
+        return values, gradients
+
+    return numba.njit(of_each)
+
+
+@cache
+def _maps() -> Any:
+    """`nuts_map.map_with_jacobian` of each group, compiled."""
+    import numba
+
+    of_one = _compiled(map_with_jacobian)
+
+    def of_each(z, data):  # type: ignore[no-untyped-def]
+        p = z.size
+        x, log_jacobian = np.empty((MOST, p)), np.zeros(MOST)
+        jacobian, slope = np.zeros((MOST, p, p)), np.zeros((MOST, p))
+        for g in range(MOST):
+            if data[g] >= 0:
+                flat = data[int(data[g]) + HEADER :]
+                x[g], log_jacobian[g], jacobian[g], slope[g] = of_one(z, flat)
+            else:
+                x[g] = x[0]
+        return x, log_jacobian, jacobian, slope
+
+    return numba.njit(of_each)
 
 
 @cache
 def likelihood_operation() -> Any:
-    """Operation of (parameters, run): log likelihood and its gradient, see `assemble`."""
+    """Operation of (parameters in rows, data): log likelihoods and their gradients."""
     import pytensor.tensor as pt
     from pytensor.gradient import grad_undefined
     from pytensor.graph.basic import Apply
@@ -47,38 +85,26 @@ def likelihood_operation() -> Any:
 
         __props__ = ()
 
-        def make_node(self, at: Any, run: Any) -> Any:
-            inputs = (pt.as_tensor_variable(at), pt.as_tensor_variable(run))
-            return Apply(self, inputs, [pt.dscalar(), pt.vector(dtype="float64", shape=(5,))])
+        def make_node(self, at: Any, data: Any) -> Any:
+            inputs = (pt.as_tensor_variable(at), pt.as_tensor_variable(data))
+            return Apply(self, inputs, _tensors((MOST,), (MOST, 5)))
 
         def perform(self, node: Any, inputs: Any, outputs: Any) -> None:
-            value, gradient = compiled_likelihood()(*inputs)
-            outputs[0][0], outputs[1][0] = np.asarray(value), gradient
+            for storage, value in zip(outputs, _likelihoods()(*inputs), strict=True):
+                storage[0] = value
 
         def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
-            slope = cotangents[0] * self(*inputs)[1]
+            slope = cotangents[0][:, None] * self(*inputs)[1]
             return [slope, grad_undefined(self, 1, inputs[1], "the data of a run")]
 
-    def funcify() -> Any:
-        import numba
-
-        function = compiled_likelihood()
-
-        @numba.njit  # type: ignore[untyped-decorator]
-        def call(at, run):  # type: ignore[no-untyped-def]
-            value, gradient = function(at, run)
-            return np.asarray(value), gradient
-
-        return call
-
     _name_gradient(LogLikelihood)
-    _register(LogLikelihood, funcify)
+    _register(LogLikelihood, _likelihoods)
     return LogLikelihood()
 
 
 @cache
 def map_operation() -> Any:
-    """Operation of (z, map): x, log Jacobian and their derivatives, see `map_with_jacobian`."""
+    """Operation of (z, data): x in rows, log Jacobians and their derivatives."""
     import pytensor.tensor as pt
     from pytensor.gradient import grad_undefined
     from pytensor.graph.basic import Apply
@@ -89,37 +115,30 @@ def map_operation() -> Any:
 
         __props__ = ()
 
-        def make_node(self, z: Any, flat: Any) -> Any:
-            inputs = (pt.as_tensor_variable(z), pt.as_tensor_variable(flat))
+        def make_node(self, z: Any, data: Any) -> Any:
+            inputs = (pt.as_tensor_variable(z), pt.as_tensor_variable(data))
             p = inputs[0].type.shape[0]
-            vector, matrix = (pt.TensorType("float64", shape=shape) for shape in ((p,), (p, p)))
-            return Apply(self, inputs, [vector(), pt.dscalar(), matrix(), vector()])
+            return Apply(self, inputs, _tensors((MOST, p), (MOST,), (MOST, p, p), (MOST, p)))
 
         def perform(self, node: Any, inputs: Any, outputs: Any) -> None:
-            for storage, value in zip(outputs, _compiled(map_with_jacobian)(*inputs), strict=True):
-                storage[0] = np.asarray(value)
+            for storage, value in zip(outputs, _maps()(*inputs), strict=True):
+                storage[0] = value
 
         def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
             _, _, jacobian, slope = self(*inputs)
             by_x, by_log = cotangents[:2]
-            found = pt.dot(by_x, jacobian) + by_log * slope
+            found = pt.sum(by_x[:, :, None] * jacobian, axis=(0, 1)) + pt.dot(by_log, slope)
             return [found, grad_undefined(self, 1, inputs[1], "the data of a run")]
 
-    def funcify() -> Any:
-        import numba
-
-        function = _compiled(map_with_jacobian)
-
-        @numba.njit  # type: ignore[untyped-decorator]
-        def call(z, flat):  # type: ignore[no-untyped-def]
-            x, log_jacobian, jacobian, slope = function(z, flat)
-            return x, np.asarray(log_jacobian), jacobian, slope
-
-        return call
-
     _name_gradient(Coordinates)
-    _register(Coordinates, funcify)
+    _register(Coordinates, _maps)
     return Coordinates()
+
+
+def _tensors(*shapes: tuple[int, ...]) -> list[Any]:
+    import pytensor.tensor as pt
+
+    return [pt.tensor(dtype="float64", shape=shape) for shape in shapes]
 
 
 def _name_gradient(operation_type: Any) -> None:

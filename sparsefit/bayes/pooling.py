@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.bayes.coordinates import from_coordinates, to_coordinates
-from sparsefit.bayes.engine import Sampled
+from sparsefit.bayes.engine import sample_model
 from sparsefit.bayes.hierarchy import sample_hyper
-from sparsefit.bayes.importance import flat_posterior, resample, sample_posterior, sum_terms
+from sparsefit.bayes.importance import sum_terms
 from sparsefit.bayes.pooled_limit import with_others
 from sparsefit.bayes.population import (
     Located,
@@ -26,7 +26,6 @@ from sparsefit.bayes.population import (
     features,
     log_level_jacobian,
 )
-from sparsefit.bayes.posterior import Sampling
 from sparsefit.bayes.priors import draw_prior, log_prior_terms
 from sparsefit.errors import ArgumentError
 from sparsefit.estimation.limit_likelihood import LimitLikelihood
@@ -156,15 +155,7 @@ def pool_run(
     rng = np.random.default_rng([seed, 11])
     row = population.design(covariate_values(fit, covariates))
     model = replace(fit.model, population=Located(population, row))
-    flat = flat_posterior(model, rng)
-    weighted = sample_posterior(model, flat, rng)
-    sampling = Sampling(
-        "importance",
-        weighted.smoothed.ess,
-        khat=weighted.smoothed.khat,
-        evaluated=len(weighted.draws),
-    )
-    draws = resample(weighted, len(fit.averaged.draws), rng)
+    sampled = sample_model(model, "importance", rng, len(fit.averaged.draws))
     count = f"{len(others)} run{'s' * (len(others) != 1)}"
     notes = [f"pooled with {count}: {', '.join(population.runs)}"]
     against = [other.run for other in others if other.misfit]
@@ -179,7 +170,6 @@ def pool_run(
             "pooling: few draws of " + ", ".join(weak) + " agree with the trend over scale; "
             "treat what they contribute as rough"
         )
-    sampled = Sampled(model, draws, sampling, weighted.log_evidence, flat)
     found = rebuild(fit, sampled, tuple(Note(words, "pooling") for words in notes))
     together = _limit_with_others(fit, found)
     return replace(found, averaged=replace(found.averaged, likelihood=together))
@@ -216,13 +206,10 @@ def pool_fits(
     Raises
     ------
     ArgumentError
-        For a run without a covariate.
+        For a run of the group without a covariate.
     """
-    for fit in fits.values():
-        covariate_values(fit, covariates)
-    wanted = list(fits) if only is None else list(only)
     pooled = {}
-    for run in wanted:
+    for run in fits if only is None else only:
         rest = [other for name, other in fits.items() if name != run]
         pooled[run] = pool_run(fits[run], alike(fits[run], rest), covariates, seed)
     return pooled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,14 +11,11 @@ from sparsefit.bayes.population import Located, Population
 from sparsefit.bayes.posterior import Posterior, Sampling
 from sparsefit.bayes.priors import Priors
 from sparsefit.bayes.result import BayesFit
-from sparsefit.estimation.draws import Draws
 from sparsefit.results.serialize import by_run, fit_to_dict, pack, unpack
 
 if TYPE_CHECKING:
     from sparsefit.bayes.pooled_result import PooledFits
     from sparsefit.results.fit import Fit
-
-_DRAWS = ("shape", "amplitude", "limit", "sigma", "noise", "drop")
 
 
 def posterior_to_dict(fit: Fit) -> dict[str, Any]:
@@ -48,8 +45,6 @@ def posterior_to_dict(fit: Fit) -> dict[str, Any]:
 def bayes_fit_from(fit: Fit, plain: dict[str, Any]) -> BayesFit:
     """`BayesFit` from its `Fit` and the output of `posterior_to_dict`."""
     draws = fit.averaged.draws
-    arrays = {name: getattr(draws, name) for name in _DRAWS}
-    arrays["limit"] = unpack(plain["measured_limit"])
     sampling: dict[str, Any] = {
         name: float(value) if isinstance(value, str) and name != "engine" else value
         for name, value in plain["sampling"].items()
@@ -58,7 +53,7 @@ def bayes_fit_from(fit: Fit, plain: dict[str, Any]) -> BayesFit:
         priors=Priors.from_dict(plain["priors"]),
         likelihood=plain["likelihood"],
         sampling=Sampling(**sampling),
-        measured=Draws(**arrays, span=draws.span),
+        measured=replace(draws, limit=unpack(plain["measured_limit"])),
         se=None if plain["se"] is None else unpack(plain["se"]),
         se_shared=plain["se_shared"],
         population=_located(plain["population"]),

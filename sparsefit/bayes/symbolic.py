@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sparsefit.bayes.distributions import Distribution, Exponential, LogNormal, Normal, Uniform
 from sparsefit.bayes.importance import Model
-from sparsefit.bayes.likelihood_op import HEADER, SPAN
+from sparsefit.bayes.likelihood_op import SPAN
+from sparsefit.bayes.nuts_groups import MOST
 from sparsefit.bayes.operations import likelihood_operation, map_operation
 from sparsefit.bayes.priors import KAPPA_BOUNDS, SIGMA_FLOOR, last_range
 
@@ -21,14 +22,17 @@ Array = NDArray[np.float64]
 
 
 def build(model: Model, run: Array) -> Any:
-    """PyMC model of a run's posterior in the whitened coordinates ``v`` (see `nuts_coordinates`).
+    """PyMC model of a run's posterior in the whitened coordinates ``v`` (see `nuts_groups`).
+
+    Its deterministic variables are, for each group of noise models, the coordinates ``x`` that the
+    group's map makes of ``v`` (see `nuts_coordinates`) and its ``log_term`` of the density.
 
     Parameters
     ----------
     model : Model
         Law and priors; points and noise models only enter through `run`.
     run : ndarray
-        From `likelihood_op.pack`; ``pm.Data``, to be replaced for other runs.
+        From `nuts_groups.pack_groups`; ``pm.Data``, to be replaced for other runs.
     """
     import pymc as pm
     import pytensor.tensor as pt
@@ -38,7 +42,8 @@ def build(model: Model, run: Array) -> Any:
         p = 3 + law.n_shape
         d = pm.Data("run", run)
         v = pm.Flat("v", shape=p)
-        x, prior, _, _ = map_operation()(v, d[HEADER:])
+        rows, prior, _, _ = map_operation()(v, d)
+        x = rows.T
         low, high = last_range(law)
         last = low + (high - low) * pt.sigmoid(x[0])
         room = high - last if law.sign > 0 else last - low
@@ -46,7 +51,7 @@ def build(model: Model, run: Array) -> Any:
         floor = SIGMA_FLOOR[law.response]
         log_sigma = np.log(floor) + pt.softplus(x[-1])
         sigma = pt.exp(log_sigma)
-        total = d[SPAN]
+        total = d[MOST + SPAN]
         # Densities of last and change over their logits.
         prior += _log_within(priors.last, last, low, high)
         prior += pt.log(last - low) + pt.log(high - last) - np.log(high - low)
@@ -74,9 +79,11 @@ def build(model: Model, run: Array) -> Any:
                 excess = least + p * (most - least)
         else:
             excess = change / pt.expm1(alpha * total)
-        found, _ = likelihood_operation()(pt.stack([last, change, excess, alpha, log_sigma]), d)
-        pm.Potential("log_prior", prior)
-        pm.Potential("log_likelihood", found)
+        at = pt.stack([last, change, excess, alpha, log_sigma], axis=1)
+        found, _ = likelihood_operation()(at, d)
+        pm.Deterministic("x", rows)
+        term = pm.Deterministic("log_term", prior + found)
+        pm.Potential("log_density", pt.logsumexp(term))
     return built
 
 

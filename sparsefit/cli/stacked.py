@@ -78,11 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_document(best, found, failed, arguments))
     else:
-        show(
-            "\n\n".join(
-                [f"{best.summary()}\n\n{NO_LIMIT} {_LIMIT}", *_texts(best, found, arguments)]
-            )
-        )
+        show("\n\n".join([f"{best.summary()}\n\n{NO_LIMIT} {_LIMIT}", *_texts(found, arguments)]))
     fitting.say_beside((*told, *notes), failed, "not forecast", arguments, saved="forecast")
     return 3 if failed else 0
 
@@ -160,14 +156,12 @@ def _document(
     }
 
 
-def _texts(
-    best: BestForecast, found: dict[str, RunForecast], arguments: argparse.Namespace
-) -> list[str]:
-    texts = [_text(best, one, arguments.level) for one in found.values()]
+def _texts(found: dict[str, RunForecast], arguments: argparse.Namespace) -> list[str]:
+    texts = [_text(one, arguments.level) for one in found.values()]
     return texts if arguments.at else [f"No --at given: forecasts at {default_at()}.", *texts]
 
 
-def _text(best: BestForecast, one: RunForecast, level: float) -> str:
+def _text(one: RunForecast, level: float) -> str:
     tokens = one.points["tokens"]
     span = f"{count_text(tokens.min())} to {count_text(tokens.max())} tokens"
     last = one.points["activation_ratio"].iloc[-1]

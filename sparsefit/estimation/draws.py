@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,16 @@ class Draws:
     def __len__(self) -> int:
         return int(self.limit.size)
 
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What has an entry for each draw, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "span"}
+
+    def take(self, index: NDArray[np.intp]) -> Draws:
+        """Selected draws."""
+        chosen = {name: values[index] for name, values in self.arrays.items()}
+        return Draws(**chosen, span=self.span)
+
     def theta(self, law: Law) -> Array:
         """Published coefficients of each draw, shape (m, p)."""
         return law.to_theta(self.shape, self.amplitude, self.limit, self.span)
@@ -86,6 +97,23 @@ class Sample:
     limit_centre: Array
     limit_scale: Array
     limit_dof: Array
+
+
+def stratified(weights: Array, size: int, shift: Array | float) -> NDArray[np.intp]:
+    """Indices in proportion to weights, ascending, from as many equal strata as are drawn.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (m,)
+        Not negative, of any sum.
+    size : int
+        Number of indices.
+    shift : float or ndarray, shape (size,)
+        Uniform on [0, 1): the place in each stratum, or in all of them (systematic resampling).
+    """
+    cumulative = np.cumsum(weights)
+    at = (np.arange(size) + shift) / size * cumulative[-1]
+    return np.minimum(np.searchsorted(cumulative, at), cumulative.size - 1)
 
 
 def truncated_normal(
@@ -200,11 +228,7 @@ def sample(problem: Problem, cells: Cells, size: int, rng: np.random.Generator) 
         Source of randomness.
     """
     proposed = cells.proposal().ravel()
-    cumulative = np.cumsum(proposed)
-    picks = np.searchsorted(
-        cumulative, (np.arange(size) + rng.random(size)) / size * cumulative[-1]
-    )
-    picks = np.minimum(picks, proposed.size - 1)
+    picks = stratified(proposed, size, rng.random(size))
     noise, which_drop, cell = np.unravel_index(picks, cells.log_weight.shape)
     drop = problem.drops[which_drop]
     jitter = 2.0 * rng.random((size, problem.law.n_shape)) - 1.0
@@ -223,9 +247,7 @@ def sample(problem: Problem, cells: Cells, size: int, rng: np.random.Generator) 
     log_weights = target - density
     importance = np.exp(log_weights - log_weights.max())
     ess = float(importance.sum() ** 2 / (importance**2).sum())
-    cumulative = np.cumsum(importance)
-    again = np.searchsorted(cumulative, (np.arange(size) + rng.random()) / size * cumulative[-1])
-    again = np.minimum(again, size - 1)
+    again = stratified(importance, size, rng.random())
     found = Conditional(**{name: values[again] for name, values in vars(found).items()})
     noise, drop, log_shape = noise[again], drop[again], log_shape[again]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sparsefit.estimation.draws import Draws, sample
 from sparsefit.estimation.limit_likelihood import LimitLikelihood, limit_likelihood
 from sparsefit.estimation.noise import NoiseModel, noise_grid
+from sparsefit.estimation.outliers import suspects, with_outliers
 from sparsefit.estimation.points import Points
 from sparsefit.estimation.priors import ShapePrior, log_normaliser, reference_prior
 from sparsefit.estimation.quadrature import Problem, integrate
@@ -100,9 +101,12 @@ def average(
     if drops.size == 1 and drops[0] > 0:
         alone = average(law, points.since(int(drops[0])), drops - drops, rng, prior, size)
         draws = replace(alone.draws, drop=alone.draws.drop + drops[0])
-        return replace(alone, draws=draws, drops=drops, white_drop=int(drops[0]))
+        noises = tuple(noise.later(int(drops[0])) for noise in alone.noises)
+        return replace(alone, draws=draws, noises=noises, drops=drops, white_drop=int(drops[0]))
     prior = prior or reference_prior(law)
     noises = noise_grid(points.relative_se is not None, transient=drops.size > 1)
+    if points.robust_inflation is None:
+        noises = with_outliers(noises, suspects(points), len(points))
     problem = Problem.of(law, points, noises, drops, prior)
     cells = integrate(problem)
     found = sample(problem, cells, size, rng)

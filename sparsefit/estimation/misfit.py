@@ -30,6 +30,8 @@ _ALARM = 1e-3
 _ACCELERATES = 0.2
 # One false alarm in a hundred runs that follow the law with independent residuals.
 _DEPARTS = 0.01
+# Most correlation of neighbouring residuals that the test for a pattern allows for.
+_MOST_CORRELATION = 0.95
 # Rank correlation that counts as going one way.
 _MONOTONE = 0.8
 # A turn rises by this many noise scales and by this share of the range of the data, which
@@ -169,7 +171,10 @@ def _accelerates(law: Law, used: Points) -> bool:
 
 
 def _has_pattern(law: Law, used: Points, best: LeastSquares) -> bool:
-    """Whether a polynomial of degree 4 in log D describes the residuals far better than noise."""
+    """Whether a polynomial of degree 4 in log D describes the residuals far better than noise.
+
+    An F test, its variance that of residuals correlated from checkpoint to checkpoint.
+    """
     dof = len(used) - law.n_parameters - 2
     if dof < 4:
         return False
@@ -185,5 +190,9 @@ def _has_pattern(law: Law, used: Points, best: LeastSquares) -> bool:
     total, rest = float(residual @ residual), float(left @ left)
     if rest <= 0:
         return False
-    statistic = (total - rest) / 2.0 / (rest / dof)
+    # Correlated residuals form such curves by themselves, the more points the more clearly. What is
+    # left of a pattern when its polynomial is taken out tells the correlation.
+    lag1 = float(np.clip(left[1:] @ left[:-1] / rest, 0.0, _MOST_CORRELATION))
+    inflation = (1.0 + lag1) / (1.0 - lag1)
+    statistic = (total - rest) / 2.0 / (rest / dof * inflation)
     return bool(f_distribution.sf(statistic, 2, dof) < _ALARM)

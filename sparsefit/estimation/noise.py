@@ -12,7 +12,7 @@ either, those that count tokens fail where correlation goes from checkpoint to c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 
 TRANSIENT_SIZE = 25.0
 """Prior standard deviation of a fading start in noise standard deviations."""
+
+OUTLIER_SIZE = 10.0
+"""Prior standard deviation of the error of an outlier in noise standard deviations."""
 
 FADES = (1.0, 2.0)
 """Checkpoints over which a fading start falls to 1/e."""
@@ -53,6 +56,8 @@ class NoiseModel:
         Standard deviation also proportional to (measured se) ** se_exponent.
     prior : float
         Prior probability of this model.
+    outliers : tuple of int
+        Points of the run with a large error of their own, see `outliers`.
     """
 
     kind: str
@@ -60,6 +65,11 @@ class NoiseModel:
     spread_exponent: float
     se_exponent: float
     prior: float
+    outliers: tuple[int, ...] = ()
+
+    def later(self, first: int) -> NoiseModel:
+        """The model of a run whose points from number `first` on this one was made for."""
+        return replace(self, outliers=tuple(i + first for i in self.outliers))
 
     def scale(self, d: Array, d_last: float, relative_se: Array | None = None) -> Array:
         """Standard deviation at each point relative to sigma, shape (n,)."""
@@ -99,7 +109,16 @@ class NoiseModel:
         d = points.d
         scale = self.scale(d, float(d[-1]), points.relative_se) * points.inflation
         correlation = self.correlation(d, d, points) + self.white_share * np.eye(d.size)
-        return np.asarray(correlation * np.outer(scale, scale))
+        return np.asarray(
+            correlation * np.outer(scale, scale) + np.diag(self._outlying(scale) ** 2)
+        )
+
+    def _outlying(self, scale: Array) -> Array:
+        """Standard deviation of the outliers' own errors up to sigma, zero elsewhere."""
+        out = np.zeros_like(scale)
+        chosen = list(self.outliers)
+        out[chosen] = OUTLIER_SIZE * scale[chosen]
+        return out
 
     def parts(self, points: Points) -> tuple[Array, Array, float]:
         """What the residuals of a run are made of, up to sigma.
@@ -113,9 +132,9 @@ class NoiseModel:
             Variance of the hidden value.
         """
         scale = self.scale(points.d, float(points.d[-1]), points.relative_se) * points.inflation
+        own = np.hypot(scale * np.sqrt(self.white_share), self._outlying(scale))
         if self.kind == "transient":
-            return TRANSIENT_SIZE * fading(points, self.rho), scale, 1.0
-        own = scale * np.sqrt(self.white_share)
+            return TRANSIENT_SIZE * fading(points, self.rho), own, 1.0
         memory = 1.0 - self.white_share
         return (scale if memory else np.zeros_like(scale)), own, memory
 

@@ -13,6 +13,7 @@ KINDS = {
     "bound": "a coefficient of least squares ends on a bound",
     "warm-up": "first points are set aside",
     "fading start": "an early transient decays into the law",
+    "outlier": "single points lie off the course of the others",
     "failed rows": "rows have no value",
     "standard errors": "measured standard errors are not used as given",
     "rounding": "the values are rounded so coarsely that neighbours are equal",
@@ -31,8 +32,8 @@ class Note(str):
     ----------
     kind : str
         "misfit", "speeds up", "late change", "pattern", "limiting form", "bound", "warm-up",
-        "fading start", "failed rows", "standard errors", "rounding", "few draws", "sampler",
-        "pooling" or "other": the keys of `KINDS`, which says what each means.
+        "fading start", "outlier", "failed rows", "standard errors", "rounding", "few draws",
+        "sampler", "pooling" or "other": the keys of `KINDS`, which says what each means.
     """
 
     kind: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -88,6 +89,13 @@ class Points:
 
     def since(self, k: int) -> Points:
         """Return the points without the first `k`."""
-        se = None if self.relative_se is None else self.relative_se[k:]
-        inflation = None if self.robust_inflation is None else self.robust_inflation[k:]
-        return Points(self.d[k:], self.y[k:], se, inflation)
+        return self._only(np.arange(k, len(self)))
+
+    def without(self, left_out: Sequence[int]) -> Points:
+        """Return the points without some."""
+        return self._only(np.delete(np.arange(len(self)), list(left_out)))
+
+    def _only(self, kept: NDArray[np.intp]) -> Points:
+        se = None if self.relative_se is None else self.relative_se[kept]
+        inflation = None if self.robust_inflation is None else self.robust_inflation[kept]
+        return Points(self.d[kept], self.y[kept], se, inflation)

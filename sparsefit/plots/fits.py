@@ -100,7 +100,7 @@ def fit(
         low, high = _draw_points(axes, one)
         known = one.frame["tokens"].to_numpy()
         extra = draw_held_out(axes, one.run, one.response, known, held_out)
-        _set_limits(axes, one, bands, limit, (low, high), extra, xscale)
+        _set_limits(axes, bands, limit, (low, high), extra, xscale)
         border = forecast_zone(axes, seen, last)
         draw_bracket(axes, limit)
         canvas.token_axis(axes)
@@ -238,7 +238,6 @@ def draw_held_out(
 
 def _set_limits(
     axes: Any,
-    one: Fit,
     bands: pd.DataFrame,
     limit: Limit,
     data: Sequence[float],

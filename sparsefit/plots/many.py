@@ -178,17 +178,9 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     >>> spread([0.5, 0.5], 0.1)
     [0.45, 0.55]
     """
-    # Pools of names that touch, each centred on the mean of what it holds.
-    pools: list[list[float]] = []
-    for height in heights:
-        pools.append([height, 1.0])
-        while len(pools) > 1:
-            (low, n_low), (high, n_high) = pools[-2:]
-            if high - low >= gap * (n_low + n_high) / 2.0:
-                break
-            pools[-2:] = [[(low * n_low + high * n_high) / (n_low + n_high), n_low + n_high]]
-    out = []
-    for centre, count in pools:
-        first = centre - gap * (count - 1.0) / 2.0
-        out += [first + gap * i for i in range(int(count))]
-    return out
+    from scipy.optimize import isotonic_regression
+
+    # At least `gap` apart: not falling, once a gap is taken off for each name below.
+    below = gap * np.arange(len(heights))
+    found: list[float] = (isotonic_regression(np.asarray(heights) - below).x + below).tolist()
+    return found

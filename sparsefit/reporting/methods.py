@@ -104,6 +104,8 @@ def noise_words(models: Sequence[NoiseModel]) -> str:
     words = f"{'; '.join(said)}; standard deviation proportional to D to the power {spread}"
     if any(model.se_exponent for model in models):
         words += ", and with and without the measured standard errors"
+    if any(model.outliers for model in models):
+        words += ", and with and without single points that have a large error of their own"
     return words
 
 

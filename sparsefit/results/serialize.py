@@ -74,10 +74,7 @@ def fit_to_dict(fit: Fit) -> dict[str, Any]:
             "edge_form": best.edge_form,
         },
         "averaged": {
-            "draws": {
-                name: pack(getattr(draws, name))
-                for name in ("shape", "amplitude", "limit", "sigma", "noise", "drop")
-            },
+            "draws": {name: pack(values) for name, values in draws.arrays.items()},
             "span": list(draws.span),
             "noises": [vars(noise) for noise in averaged.noises],
             "likelihood": {
@@ -144,7 +141,10 @@ def fit_from_dict(plain: dict[str, Any]) -> Fit:
         ),
         averaged=Averaged(
             draws=Draws(**draws, span=(averaged["span"][0], averaged["span"][1])),
-            noises=tuple(NoiseModel(**noise) for noise in averaged["noises"]),
+            noises=tuple(
+                NoiseModel(**{**noise, "outliers": tuple(noise.get("outliers", ()))})
+                for noise in averaged["noises"]
+            ),
             likelihood=LimitLikelihood(
                 unpack(averaged["likelihood"]["limit"]),
                 unpack(averaged["likelihood"]["relative"]),

@@ -339,15 +339,9 @@ def _normalised(table: pd.DataFrame, values: checks.Values) -> pd.DataFrame:
         else:
             columns[name] = _kept(table.iloc[:, position].reset_index(drop=True))
     copy = pd.DataFrame(columns, index=pd.RangeIndex(len(table)))
-    order = np.lexsort((copy["tokens"].to_numpy(), _codes(values["run"])))
-    copy = copy.iloc[order].reset_index(drop=True)
+    copy = copy.sort_values(["run", "tokens"], kind="stable", ignore_index=True)
     copy.attrs = dict(table.attrs)
     return copy
-
-
-def _codes(run: np.ndarray) -> np.ndarray:
-    rank = {name: code for code, name in enumerate(sorted(set(run)))}
-    return np.array([rank[name] for name in run])
 
 
 def _stored(name: str, values: np.ndarray) -> Any:

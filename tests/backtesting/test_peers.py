@@ -10,7 +10,7 @@ from sparsefit.backtesting import METHODS
 from sparsefit.backtesting.batched_lm import levenberg_marquardt
 from sparsefit.backtesting.linearised import linear_draws, numeric_jacobian
 from sparsefit.backtesting.methods_multistart import best_fit, logspace_power, vanilla_power
-from sparsefit.backtesting.seen import steps_ahead
+from sparsefit.backtesting.seen import rises, steps_ahead
 
 OWN = [
     name
@@ -150,3 +150,11 @@ def test_peers_reproduce_the_figures_known_of_the_authors_series(name, published
     result = sf.backtest(table, [name])
     got = result.table("cut")["mae"].to_numpy()
     np.testing.assert_allclose(got, published, atol=0.0011)
+
+
+@pytest.mark.parametrize("activation", ["relu2", "squared_relu", "fatrelu", "gelu", "geglu"])
+def test_peers_take_the_law_of_the_activation_as_fit_does(activation, make_run):
+    """Whatever the first points do: their own way would be the other law's."""
+    rising = sf.laws.candidates(activation)[0].sign < 0
+    run = make_run(rising=not rising).assign(activation=activation)
+    assert rises(run) == rising

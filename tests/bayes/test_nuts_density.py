@@ -10,12 +10,14 @@ import pytest
 
 from sparsefit import laws
 from sparsefit.bayes import Exponential, LogNormal, Normal, Priors, Uniform
+from sparsefit.bayes.coordinates import to_coordinates
 from sparsefit.bayes.engine import build_model
 from sparsefit.bayes.importance import Model, flat_posterior
 from sparsefit.bayes.likelihood import LIKELIHOODS
 from sparsefit.bayes.likelihood_op import log_likelihood, pack
 from sparsefit.bayes.nuts_coordinates import decode, encode
-from sparsefit.bayes.nuts_map import Map, fit_map
+from sparsefit.bayes.nuts_groups import Group, fit_groups, pack_groups
+from sparsefit.bayes.nuts_map import fit_map, map_with_jacobian
 from sparsefit.bayes.priors import default_priors
 from sparsefit.estimation.points import Points
 
@@ -23,48 +25,61 @@ RISING = (0.5, 0.05, 0.42)
 SE = np.linspace(1e-4, 4e-4, 14)
 
 
-def _density(model: Model, rng: np.random.Generator) -> tuple[Any, Any, Map]:
-    """Compiled log density and gradient, and the map to its coordinates."""
+def _density(model: Model, rng: np.random.Generator) -> tuple[Any, Any, tuple[Group, ...]]:
+    """Log density with each group's coordinates and terms, its gradient, and the groups."""
     pytest.importorskip("pymc")
     import pytensor
 
     from sparsefit.bayes.symbolic import build
 
     start = flat_posterior(model, rng).sample.draws
-    coordinates = fit_map(encode(model.law, model.priors, start))
-    built = build(model, pack(model, coordinates))
+    u = to_coordinates(model.law, start)
+    x = encode(model.law, model.priors, start)
+    groups = fit_groups(model, x, model.log_target(u, rng)[1], 0.45)
+    built = build(model, pack_groups(groups))
     (v,) = built.value_vars
     log = built.logp()
+    of_groups = built.replace_rvs_by_values([built["x"], built["log_term"]])
     # Python instead of compiled code: slow to run, quick to make.
     mode = pytensor.compile.mode.Mode(linker="py", optimizer="fast_compile")
-    value = pytensor.function([v], log, mode=mode)
-    return value, pytensor.function([v], pytensor.gradient.grad(log, v), mode=mode), coordinates
+    value = pytensor.function([v], [log, *of_groups], mode=mode)
+    return value, pytensor.function([v], pytensor.gradient.grad(log, v), mode=mode), groups
 
 
 def _check(model: Model) -> None:
     rng = np.random.default_rng(0)
-    value, gradient, found = _density(model, rng)
-    p = found.centre.size
+    value, gradient, groups = _density(model, rng)
+    p = groups[0].coordinates.centre.size
     at = np.vstack([np.zeros(p), rng.uniform(-2, 2, (8, p))])
     # Finite at the middle and wherever chains start.
-    logs = np.array([value(v) for v in at])
+    logs, rows, terms = (np.array(found) for found in zip(*(value(v) for v in at), strict=True))
     gradients = np.array([gradient(v) for v in at])
     assert np.all(np.isfinite(logs)) and np.all(np.isfinite(gradients))
-    # The same density as the default engine's, by a change of variables.
-    span = model.points.span
+    np.testing.assert_allclose(logs, np.logaddexp.reduce(terms, axis=1))
+    # Each group's term is the default engine's density of its models, by a change of variables.
+    span, step = model.points.span, 1e-5 * np.eye(p)
+    assert sorted(j for one in groups for j in one.models) == list(
+        range(len(model.likelihood.noises))
+    )
+    expected = []
+    for g, one in enumerate(groups):
+        np.testing.assert_allclose(rows[:, g], one.coordinates.forward(at))
 
-    def coordinates_of(v: np.ndarray) -> np.ndarray:
-        return decode(model.law, model.priors, span, np.atleast_2d(found.forward(v)))
+        def coordinates_of(v: np.ndarray, one: Group = one) -> np.ndarray:
+            return decode(model.law, model.priors, span, np.atleast_2d(one.coordinates.forward(v)))
 
-    step = 1e-5 * np.eye(p)
-    jacobian = [
-        np.linalg.slogdet((coordinates_of(v + step) - coordinates_of(v - step)) / 2e-5)[1]
-        for v in at
-    ]
-    expected = model.log_target(coordinates_of(at), rng)[0] + np.array(jacobian)
+        jacobian = [
+            np.linalg.slogdet((coordinates_of(v + step) - coordinates_of(v - step)) / 2e-5)[1]
+            for v in at
+        ]
+        expected.append(one.part.log_target(coordinates_of(at), rng)[0] + np.array(jacobian))
     assert np.all(np.isfinite(expected))
-    np.testing.assert_allclose(logs - logs[0], expected - expected[0], atol=2e-4)
-    slopes = [[(value(v + s) - value(v - s)) / 2e-5 for s in step] for v in at[:3]]
+    found, wanted = terms[:, : len(groups)], np.array(expected).T
+    # All but one constant, which is the same for all groups.
+    np.testing.assert_allclose(found - found[0, 0], wanted - wanted[0, 0], atol=2e-4)
+    # Rough draws may lie next to a wall, where slopes change fast.
+    near = 0.1 * step
+    slopes = [[(value(v + s)[0] - value(v - s)[0]) / 2e-6 for s in near] for v in at[:3]]
     np.testing.assert_allclose(gradients[:3], slopes, atol=1e-4, rtol=1e-4)
 
 
@@ -90,6 +105,47 @@ def test_density_of_nuts_for_a_precise_rising_run() -> None:
     y = law.value(d, RISING) + 2e-4 * np.random.default_rng(0).standard_normal(20)
     drops = np.arange(7)
     _check(build_model(law, Points(d, y), drops, "auto", default_priors(law), None))
+
+
+def test_a_map_and_its_derivatives() -> None:
+    rng = np.random.default_rng(3)
+    z = rng.standard_normal((2000, 4))
+    z[:, 2] += 0.5 * z[:, 0] * z[:, 1]
+    found = fit_map(np.sinh(0.3 + z @ np.tril(rng.normal(1.0, 0.3, (4, 4)))))
+    step = 1e-6 * np.eye(4)
+    for at in rng.standard_normal((5, 4)):
+        x, log_jacobian, jacobian, slope = map_with_jacobian(at, found.flat)
+        np.testing.assert_allclose(x, found.forward(at))
+        numeric = np.array([found.forward(at + s) - found.forward(at - s) for s in step]).T / 2e-6
+        np.testing.assert_allclose(jacobian, numeric, rtol=1e-5, atol=1e-6)
+        assert log_jacobian == pytest.approx(np.linalg.slogdet(jacobian)[1])
+        ends = [[map_with_jacobian(at + way * s, found.flat)[1] for s in step] for way in (1, -1)]
+        np.testing.assert_allclose(slope, np.subtract(*ends) / 2e-6, rtol=1e-5, atol=1e-6)
+
+
+def test_models_that_lie_apart_are_sampled_apart(model_of: Callable[..., Model]) -> None:
+    model = model_of()
+    kinds = np.array([one.kind for one in model.likelihood.noises])
+    free = np.isin(kinds, ["white", "student_t"])
+    rng = np.random.default_rng(1)
+    # Correlated models with rough draws at 0 or at 5, but for one that has none.
+    tied = np.flatnonzero(~free)
+    noise = rng.choice(np.append(np.flatnonzero(free), tied[1:]), 4000)
+    far = np.isin(noise, tied[1::2])
+    x = rng.standard_normal((4000, 5)) + 5.0 * far[:, None] * np.array([0, 0, 0, 0, 1.0])
+    groups = [set(one.models) for one in fit_groups(model, x, noise, 0.45)]
+    assert groups[0] == set(np.flatnonzero(free))
+    apart = set(tied[1::2])
+    assert apart - {tied[0]} in groups[1:] or apart | {tied[0]} in groups[1:]
+    assert set().union(*groups) == set(range(kinds.size))
+    assert sum(len(one) for one in groups) == kinds.size
+    # A coordinate that is the same in all draws.
+    assert len(fit_groups(model, x * [1, 1, 1, 1, 0], noise, 0.45)) == 3
+    # One kind of noise alone, and rough draws of a single model.
+    for likelihood in ("white", "ar1", "student_t"):
+        alone = model_of(likelihood=likelihood)
+        (one, *more) = fit_groups(alone, x, np.zeros(4000, dtype=np.intp), 0.45)
+        assert not more and set(one.models) == set(range(len(alone.likelihood.noises)))
 
 
 @pytest.mark.parametrize("law", ["logspace_power", "vanilla_power", "loss_power"])

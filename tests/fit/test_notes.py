@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -148,3 +149,20 @@ def test_the_note_on_the_warmup_agrees_with_its_weights() -> None:
     assert shares.loc[shares["n_dropped"] >= found.n_warmup, "weight"].sum() >= 0.5
     (note,) = [note for note in found.notes if kind_of(note) == "warm-up"]
     assert "the law does not describe the first 5 points" in note
+
+
+def test_correlated_residuals_are_no_pattern_of_the_law(simulated_run: Simulate) -> None:
+    """Two hundred checkpoints whose neighbours correlate wander about a law that describes them."""
+    from sparsefit.backtesting.simulate import autoregressive
+
+    told = []
+    for seed in range(12):
+        run = simulated_run(law="eq5", theta=(0.7, 0.08, 0.39), n=200, noise=0.0)
+        wander = autoregressive(200, 0.9, np.random.default_rng(seed))
+        run["activation_ratio"] += 5e-4 * wander
+        told.append("pattern" in kinds(sf.fit(run)))
+    assert np.mean(told) < 0.15
+    # A law of another form, whose departure is far larger than the noise, is told.
+    run = simulated_run(law="eq5", theta=(0.2, 0.08, 0.39), n=30, noise=1e-5)
+    run["activation_ratio"] -= 0.05 * (run["tokens"] / 1e9) ** -1.5
+    assert "pattern" in kinds(sf.fit(run))
