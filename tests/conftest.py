@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: "last" in item.keywords)
     if config.getoption("--run-long"):
         return
     skip = pytest.mark.skip(reason="takes minutes: run with --run-long")

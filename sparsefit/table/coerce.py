@@ -40,12 +40,16 @@ def as_floats(column: pd.Series) -> pd.Series:
     """Numbers of a column of any kind, NaN for what is none, infinite what is too large."""
     import pandas as pd
 
-    if column.dtype == object:
-        # pandas.to_numeric stumbles over Python integers beyond the range of floats.
-        column = column.map(
-            lambda cell: np.inf if isinstance(cell, int) and abs(cell) > _LARGEST else cell
-        )
+    if column.dtype == object or getattr(column.dtype, "kind", "O") == "c":
+        column = column.astype(object).map(_manageable)
     return pd.to_numeric(column, errors="coerce")
+
+
+def _manageable(cell: Any) -> Any:
+    """Without what pandas.to_numeric stumbles over: integers beyond floats, complex numbers."""
+    if isinstance(cell, int) and abs(cell) > _LARGEST:
+        return np.inf
+    return np.nan if isinstance(cell, complex | np.complexfloating) else cell
 
 
 def to_numbers(series: pd.Series) -> tuple[np.ndarray, np.ndarray, list[Fault]]:

@@ -22,6 +22,9 @@ from sparsefit.collectors.single import solve_model
 from sparsefit.collectors.sweep import pareto_sweep
 from sparsefit.errors import ArgumentError
 
+# PyTorch cannot forget a device that it once knew.
+pytestmark = pytest.mark.last
+
 DEVICE, SECOND = torch.device("privateuseone:0"), torch.device("privateuseone:1")
 ACROSS = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -346,12 +345,7 @@ def test_an_activation_module_that_gates_under_another_name(
         pareto_sweep(model, windows)
 
 
-def test_modules_that_are_no_language_models(
-    family: Family, windows: EvaluationText, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Whatever device there is or another test pretends, the wrapped model stays where it is.
-    module = importlib.import_module("torch.nn.parallel.data_parallel")
-    monkeypatch.setattr(module, "_get_available_device_type", lambda: None)
+def test_modules_that_are_no_language_models(family: Family, windows: EvaluationText) -> None:
     with pytest.raises(ModelError, match="no feed-forward output projection found in Linear"):
         find_sites(torch.nn.Linear(2, 2))
     with pytest.raises(ModelError, match=r"DataParallel is wrapped.*model\.module"):

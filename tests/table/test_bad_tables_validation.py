@@ -139,6 +139,7 @@ def test_integers_beyond_floats_in_any_column(name: str) -> None:
 
 
 @settings(max_examples=300, **COMMON)  # type: ignore[arg-type]
+@example({"activation": [None, None, 0j]})
 @given(st.dictionaries(NAMES, st.lists(ODD, min_size=3, max_size=3), max_size=6))
 def test_arbitrary_tables(columns: dict[object, list[object]]) -> None:
     accounted_for(
