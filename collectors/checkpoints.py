@@ -227,19 +227,27 @@ def _entries(
         if not isinstance(run, (str, Path)):
             raise ArgumentError("revisions= needs one hub repository, not a list")
         return [(revision, str(run), revision) for revision in revisions]
-    if not isinstance(run, (str, Path)):
-        if not isinstance(run, Iterable) or not all(isinstance(i, (str, Path)) for i in run):
-            raise ArgumentError(f"run must be a folder or a list of checkpoints, got {quoted(run)}")
-        paths = [Path(item) for item in run]
-        for path in paths:
-            if not path.exists():
-                raise CheckpointError(f"{path}: no such checkpoint")
-        if not paths:
-            raise CheckpointError("the list of checkpoints is empty")
-        return [(path.name, str(path), None) for path in paths]
-    path = Path(run)
+    found = _in_folder(Path(run), counts) if isinstance(run, (str, Path)) else _listed(run)
+    return [(name, str(path), None) for name, path in found]
+
+
+def _listed(run: Sequence[str | Path]) -> list[tuple[str, Path]]:
+    """Name and path of each checkpoint of a list."""
+    if not isinstance(run, Iterable) or not all(isinstance(i, (str, Path)) for i in run):
+        raise ArgumentError(f"run must be a folder or a list of checkpoints, got {quoted(run)}")
+    paths = [Path(item) for item in run]
+    for path in paths:
+        if not path.exists():
+            raise CheckpointError(f"{path}: no such checkpoint")
+    if not paths:
+        raise CheckpointError("the list of checkpoints is empty")
+    return [(path.name, path) for path in paths]
+
+
+def _in_folder(path: Path, counts: TokenCounts) -> list[tuple[str, Path]]:
+    """Name and path of each checkpoint in a run's folder, or of the one that a path is."""
     if path.is_file():
-        return [(path.resolve().name, str(path), None)]
+        return [(path.resolve().name, path)]
     if not path.is_dir():
         raise CheckpointError(
             f"{path}: no such folder (a hub repository needs its revisions named)"
@@ -249,9 +257,9 @@ def _entries(
     itself = _is_model(path) and not any(map(_is_model, children))
     if children and not itself:
         _warn_of_others(path, children)
-        return [(child.name, str(child), None) for child in children]
+        return [(child.name, child) for child in children]
     if _is_model(path):
-        return [(path.resolve().name, str(path), None)]
+        return [(path.resolve().name, path)]
     models = sorted(child.name for child in path.iterdir() if _is_model(child))
     more = ", ..." if len(models) > _SHOWN else ""
     raise CheckpointError(
@@ -298,7 +306,7 @@ def _warn_of_others(path: Path, children: Sequence[Path]) -> None:
             f"{len(children)} checkpoints, which are measured). Give the folders one by one to "
             "include it",
             UnmeasuredModelWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

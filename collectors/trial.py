@@ -8,7 +8,7 @@ shows when it runs.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -104,13 +104,7 @@ def _run(
             raise not_called(site)
         if calls[site.layer] > 1:
             raise called_often(site)
-    known = {site.name for site in sites}
-    for name, network in tried.items():
-        holds = network.holds(tokens.shape[1])
-        if name in known and not holds:
-            raise not_found(model, None)
-        if holds and name not in known and not network.silent:
-            raise _several(kind, name, sites)
+    _check_networks(model, sites, tried, tokens.shape[1])
     if tuple(logits.shape[:2]) != tuple(tokens.shape):
         raise ModelError(
             f"{kind} returns logits of shape {tuple(logits.shape)} for {tokens.shape[1]} tokens: "
@@ -118,6 +112,19 @@ def _run(
             "a module whose forward pass returns all"
         )
     return logits, tuple(replace(site, function=functions[site.layer]) for site in sites)
+
+
+def _check_networks(
+    model: nn.Module, sites: Sequence[Site], tried: Mapping[str, TokenByToken], length: int
+) -> None:
+    """Refuse sites that mix tokens, and networks beside the sites that treat them one by one."""
+    known = {site.name for site in sites}
+    for name, network in tried.items():
+        holds = network.holds(length)
+        if name in known and not holds:
+            raise not_found(model, None)
+        if holds and name not in known and not network.silent:
+            raise _several(type(model).__name__, name, sites)
 
 
 def _by_shape(model: nn.Module, sites: Sequence[Site]) -> list[str]:

@@ -27,6 +27,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="folder that holds the checkpoints, several checkpoints, or a hub repository",
     )
+    _add_text(parser)
+    _add_metric(parser)
+    _add_series(parser)
+    _add_loading(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="table to write, .csv or .parquet",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="discard what is kept of an earlier measurement"
+    )
+    parser.add_argument(
+        "--extend",
+        action="store_true",
+        help="for a run that still trains: measure only its new checkpoints, at the CETT found "
+        "before, and keep the parts for the next time",
+    )
+    parser.add_argument(
+        "--keep-parts", action="store_true", help="keep the folder <output>.parts when done"
+    )
+    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _add_text(parser: argparse.ArgumentParser) -> None:
     text = parser.add_argument_group("evaluation text")
     text.add_argument(
         "--text",
@@ -64,6 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether windows may span several documents (default: joined)",
     )
 
+
+def _add_metric(parser: argparse.ArgumentParser) -> None:
     metric = parser.add_argument_group("metric")
     metric.add_argument(
         "--metric",
@@ -102,6 +133,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: found automatically)",
     )
 
+
+def _add_series(parser: argparse.ArgumentParser) -> None:
     series = parser.add_argument_group("training tokens")
     series.add_argument(
         "--tokens-per-step",
@@ -133,6 +166,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name of the run in the table (default: the name of the folder)",
     )
 
+
+def _add_loading(parser: argparse.ArgumentParser) -> None:
     load = parser.add_argument_group("loading")
     load.add_argument(
         "--device",
@@ -160,29 +195,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="function that loads a checkpoint's model, for checkpoints that are not in the format "
         "of transformers: package.module:function or path/to/file.py:function",
     )
-
-    parser.add_argument(
-        "-o",
-        "--output",
-        "--out",
-        required=True,
-        metavar="FILE",
-        help="table to write, .csv or .parquet",
-    )
-    parser.add_argument(
-        "--restart", action="store_true", help="discard what is kept of an earlier measurement"
-    )
-    parser.add_argument(
-        "--extend",
-        action="store_true",
-        help="for a run that still trains: measure only its new checkpoints, at the CETT found "
-        "before, and keep the parts for the next time",
-    )
-    parser.add_argument(
-        "--keep-parts", action="store_true", help="keep the folder <output>.parts when done"
-    )
-    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(arguments: argparse.Namespace) -> int:

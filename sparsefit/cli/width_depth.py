@@ -76,11 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    if arguments.method == "bayes" and arguments.model != "line_plateau":
-        raise ArgumentError("--method bayes: only with --model line_plateau")
-    if arguments.sign and arguments.model != "line_plateau":
-        raise ArgumentError("--sign: only with --model line_plateau; two lines take any slopes")
-    check_figure("--out", arguments.out)
+    _check(arguments)
     loss = read_losses(arguments.loss) if arguments.loss else None
     read = read_architectures(arguments.files, arguments.seed, losses=loss is None)
     if loss is None:
@@ -110,19 +106,27 @@ def run(arguments: argparse.Namespace) -> int:
             document["runs"] = _runs(read)
             document["failed"] = read.failed
         print_json(document)
-        say_notes(read.notes, read.failed)
-        return read.status
-    if read.said:
-        print("\n".join(read.said) + "\n")
-    print(fit.summary(arguments.level, **verbs))
-    if advice is not None:
-        print("\n" + advice.summary())
-    if variants is not None:
-        print("\n" + variants.to_string(float_format=lambda v: f"{v:.4g}"))
-    if arguments.out:
-        print(f"\nfigure: {arguments.out}")
+    else:
+        parts = ["\n".join(read.said)] if read.said else []
+        parts.append(fit.summary(arguments.level, **verbs))
+        if advice is not None:
+            parts.append(advice.summary())
+        if variants is not None:
+            parts.append(variants.to_string(float_format=lambda v: f"{v:.4g}"))
+        if arguments.out:
+            parts.append(f"figure: {arguments.out}")
+        print("\n\n".join(parts))
     say_notes(read.notes, read.failed)
     return read.status
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options that do not go together, and a figure that cannot be written."""
+    if arguments.method == "bayes" and arguments.model != "line_plateau":
+        raise ArgumentError("--method bayes: only with --model line_plateau")
+    if arguments.sign and arguments.model != "line_plateau":
+        raise ArgumentError("--sign: only with --model line_plateau; two lines take any slopes")
+    check_figure("--out", arguments.out)
 
 
 def _fit(read: Architectures, arguments: argparse.Namespace) -> tuple[Any, dict[str, str]]:

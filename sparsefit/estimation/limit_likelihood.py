@@ -153,13 +153,35 @@ def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLik
     room = max((last - lower) if law.sign > 0 else (upper - last), 1e-6 * change)
     ahead = np.concatenate([np.geomspace(1e-3 * change, room, 40), np.linspace(0.0, room, 30)[1:]])
     behind = np.geomspace(1e-3 * change, max(change, 4 * noise), 15)
-    centre, spread = sample.limit_centre, sample.limit_scale
-    quantile = np.clip(np.quantile(centre, [0.05, 0.5, 0.95]), lower, upper)
-    width = max((quantile[2] - quantile[0]) / 2, float(np.median(spread)))
-    dense = quantile[1] + width * np.linspace(-4.0, 4.0, 65)
+    dense = _around_the_draws(sample, lower, upper)
     grid = np.concatenate([last - law.sign * ahead, [last], last + law.sign * behind, dense])
     grid = np.unique(np.clip(np.append(grid, [lower, upper]), lower, upper))
+    density = _density(problem, cells, grid, lower, upper)
+    # Closer than the noise, the measure is not resolved by the data and would diverge.
+    excess = np.maximum(law.sign * (last - grid), max(noise, 1e-3 * change))
+    measure = _log_measure(problem, excess, np.abs(ends[:, 0] - ends[:, 1]), change)
+    with np.errstate(divide="ignore"):
+        total = np.log(density) - measure
+    # Integrating over the shape leaves a likelihood with as many degrees of freedom fewer.
+    above = float(np.median(sample.limit_dof)) - law.n_shape
+    return LimitLikelihood(
+        grid,
+        np.exp(total - total.max()),
+        max(above, 1.0),
+        law.limit_bounds,
+    )
 
+
+def _around_the_draws(sample: Sample, lower: float, upper: float) -> Array:
+    """Limits that lie close together where most draws have theirs."""
+    quantile = np.clip(np.quantile(sample.limit_centre, [0.05, 0.5, 0.95]), lower, upper)
+    width = max((quantile[2] - quantile[0]) / 2, float(np.median(sample.limit_scale)))
+    return np.asarray(quantile[1] + width * np.linspace(-4.0, 4.0, 65))
+
+
+def _density(problem: Problem, cells: Cells, grid: Array, lower: float, upper: float) -> Array:
+    """Density of the limit on a grid between its bounds, up to a constant, from all cells."""
+    law = problem.law
     heavy = cells.heaviest(_CELLS)
     noise_index, drop, cell = np.unravel_index(heavy, cells.log_weight.shape)
     weight = cells.weight.ravel()[heavy]
@@ -186,16 +208,4 @@ def limit_likelihood(problem: Problem, cells: Cells, sample: Sample) -> LimitLik
         freedom = int(dof[cells_of][0])
         t = (grid[:, None] - centre[cells_of]) / spread[cells_of]
         density += _student_t_kernel(t, freedom) @ share[cells_of]
-    # Closer than the noise, the measure is not resolved by the data and would diverge.
-    excess = np.maximum(law.sign * (last - grid), max(noise, 1e-3 * change))
-    measure = _log_measure(problem, excess, np.abs(ends[:, 0] - ends[:, 1]), change)
-    with np.errstate(divide="ignore"):
-        total = np.log(density) - measure
-    # Integrating over the shape leaves a likelihood with as many degrees of freedom fewer.
-    above = float(np.median(sample.limit_dof)) - law.n_shape
-    return LimitLikelihood(
-        grid,
-        np.exp(total - total.max()),
-        max(above, 1.0),
-        law.limit_bounds,
-    )
+    return density

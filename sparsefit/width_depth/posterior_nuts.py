@@ -68,36 +68,10 @@ def nuts_posterior(
 
     capped = np.minimum(x[None, :], cells.middle[:, None])
     log_prior = np.log(cells.prior)
-    # Level and slope are sampled around the least-squares fit in units of their own errors.
-    columns = np.column_stack([np.ones_like(x), np.minimum(x, start[2])])
-    root = np.linalg.cholesky(np.linalg.inv(columns.T @ columns)) * max(float(start[3]), 1e-6)
     with pm.Model():
-        z = pm.Flat("z", shape=2, initval=np.zeros(2))
-        if rising:
-            # The slope as a softplus in units of its error, with the Jacobian that keeps its
-            # density flat: straight far from 0, a logarithm next to it. The level is sampled at
-            # the points' mean ratio, where it hardly depends on the slope.
-            unit = float(np.hypot(*root[1]))
-            first = max(float(start[1]) / unit, 0.5)
-            at = first + np.log(-np.expm1(-first)) + z[1]
-            pm.Potential("flat_slope", -pt.softplus(-at))
-            slope = unit * pt.softplus(at)
-            centre = float(columns[:, 1].mean())
-            level = float(start[0] + start[1] * centre)
-            spread = max(float(start[3]), 1e-6) / np.sqrt(len(x))
-            linear = pt.stack([level + spread * z[0] - slope * centre, slope])
-        else:
-            linear = pt.as_tensor_variable(start[:2]) + pt.dot(root, z)
-        if se is None:
-            # Density 1/s, cut far outside of anything plausible to be proper.
-            log_s = pm.Uniform(
-                "log_s", np.log(start[3]) - 7.0, np.log(start[3]) + 7.0, initval=np.log(start[3])
-            )
-            scatter = pt.exp(log_s)
-            variance = scatter**2 * np.ones_like(x)
-        else:
-            scatter = pm.HalfNormal("s", 1.0, initval=max(float(start[3]), 1e-3))
-            variance = scatter**2 + se**2
+        linear = _linear(x, start, rising)
+        scatter = _scatter(start, se is None)
+        variance = scatter**2 * np.ones_like(x) if se is None else scatter**2 + se**2
         residual = y - linear[0] - linear[1] * capped
         log_density = -0.5 * pt.sum(residual**2 / variance + pt.log(variance), axis=1)
         pm.Potential("marginal", pm.math.logsumexp(log_density + log_prior))
@@ -126,6 +100,42 @@ def nuts_posterior(
     flat = linear_draws.reshape(-1, 2)
     s = scatter_draws.reshape(-1)
     return NutsPosterior(_with_break(x, y, se, cells, flat, s, seed), diagnostics)
+
+
+def _linear(x: Array, start: Array, rising: bool) -> Any:
+    """Level and slope, sampled around the least-squares fit in units of their own errors."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    columns = np.column_stack([np.ones_like(x), np.minimum(x, start[2])])
+    root = np.linalg.cholesky(np.linalg.inv(columns.T @ columns)) * max(float(start[3]), 1e-6)
+    z = pm.Flat("z", shape=2, initval=np.zeros(2))
+    if not rising:
+        return pt.as_tensor_variable(start[:2]) + pt.dot(root, z)
+    # The slope as a softplus in units of its error, with the Jacobian that keeps its density flat:
+    # straight far from 0, a logarithm next to it. The level is sampled at the points' mean ratio,
+    # where it hardly depends on the slope.
+    unit = float(np.hypot(*root[1]))
+    first = max(float(start[1]) / unit, 0.5)
+    at = first + np.log(-np.expm1(-first)) + z[1]
+    pm.Potential("flat_slope", -pt.softplus(-at))
+    slope = unit * pt.softplus(at)
+    centre = float(columns[:, 1].mean())
+    level = float(start[0] + start[1] * centre)
+    spread = max(float(start[3]), 1e-6) / np.sqrt(len(x))
+    return pt.stack([level + spread * z[0] - slope * centre, slope])
+
+
+def _scatter(start: Array, alone: bool) -> Any:
+    """Scatter of the points: all that there is of it (`alone`), or beyond their standard errors."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    if not alone:
+        return pm.HalfNormal("s", 1.0, initval=max(float(start[3]), 1e-3))
+    # Density 1/s, cut far outside of anything plausible to be proper.
+    middle = np.log(start[3])
+    return pt.exp(pm.Uniform("log_s", middle - 7.0, middle + 7.0, initval=middle))
 
 
 def _with_break(
