@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: "last" in item.keywords)
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
     if config.getoption("--run-long"):
         return
     skip = pytest.mark.skip(reason="takes minutes: run with --run-long")
