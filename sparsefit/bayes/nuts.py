@@ -37,6 +37,11 @@ class _Attempt:
 # If one diverges, moves slowly or has chains that disagree, the next, slower one follows.
 _ATTEMPTS = (_Attempt(0.95, 0.45, 1), _Attempt(0.98, 0.25, 2), _Attempt(0.98, 0.25, 12))
 _ESS_SHARE, _ESS_ENOUGH = 0.2, 1000.0
+# Trajectories of at most 2 ** this many steps: where maps fit, 4 to 32 steps are taken, and where
+# they do not (points that no model describes), longer ones take minutes and do not help.
+_DEPTH = 7
+# Chains that lie this far apart after a second attempt will not meet in a longer one.
+_APART = 1.2
 
 # Compiled models by law, priors and sampler: compiling takes most of a fit's time.
 _COMPILED: dict[tuple[str, str, str], Any] = {}
@@ -78,10 +83,12 @@ def sample_nuts(
         raise ArgumentError("engine='nuts' fits runs alone: use engine='importance' with pool")
     x = encode(model.law, model.priors, start)
     seeds = rng.integers(2**31, size=len(_ATTEMPTS))
-    for attempt, seed in zip(_ATTEMPTS, seeds, strict=True):
+    for number, (attempt, seed) in enumerate(zip(_ATTEMPTS, seeds, strict=True), 1):
         groups = fit_groups(model, x, start.noise, attempt.tail_most)
         draws, sampling = _attempt(model, groups, rng, -(-size // CHAINS), attempt, int(seed))
         if sampling.reliable and sampling.ess >= min(_ESS_SHARE * size, _ESS_ENOUGH):
+            break
+        if number > 1 and sampling.rhat is not None and not sampling.rhat < _APART:
             break
     return draws, sampling
 
@@ -162,6 +169,7 @@ def _run(
                 cores=1,
                 seed=seed,
                 target_accept=target_accept,
+                maxdepth=_DEPTH,
                 progress_bar=False,
             )
         else:
@@ -177,6 +185,7 @@ def _run(
                     cores=1,
                     random_seed=seed,
                     target_accept=target_accept,
+                    max_treedepth=_DEPTH,
                     progressbar=False,
                     compute_convergence_checks=False,
                 )

@@ -18,6 +18,7 @@ from sparsefit.bayes.likelihood_op import log_likelihood, pack
 from sparsefit.bayes.nuts_coordinates import decode, encode
 from sparsefit.bayes.nuts_groups import Group, fit_groups, pack_groups
 from sparsefit.bayes.nuts_map import fit_map, map_with_jacobian
+from sparsefit.bayes.posterior import Sampling
 from sparsefit.bayes.priors import default_priors
 from sparsefit.estimation.points import Points
 
@@ -146,6 +147,22 @@ def test_models_that_lie_apart_are_sampled_apart(model_of: Callable[..., Model])
         alone = model_of(likelihood=likelihood)
         (one, *more) = fit_groups(alone, x, np.zeros(4000, dtype=np.intp), 0.45)
         assert not more and set(one.models) == set(range(len(alone.likelihood.noises)))
+
+
+@pytest.mark.parametrize(("rhat", "attempts"), [(3.0, 2), (float("nan"), 2), (1.05, 3)])
+def test_chains_that_do_not_meet_are_not_made_longer(
+    model_of: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, rhat: float, attempts: int
+) -> None:
+    pytest.importorskip("pymc")
+    from sparsefit.bayes import nuts
+
+    model, rng = model_of(), np.random.default_rng(0)
+    start = flat_posterior(model, rng).sample.draws
+    found = Sampling("nuts", 50.0, rhat=rhat, divergences=0, evaluated=4000, chains=4)
+    made = []
+    monkeypatch.setattr(nuts, "_attempt", lambda *_: made.append(1) or (start, found))
+    assert nuts.sample_nuts(model, start, rng, 4000) == (start, found)
+    assert len(made) == attempts
 
 
 @pytest.mark.parametrize("law", ["logspace_power", "vanilla_power", "loss_power"])
