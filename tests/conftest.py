@@ -22,6 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # There is a process for every core, and they inherit this: more threads only get in the way.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     # Distributed by file, files with few tests come last by default. Some of these take a minute,
     # and one process would end alone.
     if hasattr(config.option, "loadscopereorder"):
