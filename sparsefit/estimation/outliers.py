@@ -31,25 +31,32 @@ _SUSPECT = 4.0
 _ONE_IN, _MOST = 8, 3
 
 
-def _off_neighbours(x: Array, y: Array) -> Array:
-    """Distance from what the neighbours say, in units that suit independent noise, shape (n,).
+def _neighbours(x: Array) -> tuple[NDArray[np.intp], Array]:
+    """Neighbours of each point, and the weights with which they tell its value; shape (n, 4) each.
 
-    Between points it is that from the cubic (next to the ends: the parabola) through the nearest
-    ones, at the last point that from the line through the three before. The first point has none:
+    Between points it is that of the cubic (next to the ends: the parabola) through the nearest
+    ones, at the last point that of the line through the three before. The first point has none:
     leaving it out is a choice of the warm-up.
     """
     n = len(x)
-    out = np.zeros(n)
-    for i in range(1, n):
-        near = [j for j in range(max(i - 2, 0), min(i + 3, n)) if j != i]
-        if i == n - 1:
-            near = [n - 4, n - 3, n - 2]
-        degree = 1 if i == n - 1 else len(near) - 1
-        design = np.vander(x[near] - x[i], degree + 1, increasing=True)
-        # The value at x[i] is the constant of the polynomial.
-        weights = np.linalg.pinv(design)[0]
-        out[i] = (y[i] - weights @ y[near]) / np.sqrt(1.0 + weights @ weights)
-    return out
+    near = np.clip(np.arange(n)[:, None] + np.array([-2, -1, 1, 2]), 0, n - 1)
+    weights = np.zeros((n, 4))
+    weights[2:-2] = _through(x[near[2:-2]], x[2:-2])
+    weights[1, 1:] = _through(x[near[1:2, 1:]], x[1:2])[0]
+    weights[-2, :3] = _through(x[near[-2:-1, :3]], x[-2:-1])[0]
+    near[-1, :3] = [n - 4, n - 3, n - 2]
+    # The value at the last point is the constant of the line.
+    line = np.vander(x[near[-1, :3]] - x[-1], 2, increasing=True)
+    weights[-1, :3] = np.linalg.pinv(line)[0]
+    return near, weights
+
+
+def _through(x: Array, at: Array) -> Array:
+    """Lagrange's weights of the polynomial through k points, at another: shapes (m, k) and (m,)."""
+    itself = np.eye(x.shape[1], dtype=bool)
+    away = np.where(itself, 1.0, (at[:, None] - x)[:, None, :])
+    apart = np.where(itself, 1.0, x[:, :, None] - x[:, None, :])
+    return np.asarray(away.prod(axis=2) / apart.prod(axis=2))
 
 
 def suspects(points: Points) -> tuple[int, ...]:
@@ -66,14 +73,21 @@ def suspects(points: Points) -> tuple[int, ...]:
         At most one in eight of the points and at most three. Neighbouring points can seem to be off
         because of one of them, so they are found one by one.
     """
+    most = min(len(points) // _ONE_IN, _MOST)
+    if not most:
+        return ()
     found: list[int] = []
     x, y = np.log(points.d), points.y.copy()
+    near, weights = _neighbours(x)
+    # Distances from what the neighbours say are in units that suit independent noise.
+    unit = np.sqrt(1.0 + np.sum(weights**2, axis=1))
     spreads = [(points.d / points.d[-1]) ** -power for power in (0.0, 0.5, 1.0)]
     if points.relative_se is not None:
         spreads += [spread * points.relative_se for spread in spreads]
     least = LEAST_NOISE * points.range
-    while len(found) < min(len(points) // _ONE_IN, _MOST):
-        off = np.abs(_off_neighbours(x, y))
+    while len(found) < most:
+        off = np.abs(y - np.sum(weights * y[near], axis=1)) / unit
+        off[0] = 0.0
         size = np.full(len(y), np.inf)
         for spread in spreads:
             scale = max(float(np.median(off[1:] / spread[1:])) / 0.6745, least)
